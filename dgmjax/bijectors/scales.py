@@ -1,0 +1,56 @@
+"""Named maps from an unconstrained network output to a log-scale.
+
+A coupling or autoregressive layer multiplies by ``exp(log_scale)``. An unbounded log-scale overflows as soon as
+training meets an outlier, so layers take one of these bounded maps by name.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+ScaleFn = Callable[[jax.Array], jax.Array]
+
+_TANH_BOUND = 2.0
+
+
+def tanh_log_scale(raw: jax.Array) -> jax.Array:
+    """``log s = 2 tanh(raw / 2)``: identity at 0, slope 1 there, ``s`` in ``[e^-2, e^2]``.
+
+    The bounded log-scale of RealNVP (Dinh et al., 2017, arXiv:1605.08803, section 4.1) with a fixed amplitude.
+    """
+    return _TANH_BOUND * jnp.tanh(raw / _TANH_BOUND)
+
+
+def sigmoid_log_scale(raw: jax.Array) -> jax.Array:
+    """``s = sigmoid(raw + 2)``, in ``(0, 1)``; 0.88 at ``raw = 0`` (the scale in the code of Glow)."""
+    return jax.nn.log_sigmoid(raw + 2.0)
+
+
+def double_sigmoid_log_scale(raw: jax.Array) -> jax.Array:
+    """``s = 2 sigmoid(raw)``, in ``(0, 2)``; identity at 0 (the scale of Jet, arXiv:2412.15129)."""
+    return jnp.asarray(jnp.log(2.0), raw.dtype) + jax.nn.log_sigmoid(raw)
+
+
+def identity_log_scale(raw: jax.Array) -> jax.Array:
+    """``log s = raw``, unbounded: the ``exp(s)`` printed in most papers. May overflow in training."""
+    return raw
+
+
+SCALE_FNS: dict[str, ScaleFn] = {
+    "tanh": tanh_log_scale,
+    "sigmoid": sigmoid_log_scale,
+    "double_sigmoid": double_sigmoid_log_scale,
+    "exp": identity_log_scale,
+}
+
+
+def scale_fn(name: str) -> ScaleFn:
+    """Return the map called ``name``: one of ``tanh``, ``sigmoid``, ``double_sigmoid``, ``exp``.
+
+    Raises:
+      ValueError: unknown name; the message lists the known ones.
+    """
+    if name not in SCALE_FNS:
+        raise ValueError(f"scale_fn: unknown name {name!r}; expected one of {sorted(SCALE_FNS)}.")
+    return SCALE_FNS[name]

@@ -1,0 +1,40 @@
+"""What kind of statement a likelihood is: exact, or which bound."""
+
+import dataclasses
+import math
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """The label that travels with a log-likelihood into metrics, tables and plots.
+
+    Attributes:
+      kind: ``"exact"``, or ``"lower bound"`` on the log-likelihood (so an upper bound on nats and bits/dim).
+      num_samples: importance samples ``K`` behind the bound; 1 is the plain one-sample bound, 0 if exact.
+      source: where the bound comes from, e.g. ``"uniform dequantization"``; empty if exact.
+    """
+
+    kind: Literal["exact", "lower bound"] = "exact"
+    num_samples: int = 0
+    source: str = ""
+
+    def __str__(self) -> str:
+        """E.g. ``exact`` or ``importance-weighted bound, K=64 (uniform dequantization)``."""
+        if self.kind == "exact":
+            return "exact"
+        if self.num_samples == 1:
+            return f"one-sample bound ({self.source})"
+        return f"importance-weighted bound, K={self.num_samples} ({self.source})"
+
+
+EXACT = Bound()
+
+
+def bits_per_dim(nats: float, event_size: int) -> float:
+    """``nats / (event_size * ln 2)``: negative log-likelihood of one event in bits a dimension.
+
+    For discrete data on the integer grid, with ``log P(y) >= log p(y + u)``, no further constant belongs here: any
+    rescaling of the data is a layer of the flow and brings its own log-determinant.
+    """
+    return nats / (event_size * math.log(2.0))

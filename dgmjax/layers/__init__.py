@@ -1,0 +1,24 @@
+"""Flax modules that own parameters and call the pure functions of `dgmjax.bijectors`."""
+
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.combinators import Chain, Inverse
+from dgmjax.layers.constructor import recorded
+from dgmjax.layers.coupling import Coupling
+from dgmjax.layers.dequantize import Dequantized, UniformDequantization
+from dgmjax.layers.flow import Flow, standard_normal
+from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
+
+__all__ = [
+    "Bijector",
+    "Chain",
+    "Coupling",
+    "Dequantized",
+    "Flow",
+    "HistogramGaussianize",
+    "Inverse",
+    "Logit",
+    "Standardize",
+    "UniformDequantization",
+    "recorded",
+    "standard_normal",
+]

@@ -1,0 +1,125 @@
+"""The contract of bijector layers: two methods; the rest derives."""
+
+import abc
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Self
+
+import chex
+import jax
+import numpy as np
+from flax import nnx
+
+from dgmjax.layers.checks import check_context, check_float_event
+
+
+class Bijector(nnx.Module):
+    """An invertible map of events with a tractable log-determinant, owning its parameters.
+
+    ``forward`` is latent to data, ``inverse`` is data to latent, as in distrax and TFP. A subclass sets
+    ``event_shape`` in its constructor and implements
+
+        forward_and_log_det(z, context=None, *, key=None) -> (x, log_det)
+        inverse_and_log_det(x, context=None, *, key=None) -> (z, log_det)
+
+    for values of shape ``[*batch, *event]`` with any number of batch axes. ``log_det`` is the natural log of
+    ``|det J|`` of that direction, summed over the event, of shape ``[*batch]``. ``key`` switches stochastic
+    conditioners on (dropout); the same key gives the same map in both directions. A layer without such a part may
+    leave ``key`` out of its signature, and one without a conditioner ``context`` too.
+
+    Both methods are wrapped once, here: shapes, dtype and context of the input and the shape of the log-determinant
+    are checked while tracing, so layers hold no checks of their own.
+
+    Attributes:
+      event_shape: shape of one event on the data side.
+      context_shape: shape of one context, or None for an unconditional layer.
+    """
+
+    event_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] | None = None
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one event on the latent side; the same as ``event_shape`` unless a layer reshapes."""
+        return self.event_shape
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Wrap the two methods that ``cls`` itself defines."""
+        super().__init_subclass__(**kwargs)
+        for name in ("forward_and_log_det", "inverse_and_log_det"):
+            if name in cls.__dict__:
+                setattr(cls, name, _checked(cls.__dict__[name]))
+
+    @abc.abstractmethod
+    def forward_and_log_det(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Latent to data, with ``log |det dx/dz|``."""
+
+    @abc.abstractmethod
+    def inverse_and_log_det(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Data to latent, with ``log |det dz/dx|``."""
+
+    def forward(self, z: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """Latent to data. Under jit the unused log-determinant costs nothing."""
+        return self.forward_and_log_det(z, context)[0]
+
+    def inverse(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """Data to latent."""
+        return self.inverse_and_log_det(x, context)[0]
+
+    def forward_log_det(self, z: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """``log |det dx/dz|`` at the latent ``z``."""
+        return self.forward_and_log_det(z, context)[1]
+
+    def inverse_log_det(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """``log |det dz/dx|`` at the data ``x``."""
+        return self.inverse_and_log_det(x, context)[1]
+
+    def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
+        """A new module whose data-dependent parts are set from the batch ``x``; this one stays as it is."""
+        del x, context
+        return self
+
+
+def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Any]:
+    parameters = inspect.signature(method).parameters
+    takes_context, takes_key = "context" in parameters, "key" in parameters
+    from_data = method.__name__.startswith("inverse")
+
+    @functools.wraps(method)
+    def wrapper(
+        self: Bijector,
+        value: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        where = f"{type(self).__name__}.{method.__name__}"
+        shape = self.event_shape if from_data else self.latent_shape
+        batch = check_float_event(value, shape, where=where)
+        if self.context_shape is not None:  # inside a conditional chain any layer may meet a context
+            check_context(context, self.context_shape, batch, where=where)
+        arguments: dict[str, Any] = {}
+        if takes_context:
+            arguments["context"] = context
+        if takes_key:
+            arguments["key"] = key
+        result, log_det = method(self, value, **arguments)
+        out = self.latent_shape if from_data else self.event_shape
+        chex.assert_shape(
+            [result, log_det],
+            [(*batch, *out), batch],
+            custom_message=f"{where} must return the event and one log-determinant a batch element",
+        )
+        return result, log_det
+
+    return wrapper
+
+
+def event_axes(event_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The trailing axes of an event, for sums over it."""
+    return tuple(-1 - np.arange(len(event_shape)))

@@ -1,0 +1,107 @@
+"""Layers made of layers: composition and direction."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import jax
+from flax import nnx
+
+from dgmjax.layers.bijector import Bijector
+
+
+class Chain(Bijector):
+    """Composition: ``Chain([f, g]).forward(z) = f(g(z))``, as in distrax.
+
+    The list reads from data to latent: the first layer touches the data, the last one the base distribution. The
+    log-determinants add, each evaluated where its layer is applied, ``sum_k log |det J_k(z_k)|`` with
+    ``z_k`` the input of layer ``k``.
+
+    Args:
+      layers: at least one bijector; neighbouring shapes must match.
+
+    Raises:
+      ValueError: no layers, or ``layers[i].latent_shape != layers[i + 1].event_shape``.
+
+    Source: Papamakarios et al., 2021, arXiv:1912.02762, section 2.1.
+    """
+
+    def __init__(self, layers: Sequence[Bijector]):
+        if not layers:
+            raise ValueError("Chain: expected at least one layer, got none.")
+        for index, (outer, inner) in enumerate(zip(layers[:-1], layers[1:], strict=True)):
+            if outer.latent_shape != inner.event_shape:
+                raise ValueError(
+                    f"Chain: layer {index} ({type(outer).__name__}) has latents of shape {outer.latent_shape}, "
+                    f"but layer {index + 1} ({type(inner).__name__}) produces events of shape "
+                    f"{inner.event_shape}; layers are listed from data to latent."
+                )
+        contexts = {layer.context_shape for layer in layers} - {None}
+        if len(contexts) > 1:
+            raise ValueError(f"Chain: the layers expect contexts of different shapes: {contexts}.")
+        self.layers = nnx.List(layers)
+        self.event_shape = layers[0].event_shape
+        self.context_shape = contexts.pop() if contexts else None
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Latent shape of the last layer."""
+        return self.layers[-1].latent_shape
+
+    def forward_and_log_det(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Apply the layers from last to first."""
+        total = None
+        for index, layer in reversed(list(enumerate(self.layers))):
+            z, log_det = layer.forward_and_log_det(z, context, **_layer_key(key, index))
+            total = log_det if total is None else total + log_det
+        return z, total
+
+    def inverse_and_log_det(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Apply the inverses from first to last."""
+        total = None
+        for index, layer in enumerate(self.layers):
+            x, log_det = layer.inverse_and_log_det(x, context, **_layer_key(key, index))
+            total = log_det if total is None else total + log_det
+        return x, total
+
+    def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
+        """Initialise layer after layer, each from the data as its predecessors leave it."""
+        layers = []
+        for layer in self.layers:
+            layers.append(layer.with_data_init(x, context))
+            x = layers[-1].inverse(x, context)
+        return type(self)(layers)
+
+
+class Inverse(Bijector):
+    """The same map in the other direction: forward and inverse of ``layer`` change places."""
+
+    def __init__(self, layer: Bijector):
+        self.layer = layer
+        self.event_shape = layer.latent_shape
+        self.context_shape = layer.context_shape
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Event shape of the wrapped layer."""
+        return self.layer.event_shape
+
+    def forward_and_log_det(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The inverse of the wrapped layer."""
+        return self.layer.inverse_and_log_det(z, context, **({} if key is None else {"key": key}))
+
+    def inverse_and_log_det(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The forward of the wrapped layer."""
+        return self.layer.forward_and_log_det(x, context, **({} if key is None else {"key": key}))
+
+
+def _layer_key(key: jax.Array | None, index: int) -> dict[str, jax.Array]:
+    """Keyword arguments, so that layers of others, which know no ``key``, work in deterministic use."""
+    return {} if key is None else {"key": jax.random.fold_in(key, index)}

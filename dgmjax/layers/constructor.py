@@ -1,0 +1,115 @@
+"""Modules that remember how they were built, so that a saved model needs no pickle.
+
+``@recorded`` keeps the arguments of the constructor as one JSON string, a static attribute. `describe` returns it
+as a dict and `build` makes the module again; the arrays are restored separately (see `dgmjax.save`).
+"""
+
+import functools
+import inspect
+import json
+from typing import Any, TypeVar
+
+import numpy as np
+from flax import nnx
+
+T = TypeVar("T", bound=type[nnx.Module])
+
+_RECORDED: dict[str, type[nnx.Module]] = {}
+_ATTRIBUTE = "_constructor"
+_MAX_ARRAY_SIZE = 100_000
+
+
+def recorded(cls: T) -> T:
+    """Class decorator: remember the constructor's arguments, under the name of the class.
+
+    Arguments may be None, bool, int, float, str, NumPy arrays, lists, tuples and dicts of those, and recorded modules.
+    ``rngs`` is left out. Anything else is accepted by the constructor but makes `describe`, and so `dgmjax.save`,
+    raise an error that names the argument.
+    """
+    init = cls.__init__
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if type(self) is not cls:
+            return  # a subclass records its own constructor
+        bound = signature.bind(self, *args, **kwargs)
+        arguments = dict(list(bound.arguments.items())[1:])
+        arguments.pop("rngs", None)
+        try:
+            record = {"class": cls.__name__, "arguments": _encode(arguments, cls.__name__)}
+        except TypeError as error:
+            record = {"class": cls.__name__, "error": str(error)}
+        setattr(self, _ATTRIBUTE, json.dumps(record))
+
+    cls.__init__ = __init__  # type: ignore[misc]
+    _RECORDED[cls.__name__] = cls
+    return cls
+
+
+def describe(module: nnx.Module) -> dict[str, Any]:
+    """The class name and constructor arguments of a recorded module, as JSON-compatible values.
+
+    Raises:
+      TypeError: the class is not recorded, or one argument cannot be written as JSON.
+    """
+    if not hasattr(module, _ATTRIBUTE):
+        raise TypeError(
+            f"{type(module).__name__} does not remember its constructor, so its configuration cannot be saved; "
+            f"decorate the class with @dgmjax.recorded, or build the model from dgmjax.models."
+        )
+    record = json.loads(getattr(module, _ATTRIBUTE))
+    if "error" in record:
+        raise TypeError(record["error"])
+    return record
+
+
+def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
+    """Build the module that `describe` described, with fresh parameters.
+
+    Raises:
+      ValueError: unknown class.
+    """
+    name = record.get("class")
+    if name not in _RECORDED:
+        raise ValueError(
+            f"unknown model class {name!r}; known: {sorted(_RECORDED)}. Import the module that defines it (and "
+            f"decorates it with @dgmjax.recorded) before loading."
+        )
+    cls = _RECORDED[name]
+    arguments = {key: _decode(value, rngs) for key, value in record["arguments"].items()}
+    if "rngs" in inspect.signature(cls.__init__).parameters:
+        arguments["rngs"] = rngs
+    return cls(**arguments)
+
+
+def _encode(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [_encode(item, where) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _encode(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, np.ndarray) and value.size <= _MAX_ARRAY_SIZE:
+        return {"array": value.tolist(), "dtype": value.dtype.name}
+    if isinstance(value, nnx.Module):
+        return {"module": describe(value)}
+    raise TypeError(
+        f"{where}: an argument of type {type(value).__name__} cannot be saved as configuration; pass a name, a "
+        f"number, a NumPy array or a recorded module."
+    )
+
+
+def _decode(value: Any, rngs: nnx.Rngs) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, rngs) for item in value]
+    if isinstance(value, dict):
+        if set(value) == {"array", "dtype"}:
+            return np.asarray(value["array"], value["dtype"])
+        if set(value) == {"module"}:
+            return build(value["module"], rngs=rngs)
+        return {key: _decode(item, rngs) for key, item in value.items()}
+    return value

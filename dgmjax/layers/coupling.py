@@ -1,0 +1,82 @@
+"""The coupling layer for vectors."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse
+from dgmjax.bijectors.masks import vector_mask
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.static import StaticArray
+
+
+class Coupling(Bijector):
+    """``x_A = z_A``, ``x_B = f(z_B; net(z_A, context))``; A is where the mask is ``True``.
+
+    With `dgmjax.bijectors.AffineTransformer`: ``x_B = exp(s(z_A)) z_B + t(z_A)``,
+    ``z_B = (x_B - t(x_A)) exp(-s(x_A))``, log-determinants ``+-sum s``.
+
+    Args:
+      event_shape: ``(d,)``.
+      mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through unchanged.
+      make_conditioner: called once as ``make_conditioner(in_size, out_shape, context_size=...)``, returns a module
+        ``net(kept, context, key=None) -> [*batch, *out_shape]``, ``out_shape = (|B|, transformer.num_params)``;
+        e.g. a partial of `dgmjax.nets.MLP`.
+      transformer: the elementwise map `f`.
+      context_shape: ``(c,)`` for a conditional layer, or None.
+
+    Raises:
+      ValueError: event of another rank than 1, or a mask that does not fit it.
+
+    Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, equations 4-8.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        mask: str | np.ndarray | Sequence[bool],
+        make_conditioner: Callable[..., nnx.Module],
+        transformer: Transformer,
+        context_shape: Sequence[int] | None = None,
+    ):
+        self.event_shape = tuple(event_shape)
+        if len(self.event_shape) != 1:
+            raise ValueError(
+                f"Coupling: expected a vector event (d,), got event_shape {self.event_shape}; flatten the data."
+            )
+        if context_shape is not None and len(context_shape) != 1:
+            raise ValueError(
+                f"Coupling: expected a vector context (c,), got {tuple(context_shape)}."
+            )
+        self.context_shape = None if context_shape is None else tuple(context_shape)
+        values = vector_mask(mask, self.event_shape[0])
+        self.mask = StaticArray(values)
+        self.transformer = transformer
+        kept = int(values.sum())
+        self.conditioner = make_conditioner(
+            kept,
+            (values.size - kept, transformer.num_params),
+            context_size=0 if self.context_shape is None else self.context_shape[0],
+        )
+
+    def forward_and_log_det(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Latent to data."""
+        return coupling_forward(z, self.mask.value, self._net(context, key), self.transformer)
+
+    def inverse_and_log_det(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; one pass of the same network."""
+        return coupling_inverse(x, self.mask.value, self._net(context, key), self.transformer)
+
+    def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:
+        if self.context_shape is None:
+            context = None  # the context of a conditional chain is not for this layer
+        keyword: dict[str, Any] = {} if key is None else {"key": key}
+        return lambda kept: self.conditioner(kept, context, **keyword)

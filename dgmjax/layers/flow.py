@@ -1,0 +1,140 @@
+"""A normalizing flow: base distribution and bijector."""
+
+from typing import Any, Self
+
+import distrax
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dgmjax.densities.bound import EXACT, Bound
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.checks import check_context, check_float_event
+
+
+def standard_normal(event_shape: tuple[int, ...]) -> distrax.Distribution:
+    """``N(0, I)`` over events of ``event_shape``: `distrax.Independent` of `distrax.Normal`."""
+    normal = distrax.Normal(jnp.zeros(event_shape, jnp.float32), jnp.ones(event_shape, jnp.float32))
+    return distrax.Independent(normal, reinterpreted_batch_ndims=len(event_shape))
+
+
+def as_shape(sample_shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    """``sample_shape`` may be an int, as in distrax."""
+    return (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+
+
+class Flow(nnx.Module):
+    """``x = bijector.forward(z)``, ``z ~ base``: a density that duck-types `distrax.Distribution`.
+
+    ``log p(x) = log p_base(z) + log |det dz/dx|`` with ``z = bijector.inverse(x)``; exact, in nats.
+
+    Flows are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as they are, e.g.
+    ``jax.vmap(flow.log_prob)(x)``, ``jax.grad(lambda flow: flow.log_prob(x).sum())(flow)``.
+
+    Args:
+      bijector: any object with the two methods of `dgmjax.layers.Bijector` and its shape attributes.
+      base: distribution of the latents, ``bijector.latent_shape`` events: distrax's or another flow; default
+        `standard_normal`.
+
+    Raises:
+      ValueError: the base has another event shape than the bijector's latents.
+
+    Source: Papamakarios et al., 2021, arXiv:1912.02762, equations 2-6.
+    """
+
+    def __init__(self, bijector: Bijector, base: Any = None):
+        base = standard_normal(bijector.latent_shape) if base is None else base
+        if tuple(base.event_shape) != bijector.latent_shape:
+            raise ValueError(
+                f"Flow: the base has events of shape {tuple(base.event_shape)}, the bijector's latents have shape "
+                f"{bijector.latent_shape}; wrap a batch of scalars in distrax.Independent."
+            )
+        self.bijector = bijector
+        self.base = nnx.data(base)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one event."""
+        return self.bijector.event_shape
+
+    @property
+    def context_shape(self) -> tuple[int, ...] | None:
+        """Shape of one context, or None."""
+        return self.bijector.context_shape
+
+    def bound(self, num_samples: int = 1) -> Bound:
+        """What `log_prob` is: exact, whatever the number of samples."""
+        del num_samples
+        return EXACT
+
+    def log_prob(
+        self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Exact log-density in nats: ``[*batch, *event] -> [*batch]``.
+
+        Args:
+          value: events, floating point.
+          context: ``[*batch, *context_shape]`` or one row, for a conditional flow.
+          key: switches dropout in the conditioners on; leave it out to evaluate.
+
+        Raises:
+          ValueError: wrong event or context shape.
+          TypeError: integer events.
+        """
+        where = f"{type(self).__name__}.log_prob"
+        batch = check_float_event(value, self.event_shape, where=where)
+        check_context(context, self.context_shape, batch, where=where)
+        keyword: dict[str, Any] = {} if key is None else {"key": key}
+        z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
+        return self.base.log_prob(z) + log_det
+
+    def sample(
+        self,
+        *,
+        seed: jax.Array,
+        sample_shape: int | tuple[int, ...] = (),
+        context: jax.Array | None = None,
+        temperature: float = 1.0,
+    ) -> jax.Array:
+        """Draw ``[*sample_shape, *event]``; with a context of batch ``[*c]``, ``[*sample_shape, *c, *event]``.
+
+        Args:
+          seed: typed key.
+          sample_shape: int or tuple.
+          context: for a conditional flow.
+          temperature: factor on the latents; below 1 trades diversity for typicality (Glow, arXiv:1807.03039,
+            section 6). Only for a base centred at 0.
+        """
+        return self._sample(seed, sample_shape, context, temperature)[0]
+
+    def sample_and_log_prob(
+        self,
+        *,
+        seed: jax.Array,
+        sample_shape: int | tuple[int, ...] = (),
+        context: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Draw events and their log-density in one pass, without inverting the bijector."""
+        x, z, log_det = self._sample(seed, sample_shape, context, 1.0)
+        return x, self.base.log_prob(z) - log_det
+
+    def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
+        """A new flow whose data-dependent layers are set from the batch ``x``."""
+        new = nnx.clone(self)
+        new.bijector = self.bijector.with_data_init(x, context)
+        return new
+
+    def _sample(
+        self,
+        seed: jax.Array,
+        sample_shape: int | tuple[int, ...],
+        context: jax.Array | None,
+        temperature: float,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        shape = as_shape(sample_shape)
+        if context is not None and self.context_shape is not None:
+            shape = (*shape, *context.shape[: context.ndim - len(self.context_shape)])
+        check_context(context, self.context_shape, shape, where=f"{type(self).__name__}.sample")
+        z = self.base.sample(seed=seed, sample_shape=shape) * temperature
+        x, log_det = self.bijector.forward_and_log_det(z, context)
+        return x, z, log_det
