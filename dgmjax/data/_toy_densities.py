@@ -1,7 +1,7 @@
 """Log-densities of one point and samplers behind `dgmjax.data.toy`.
 
-Every ``*_log_prob`` maps one point ``[2]`` to a scalar in the point's dtype; every ``*_sample`` maps
-``(key, shape, dtype)`` to ``[*shape, 2]``. Batching is the caller's (`dgmjax.data.toy.Toy`).
+Every ``*_log_prob`` maps one point ``[2]`` to a scalar in the point's dtype; every ``*_sample``
+maps ``(key, shape, dtype)`` to ``[*shape, 2]``. Batching is the caller's (`dgmjax.data.toy.Toy`).
 """
 
 import functools

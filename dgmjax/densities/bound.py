@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T", bound=Any)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Bound:
 EXACT = Bound()
 
 
-def bits_per_dim(nats: float, event_size: int) -> float:
+def bits_per_dim(nats: T, event_size: int) -> T:
     """``nats / (event_size * ln 2)``: negative log-likelihood of one event in bits a dimension.
 
     For discrete data on the integer grid, with ``log P(y) >= log p(y + u)``, no further constant belongs here: any

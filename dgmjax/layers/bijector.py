@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.checks import check_context, check_float_event
+from dgmjax.checks import check_context, check_float_event
 
 
 class Bijector(nnx.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.densities.bound import Bound
-from dgmjax.layers.checks import check_context, check_integer_event
+from dgmjax.checks import check_context, check_integer_event
 from dgmjax.layers.constructor import recorded
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.checks import check_context, check_float_event
+from dgmjax.checks import check_context, check_float_event
 
 
 def standard_normal(event_shape: tuple[int, ...]) -> distrax.Distribution:

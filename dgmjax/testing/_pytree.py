@@ -20,19 +20,16 @@ def split(tree: Any, wanted: Callable[[Any], bool]) -> tuple[dict[str, Any], Cal
     """
     flat, structure = jax.tree_util.tree_flatten_with_path(tree)
     leaves = [leaf for _, leaf in flat]
-    # The position keeps paths apart even if a custom node gives two children one name.
-    slots = {i: jax.tree_util.keystr(path) for i, (path, leaf) in enumerate(flat) if wanted(leaf)}
-    names = {i: name or f"leaf {i}" for i, name in slots.items()}
-    if len(set(names.values())) < len(names):
-        names = {i: f"{name} (leaf {i})" for i, name in names.items()}
+    names = [jax.tree_util.keystr(path) for path, _ in flat]
+    if len(set(names)) < len(names):  # a custom node may give two children one name
+        names = [f"{name} (leaf {i})" for i, name in enumerate(names)]
+    chosen = {name: leaf for name, leaf in zip(names, leaves, strict=True) if wanted(leaf)}
 
-    def merge(chosen: dict[str, Any]) -> Any:
-        filled = list(leaves)
-        for i, name in names.items():
-            filled[i] = chosen[name]
+    def merge(values: dict[str, Any]) -> Any:
+        filled = [values.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
         return jax.tree_util.tree_unflatten(structure, filled)
 
-    return {name: leaves[i] for i, name in names.items()}, merge
+    return chosen, merge
 
 
 def split_arrays(tree: Any) -> tuple[dict[str, Any], Callable[..., Any]]:

@@ -1,0 +1,133 @@
+"""Data sets by name, and arrays from files: splits of NumPy arrays."""
+
+import dataclasses
+import difflib
+import pathlib
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from dgmjax.data.toy import TOYS
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Fixed splits of one data set.
+
+    Attributes:
+      name: what to call it in results.
+      train: ``[n, *event]``; integers for discrete data.
+      validation: for model selection.
+      test: touched once, at the end.
+      num_levels: values an element can take, or None for continuous data.
+      image_shape: ``(height, width, channels)`` if events are flattened images.
+    """
+
+    name: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    num_levels: int | None = None
+    image_shape: tuple[int, int, int] | None = None
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one event."""
+        return self.train.shape[1:]
+
+
+def digits() -> Dataset:
+    """The 1,797 handwritten digits that scikit-learn ships: 8x8, 17 grey levels, flattened to 64 integers.
+
+    Split in the order of the file: 1,000 train, 350 validation, 447 test.
+
+    Source: Alpaydin and Kaynak, 1998, *Optical recognition of handwritten digits*, UCI; its test part.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError(
+            "data set 'digits' is part of scikit-learn: pip install 'dgmjax[experiments]'"
+        ) from error
+    y = load_digits().data.astype(np.uint8)
+    return Dataset("digits", y[:1000], y[1000:1350], y[1350:], num_levels=17, image_shape=(8, 8, 1))
+
+
+def toy_dataset(name: str, *, num_train: int = 20_000, num_held_out: int = 10_000) -> Dataset:
+    """Fixed draws from one of the 2-D toy densities of `dgmjax.data.TOYS`."""
+    keys = jax.random.split(jax.random.key(2026), 3)
+    sizes = (num_train, num_held_out, num_held_out)
+    draws = [
+        np.asarray(TOYS[name].sample(seed=key, sample_shape=(size,)), np.float32)
+        for key, size in zip(keys, sizes, strict=True)
+    ]
+    return Dataset(name, *draws)
+
+
+def file_dataset(path: str | pathlib.Path, *, num_levels: int | None = None) -> Dataset:
+    """A user's ``.npy`` array or ``.npz`` archive.
+
+    An ``.npz`` with arrays ``train``, ``validation`` and ``test`` keeps its splits. One array (any name) is shuffled
+    with a fixed seed and split 80 / 10 / 10.
+
+    Args:
+      path: the file.
+      num_levels: number of levels of integer data.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: another format, pickled objects, several arrays without the split names, or too few rows.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"data file {path} does not exist.")
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{path} is not a .npy or .npz file of plain arrays ({error}); write it with np.save(path, x) or "
+            f"np.savez(path, train=..., validation=..., test=...)."
+        ) from None
+    arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    if {"train", "validation", "test"} <= set(arrays):
+        parts = [arrays[name] for name in ("train", "validation", "test")]
+    elif len(arrays) == 1:
+        (x,) = arrays.values()
+        if x.ndim < 2 or len(x) < 10:
+            raise ValueError(
+                f"{path}: expected an array [n, *event] with n >= 10 to split 80/10/10, got {x.shape}."
+            )
+        x = x[np.random.RandomState(0).permutation(len(x))]
+        ends = [len(x) * 8 // 10, len(x) * 9 // 10]
+        parts = np.split(x, ends)
+    else:
+        raise ValueError(
+            f"{path} holds arrays {sorted(arrays)}; expected one array, or 'train', 'validation' and 'test'."
+        )
+    if parts[0].dtype == np.float64:
+        parts = [part.astype(np.float32) for part in parts]
+    return Dataset(path.stem, *parts, num_levels=num_levels)
+
+
+DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits} | {
+    name: lambda name=name: toy_dataset(name)  # type: ignore[misc]
+    for name in TOYS
+}
+
+
+def load_dataset(name: str, *, num_levels: int | None = None) -> Dataset:
+    """A data set by name (`DATASETS`), or a user's file if ``name`` ends in ``.npy`` or ``.npz``.
+
+    Raises:
+      ValueError: unknown name; the message lists the nearest.
+    """
+    if name.endswith((".npy", ".npz")):
+        return file_dataset(name, num_levels=num_levels)
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=3)
+        raise ValueError(
+            f"unknown data set {name!r}; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+            f"Expected one of {sorted(DATASETS)}, or the path of a .npy or .npz file."
+        )
+    return DATASETS[name]()

@@ -1,0 +1,99 @@
+"""Log-likelihoods with their label, for any model of this library or of distrax."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.densities.bound import EXACT, Bound, bits_per_dim
+
+
+class Likelihood(NamedTuple):
+    """Log-likelihoods of a set of events, and what they are.
+
+    Attributes:
+      log_prob: one value an event, nats, ``[*batch]``.
+      bound: exact, or which lower bound.
+      event_size: number of dimensions of one event.
+    """
+
+    log_prob: jax.Array
+    bound: Bound
+    event_size: int
+
+    @property
+    def nats(self) -> float:
+        """Mean negative log-likelihood of an event, in nats."""
+        return -float(jnp.mean(self.log_prob))
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Mean negative log-likelihood in bits a dimension: ``nats / (event_size ln 2)``."""
+        return bits_per_dim(self.nats, self.event_size)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `nats` over the events, in nats."""
+        return float(jnp.std(self.log_prob)) / math.sqrt(self.log_prob.size)
+
+    def __str__(self) -> str:
+        """E.g. ``89.93 +- 0.45 nats = 2.027 bits/dim, one-sample bound (uniform dequantization)``."""
+        return (
+            f"{self.nats:.2f} +- {self.standard_error:.2f} nats = {self.bits_per_dim:.3f} bits/dim, {self.bound}"
+        )
+
+
+def bound_of(model: Any, num_samples: int = 1) -> Bound:
+    """The label of what ``model.log_prob`` returns; a distribution that does not say is exact."""
+    return model.bound(num_samples) if hasattr(model, "bound") else EXACT
+
+
+def log_prob(
+    model: Any,
+    x: jax.Array,
+    context: jax.Array | None = None,
+    *,
+    seed: jax.Array | None = None,
+    num_samples: int = 1,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """``model.log_prob`` of flows, dequantized flows and distrax distributions by one call: ``[*batch]``, nats.
+
+    Args:
+      model: flow, `dgmjax.Dequantized` or distrax distribution.
+      x: events.
+      context: for a conditional model.
+      seed: key of the noise; needed where the value is a bound.
+      num_samples: importance samples, where the value is a bound.
+      key: switches dropout on.
+
+    Raises:
+      ValueError: a bound was asked for without a ``seed``.
+    """
+    arguments: dict[str, Any] = {}
+    if context is not None:
+        arguments["context"] = context
+    if key is not None:
+        arguments["key"] = key
+    if bound_of(model).kind != "exact":
+        if seed is None:
+            raise ValueError(
+                f"log_prob: {type(model).__name__} returns a {bound_of(model)}, which draws noise; pass "
+                f"seed=jax.random.key(...)."
+            )
+        arguments |= {"seed": seed, "num_samples": num_samples}
+    return model.log_prob(x, **arguments)
+
+
+def log_likelihood(
+    model: Any,
+    x: jax.Array,
+    context: jax.Array | None = None,
+    *,
+    seed: jax.Array | None = None,
+    num_samples: int = 1,
+) -> Likelihood:
+    """Log-likelihoods of the events ``x`` with their bound; arguments as in `log_prob`."""
+    values = log_prob(model, x, context, seed=seed, num_samples=num_samples)
+    return Likelihood(values, bound_of(model, num_samples), math.prod(model.event_shape))

@@ -1,0 +1,246 @@
+"""The laws of a distribution."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from dgmjax.testing import _expectation
+from dgmjax.testing._distribution import Subject
+from dgmjax.testing._report import Report
+from dgmjax.testing._tolerance import Tolerance
+
+_SHAPES: tuple[tuple[int, ...], ...] = ((), (3,), (2, 3))
+
+
+def check_density(
+    distribution: Any,
+    *,
+    seed: jax.Array,
+    context: Any = None,
+    num_samples: int = 4096,
+    limits: tuple[ArrayLike, ArrayLike] | None = None,
+    support: ArrayLike | None = None,
+    smooth: bool = True,
+    tolerance: Tolerance | None = None,
+) -> None:
+    """Checks that a distribution keeps its contract, and that its samples follow its density.
+
+    With p(x) = exp(log_prob(x)), each law under the name that a violation reports:
+
+    - `sample shape`: samples are [*sample_shape, *event_shape].
+    - `log_prob shape`: log-probs of x [*batch, *event_shape] are [*batch].
+    - `dtype`: one dtype for all samples; log-probs floating, of that dtype if samples are floating
+      (or float32, if they are 16-bit floats).
+    - `finite`: log-probs of samples are.
+    - `seed`: equal seeds give equal samples, other seeds others, and the draws of one call differ.
+    - `sample_and_log_prob`: its log-probs are `log_prob` of its samples.
+    - `jit`: `jax.jit`, with the arrays of the distribution traced, changes nothing.
+    - `batching`: the batched `log_prob`, `jax.vmap`, and a call on a single event agree.
+    - `integral`: the integral of p over `limits` is 1, for floating samples with event size 1 or 2
+      (midpoint rule on 2^14 or 512 x 512 cells); with `support`, the sum of p over it is 1.
+    - `samples`: for event size 1 or 2, the mean of log p over samples is the integral of p log p,
+      and the distribution function of each coordinate is that of p; with `support`, the frequency
+      of each value is its probability.
+    - `score`: E[d log p / dx_i] = 0 and E[(x_i - c_i) d log p / dx_i] = -1 for every coordinate,
+      in any dimension, for floating samples without `support`. Both follow by partial integration
+      for densities that are smooth and, times x, vanish at the boundary.
+
+    Statistical laws allow 5 standard errors (for distribution functions and frequencies, the
+    deviation of the same probability by the Dvoretzky-Kiefer-Wolfowitz and Bernstein inequalities),
+    so that a right distribution fails for about one seed in a million.
+
+    Args:
+        distribution: object with `log_prob(x)`, `sample(seed=, sample_shape=)`,
+            `sample_and_log_prob(seed=, sample_shape=)` and `event_shape`, as in distrax. A
+            non-empty `batch_shape` is refused: index it or wrap it in `distrax.Independent`.
+        seed: PRNG key from `jax.random.key`.
+        context: conditioning input of one distribution, without batch axes. If given, it is passed
+            as `log_prob(x, context)` and `sample(..., context=context)`.
+        num_samples: number of samples, at least 100, of the statistical laws.
+        limits: (low, high) of the box to integrate over, each a scalar or of shape [*event].
+            Default: the range of the samples, with as much added at both ends. Needed where
+            `log_prob` is NaN outside a bounded support, and for heavy tails.
+        support: all values a discrete distribution can take, [count, *event], any event size.
+        smooth: whether the `score` law applies. Switch it off for densities with jumps or edges
+            (uniform, exponential) and piecewise constant ones.
+        tolerance: default `Tolerance.for_dtype` of the samples (of the log-probs, if the samples
+            are integers). `integral` is for sums and integrals, `log_det` for log-probs,
+            `round_trip` for samples.
+
+    Raises:
+        LawViolation: if a law breaks, with the law, the place, the size and the likely cause.
+        ValueError: if the distribution has a batch shape or no event shape, or if limits, support
+            and num_samples do not fit.
+    """
+    subject = Subject(distribution, context)
+    _validate(subject, num_samples, limits, support)
+    report = Report(f"{type(distribution).__name__} (event {subject.event})")
+
+    _check_shapes(report, subject, seed)
+    report.raise_if_broken()
+
+    samples = jnp.asarray(subject.sample(seed, (num_samples,)))
+    log_probs = jnp.asarray(subject.log_prob(samples))
+    floating = jnp.issubdtype(samples.dtype, jnp.floating)
+    if tolerance is None:
+        tolerance = Tolerance.for_dtype(samples.dtype if floating else log_probs.dtype)
+    what = f"log_prob of {num_samples} samples"
+    report.finite("finite", what, log_probs, batch_ndims=1, at=samples)
+    report.raise_if_broken()
+
+    _check_seeds(report, subject, seed, samples, tolerance)
+    _check_transforms(report, subject, seed, samples, log_probs, tolerance)
+    if support is not None:
+        values = jnp.asarray(support, samples.dtype).reshape(-1, *subject.event)
+        _expectation.check_support(report, subject, values, samples, tolerance)
+    elif floating:
+        if subject.size in (1, 2):
+            _expectation.check_grid(report, subject, limits, samples, log_probs, tolerance)
+        if smooth:
+            _expectation.check_score(report, subject, samples)
+    report.raise_if_broken()
+
+
+def _validate(subject: Subject, num_samples: int, limits: Any, support: Any) -> None:
+    if subject.batch:
+        raise ValueError(
+            f"check_density: {type(subject.distribution).__name__} has batch_shape {subject.batch}, "
+            "expected (); index it, or wrap it in distrax.Independent."
+        )
+    if num_samples < 100:
+        raise ValueError(f"check_density: num_samples must be at least 100, got {num_samples}.")
+    if limits is not None and support is not None:
+        raise ValueError("check_density: limits (for densities) excludes support (for sums).")
+    if limits is not None and subject.size not in (1, 2):
+        raise ValueError(
+            f"check_density: limits are for event size 1 or 2, got event {subject.event}; leave "
+            "them out, and the score law checks the samples."
+        )
+    if support is not None and jnp.shape(support)[1:] not in (subject.event, ()):
+        raise ValueError(
+            f"check_density: support must be [count, *event] with event {subject.event}, got "
+            f"{jnp.shape(support)}."
+        )
+
+
+def _check_shapes(report: Report, subject: Subject, seed: jax.Array) -> None:
+    dtypes = set()
+    for shape in _SHAPES:
+        pair = subject.sample_and_log_prob(seed, shape)
+        for name, samples in (("sample", subject.sample(seed, shape)), ("pair", pair[0])):
+            name = "sample_and_log_prob" if name == "pair" else name
+            samples = jnp.asarray(samples)
+            dtypes.add(samples.dtype)
+            what = f"{name}(sample_shape={shape}) is [*sample_shape, *event]"
+            expected = (*shape, *subject.event)
+            if not report.shape("sample shape", what, samples.shape, expected):
+                continue
+            if name == "sample":
+                log_probs, label = subject.log_prob(samples), "log_prob"
+            else:
+                log_probs, label = pair[1], "log-prob of sample_and_log_prob"
+            _check_log_probs(report, subject, label, samples, jnp.asarray(log_probs), shape)
+    if len(dtypes) > 1:
+        report.add("dtype", "samples have one dtype", f"got {sorted(map(str, dtypes))}")
+
+
+def _check_log_probs(
+    report: Report,
+    subject: Subject,
+    label: str,
+    samples: jax.Array,
+    log_probs: jax.Array,
+    shape: tuple[int, ...],
+) -> None:
+    hint = subject.shape_hint(log_probs.shape, shape)
+    what = f"{label} of x {samples.shape} is [*batch]"
+    if not report.shape("log_prob shape", what, log_probs.shape, shape, hint):
+        return
+    floating = jnp.issubdtype(samples.dtype, jnp.floating)
+    allowed = [samples.dtype] if floating else []
+    # 16-bit sums lose too much, so wider log-probs are right there.
+    allowed += [jnp.dtype("float32")] if floating and samples.dtype.itemsize == 2 else []
+    right = (
+        log_probs.dtype in allowed if floating else jnp.issubdtype(log_probs.dtype, jnp.floating)
+    )
+    if not right:
+        expected = " or ".join(str(d) for d in allowed) or "a floating dtype"
+        report.add("dtype", what, f"got {log_probs.dtype}, expected {expected}")
+    report.finite("finite", what, log_probs, batch_ndims=len(shape), at=samples)
+
+
+def _check_seeds(
+    report: Report, subject: Subject, seed: jax.Array, samples: jax.Array, tolerance: Tolerance
+) -> None:
+    shape = samples.shape[:1]
+    report.close(
+        "seed",
+        "equal seeds give equal samples",
+        subject.sample(seed, shape),
+        samples,
+        tolerance.round_trip,
+        batch_ndims=1,
+        hint="the sampler changes its own state, or draws randomness that is not an argument",
+    )
+    rows = np.asarray(samples).reshape(len(samples), -1)
+    other = np.asarray(subject.sample(jax.random.fold_in(seed, 1), shape)).reshape(rows.shape)
+    if np.array_equal(rows, other):
+        report.add(
+            "seed",
+            "other seeds give other samples",
+            f"{len(rows)} samples are equal under two seeds",
+            hint="the sampler ignores its seed",
+        )
+    if len(rows) > 1 and np.all(rows == rows[0]):
+        report.add(
+            "seed",
+            "the draws of one call differ",
+            f"all {len(rows)} samples are {rows[0]}",
+            hint="one draw is broadcast to sample_shape",
+        )
+
+
+def _check_transforms(
+    report: Report,
+    subject: Subject,
+    seed: jax.Array,
+    samples: jax.Array,
+    log_probs: jax.Array,
+    tolerance: Tolerance,
+) -> None:
+    shape = samples.shape[:1]
+
+    def compare(law: str, what: str, got: Any, expected: Any, t: float, hint: str) -> None:
+        report.close(law, what, got, expected, t, batch_ndims=1, hint=hint)
+
+    hint = "the result depends on Python state, or on concrete values that tracing does not have"
+    with report.guard("jit", "sample: jax.jit = eager", hint=hint):
+        drawn = subject.jit_sample(seed, shape)
+        compare("jit", "sample: jax.jit = eager", drawn, samples, tolerance.round_trip, hint)
+    with report.guard("jit", "log_prob: jax.jit = eager", hint=hint):
+        traced = subject.jit_log_prob(samples)
+        compare("jit", "log_prob: jax.jit = eager", traced, log_probs, tolerance.log_det, hint)
+
+    hint = "an axis is counted from the front, or a statistic is taken over the batch"
+    with report.guard("batching", "log_prob: jax.vmap = batched", hint=hint):
+        mapped = subject.vmap_log_prob(samples)
+        what = "log_prob: jax.vmap = batched"
+        compare("batching", what, mapped, log_probs, tolerance.log_det, hint)
+    with report.guard("batching", "log_prob: a single event = batched", hint=hint):
+        count = min(3, len(samples))
+        singles = jnp.stack([subject.log_prob(x) for x in samples[:count]])
+        what = f"log_prob: single events 0 to {count - 1} = batched"
+        compare("batching", what, singles, log_probs[:count], tolerance.log_det, hint)
+
+    drawn, paired = subject.sample_and_log_prob(seed, shape)
+    compare(
+        "sample_and_log_prob",
+        "log-prob of sample_and_log_prob = log_prob(sample)",
+        paired,
+        subject.log_prob(drawn),
+        tolerance.log_det,
+        "a term of the density is computed in only one of the two, e.g. the sign of the log-det",
+    )

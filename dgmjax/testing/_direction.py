@@ -1,0 +1,291 @@
+"""One direction of a bijector, and the laws that concern it alone."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from dgmjax.testing import _hints
+from dgmjax.testing._pytree import split_arrays, split_floating
+from dgmjax.testing._report import Report, as_float
+from dgmjax.testing._tolerance import Tolerance
+
+MAX_PROBES = 8  # events whose Jacobian is taken and which run one by one
+_JIT_HINT = "the result depends on Python state, or on concrete values that tracing does not have"
+_BATCH_HINT = "an axis is counted from the front, or a statistic is taken over the batch"
+_GRADIENT_HINT = (
+    "jnp.where differentiates the branch it does not take as well: make the argument of log, sqrt "
+    "or division safe before the jnp.where (the double-where trick)"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What is checked: the object, its side inputs, shapes and tolerance."""
+
+    bijector: Any
+    context: Any
+    key: jax.Array | None
+    batch: tuple[int, ...]
+    event: tuple[int, ...]
+    latent: tuple[int, ...]
+    tolerance: Tolerance
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.batch))
+
+
+class Direction:
+    """The direction `name` at one batch of inputs; each method checks one law."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        name: str,
+        symbol: str,
+        value: jax.Array,
+        shape_in: tuple[int, ...],
+        shape_out: tuple[int, ...],
+    ) -> None:
+        self.setup, self.name, self.symbol, self.value = setup, name, symbol, value
+        self.shape_in, self.shape_out = shape_in, shape_out
+        # Taken before the first call, which might change the state of the object.
+        self.arrays, self._merge = split_arrays(setup.bijector)
+        self.out, self.log_det = self(value, setup.context)
+
+    def __call__(self, value: jax.Array, context: Any) -> tuple[jax.Array, jax.Array]:
+        return self._call(self.setup.bijector, value, context)
+
+    def pure(
+        self, arrays: dict[str, Any], value: jax.Array, context: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        """The direction as a function of the arrays of the bijector."""
+        return self._call(self._merge(arrays), value, context)
+
+    def _call(self, bijector: Any, value: jax.Array, context: Any) -> tuple[jax.Array, jax.Array]:
+        method: Callable[..., Any] = getattr(bijector, f"{self.name}_and_log_det")
+        side = () if context is None else (context,)
+        options = {} if self.setup.key is None else {"key": self.setup.key}
+        out, log_det = method(value, *side, **options)
+        return out, log_det
+
+    def check_output(self, report: Report) -> None:
+        batch, batch_ndims, label = self.setup.batch, len(self.setup.batch), self.name
+        out, log_det = jnp.asarray(self.out), jnp.asarray(self.log_det)
+        report.shape(
+            "shape",
+            f"{label}({self.symbol}) is [*batch, *event] of the other side",
+            out.shape,
+            batch + self.shape_out,
+            "latent_shape of the layer declares a latent event of another shape",
+        )
+        report.shape(
+            "shape",
+            f"{label} log-det is [*batch]",
+            log_det.shape,
+            batch,
+            _hints.log_det_shape(log_det.shape, batch, self.shape_in),
+        )
+        # 16-bit sums lose too much, so wider log-dets are right there.
+        wide = [jnp.dtype("float32")] if self.value.dtype.itemsize == 2 else []
+        for what, got, allowed in (
+            (f"{label}({self.symbol})", out.dtype, [self.value.dtype]),
+            (f"{label} log-det", log_det.dtype, [self.value.dtype, *wide]),
+        ):
+            if got not in allowed:
+                report.add(
+                    "dtype",
+                    f"{what} has the dtype of {self.symbol}",
+                    f"got {got}, expected {' or '.join(str(d) for d in allowed)}",
+                    hint="an array or parameter of fixed dtype, or a cast, decides it",
+                )
+        for what, array in (
+            (f"{label}({self.symbol})", out),
+            (f"{label} log-det", log_det),
+        ):
+            at = self.value if array.ndim >= batch_ndims else None
+            report.finite("finite", what, array, batch_ndims=batch_ndims, at=at)
+
+    def check_deterministic(self, report: Report) -> None:
+        self._compare(
+            report,
+            "deterministic",
+            "called twice",
+            *self(self.value, self.setup.context),
+            hint="the object changes its own state, or draws randomness that is not an argument",
+        )
+
+    def check_jit(self, report: Report) -> None:
+        with report.guard("jit", f"{self.name}: jax.jit = eager", hint=_JIT_HINT):
+            result = jax.jit(self.pure)(self.arrays, self.value, self.setup.context)
+            self._compare(report, "jit", "jax.jit = eager", *result, hint=_JIT_HINT)
+
+    def check_vmap(self, report: Report) -> None:
+        batch, rows = self.setup.batch, (self.setup.size,)
+        what = f"{self.name}: jax.vmap = batched"
+        with report.guard("batching", what, hint=_BATCH_HINT):
+            flatten = functools.partial(_reshape_batch, ndims=len(batch), shape=rows)
+            mapped = jax.vmap(self.pure, in_axes=(None, 0, 0))
+            args = flatten(self.value), jax.tree.map(flatten, self.setup.context)
+            out, log_det = jax.jit(mapped)(self.arrays, *args)
+            back = functools.partial(_reshape_batch, ndims=1, shape=batch)
+            self._compare(
+                report,
+                "batching",
+                "jax.vmap = batched",
+                back(out),
+                back(log_det),
+                hint=_BATCH_HINT,
+            )
+
+    def check_extra_axis(self, report: Report) -> None:
+        what = "one more leading batch axis = batched"
+        with report.guard("batching", f"{self.name}: {what}", hint=_BATCH_HINT):
+            # The second half is reversed, so that mixing across the new axis changes the first.
+            def widen(a: ArrayLike) -> jax.Array:
+                a = jnp.asarray(a)
+                return jnp.stack([a, jnp.flip(a, 0) if self.setup.batch else a])
+
+            value, context = widen(self.value), jax.tree.map(widen, self.setup.context)
+            out, log_det = jax.jit(self.pure)(self.arrays, value, context)
+            self._compare(report, "batching", what, out[0], log_det[0], hint=_BATCH_HINT)
+
+    def check_events(self, report: Report) -> None:
+        """Single events one by one, with their Jacobians: the laws `log-det` and `batching`."""
+        batch, tolerance, name = self.setup.batch, self.setup.tolerance, self.name
+        count = min(MAX_PROBES, self.setup.size)
+        probes = np.unique(np.linspace(0, self.setup.size - 1, count).astype(int))
+        places = [np.unravel_index(i, batch) if batch else () for i in probes]
+        single = "a single event, without batch axes"
+        results = []
+        with report.guard("batching", f"{name}: {single}", hint=_BATCH_HINT):
+            jacobian = self._jacobian()
+            for at in places:
+                context = jax.tree.map(lambda c, at=at: jnp.asarray(c)[at], self.setup.context)
+                results.append(jacobian(self.arrays, self.value[at].reshape(-1), context))
+        if len(results) < len(places):
+            return
+        shapes = {(jnp.shape(out), jnp.shape(log_det)) for _, (out, log_det) in results}
+        for out_shape, log_det_shape in shapes:
+            what = f"{name}: {single}"
+            right = report.shape("batching", what, out_shape, self.shape_out, _BATCH_HINT)
+            if not report.shape("batching", what, log_det_shape, (), _BATCH_HINT) or not right:
+                return
+        jacobians = np.stack([as_float(j) for j, _ in results])
+        log_dets = np.stack([as_float(log_det) for _, (_, log_det) in results])
+        indices = ", ".join(str(tuple(int(i) for i in at)) for at in places)
+        report.close(
+            "log-det",
+            f"{name} log-det = log |det Jacobian| of single events, at batch indices {indices}",
+            log_dets,
+            np.linalg.slogdet(jacobians)[1],
+            tolerance.log_det,
+            batch_ndims=1,
+            hint=functools.partial(_hints.log_det, jacobians=jacobians),
+        )
+        if self.setup.key is None:
+            flat_out = as_float(self.out).reshape(self.setup.size, *self.shape_out)
+            flat_log_det = as_float(self.log_det).reshape(self.setup.size)
+            what = f"loop over single events = batched, at batch indices {indices}"
+            outs = np.stack([as_float(out) for _, (out, _) in results])
+            expected = flat_out[probes], flat_log_det[probes]
+            self._compare(
+                report,
+                "batching",
+                what,
+                outs,
+                log_dets,
+                hint=_BATCH_HINT,
+                expected=expected,
+                batch_ndims=1,
+            )
+
+    def _jacobian(self) -> Callable[..., Any]:
+        def flat(arrays: dict[str, Any], event: jax.Array, context: Any) -> Any:
+            out, log_det = self.pure(arrays, event.reshape(self.shape_in), context)
+            return out.reshape(-1), (out, log_det)
+
+        forward_mode = jax.jit(jax.jacfwd(flat, argnums=1, has_aux=True))
+        reverse_mode = jax.jit(jax.jacrev(flat, argnums=1, has_aux=True))
+
+        def either(*args: Any) -> Any:
+            try:
+                return forward_mode(*args)
+            except TypeError as error:
+                if "custom_vjp" not in str(error):
+                    raise
+                return reverse_mode(*args)
+
+        return either
+
+    def check_gradient(self, report: Report) -> None:
+        tree = {"bijector": self.setup.bijector, self.symbol: self.value}
+        tree |= {} if self.setup.context is None else {"context": self.setup.context}
+        traced, merge_traced = split_arrays(tree)
+        floating, _ = split_floating(tree)
+        rest = {name: array for name, array in traced.items() if name not in floating}
+
+        def loss(floating: dict[str, Any], rest: dict[str, Any]) -> jax.Array:
+            parts = merge_traced(floating | rest)
+            out, log_det = self._call(parts["bijector"], parts[self.symbol], parts.get("context"))
+            return jnp.sum(log_det) + jnp.sum(out, dtype=log_det.dtype)
+
+        what = f"{self.name}: d(sum of outputs + sum of log-dets)"
+        with report.guard("gradient", f"{what}/d(parameters, {self.symbol})"):
+            gradients = jax.jit(jax.grad(loss))(floating, rest)
+            for name, gradient in gradients.items():
+                data = not name.startswith("['bijector']")
+                report.finite(
+                    "gradient",
+                    f"{what}/d{name} is finite",
+                    gradient,
+                    batch_ndims=len(self.setup.batch) if data else 0,
+                    at=floating[name],
+                    hint=_GRADIENT_HINT,
+                )
+
+    def _compare(
+        self,
+        report: Report,
+        law: str,
+        what: str,
+        out: ArrayLike,
+        log_det: ArrayLike,
+        *,
+        hint: str,
+        expected: tuple[Any, Any] | None = None,
+        batch_ndims: int | None = None,
+    ) -> None:
+        """Compares (out, log-det) with the eager batched result."""
+        batch_ndims = len(self.setup.batch) if batch_ndims is None else batch_ndims
+        expected_out, expected_log_det = expected or (self.out, self.log_det)
+        tolerance = self.setup.tolerance
+        report.close(
+            law,
+            f"{self.name}({self.symbol}): {what}",
+            out,
+            expected_out,
+            tolerance.round_trip,
+            batch_ndims=batch_ndims,
+            hint=hint,
+        )
+        report.close(
+            law,
+            f"{self.name} log-det: {what}",
+            log_det,
+            expected_log_det,
+            tolerance.log_det,
+            batch_ndims=batch_ndims,
+            hint=hint,
+        )
+
+
+def _reshape_batch(a: ArrayLike, *, ndims: int, shape: tuple[int, ...]) -> jax.Array:
+    a = jnp.asarray(a)
+    return a.reshape(*shape, *a.shape[ndims:])

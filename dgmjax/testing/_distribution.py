@@ -1,0 +1,85 @@
+"""One calling convention for distributions with and without context."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.testing import _hints
+from dgmjax.testing._pytree import split_arrays
+
+
+class Subject:
+    """A distribution and its context, called eagerly or under a transformation.
+
+    Attributes:
+        distribution: the object under test.
+        event: its event shape; `size` is the product.
+        batch: its batch shape, () if it has none.
+    """
+
+    def __init__(self, distribution: Any, context: Any) -> None:
+        if not hasattr(distribution, "event_shape"):
+            raise ValueError(
+                f"check_density: {type(distribution).__name__} has no event_shape; a distribution "
+                "declares the shape of one sample."
+            )
+        self.distribution = distribution
+        self.context = context
+        self.event = tuple(distribution.event_shape)
+        self.size = int(np.prod(self.event))
+        self.batch = tuple(getattr(distribution, "batch_shape", ()))
+        self._arrays, self._merge = split_arrays((distribution, context))
+
+    def log_prob(self, x: Any) -> Any:
+        """Eager log-prob of x [*batch, *event]."""
+        return _log_prob(self.distribution, self.context, x)
+
+    def sample(self, seed: jax.Array, shape: tuple[int, ...]) -> Any:
+        """Eager samples [*shape, *event]."""
+        return _sample(self.distribution, self.context, seed, shape)
+
+    def sample_and_log_prob(self, seed: jax.Array, shape: tuple[int, ...]) -> Any:
+        """Eager samples with their log-probs."""
+        side = {} if self.context is None else {"context": self.context}
+        return self.distribution.sample_and_log_prob(seed=seed, sample_shape=shape, **side)
+
+    def jit_log_prob(self, x: Any) -> Any:
+        """`log_prob` under `jax.jit`, the arrays of the distribution traced."""
+        return self._log_prob_jit(self._arrays, x)
+
+    def jit_sample(self, seed: jax.Array, shape: tuple[int, ...]) -> Any:
+        """`sample` under `jax.jit`."""
+        draw = lambda arrays, seed: _sample(*self._merge(arrays), seed, shape)  # noqa: E731
+        return jax.jit(draw)(self._arrays, seed)
+
+    def vmap_log_prob(self, x: jax.Array) -> jax.Array:
+        """`log_prob` of single events under `jax.vmap`."""
+        return jax.jit(jax.vmap(self._pure_log_prob, in_axes=(None, 0)))(self._arrays, x)
+
+    def score(self, x: jax.Array) -> jax.Array:
+        """Gradient of log p at each row of x [n, *event]."""
+        gradient = jax.vmap(jax.grad(self._pure_log_prob, argnums=1), in_axes=(None, 0))
+        return jax.jit(gradient)(self._arrays, x)
+
+    def shape_hint(self, got: tuple[int, ...], batch: tuple[int, ...]) -> str:
+        """The likely cause of a log-prob of a wrong shape."""
+        return _hints.log_det_shape(got, batch, self.event, "log-prob")
+
+    @functools.cached_property
+    def _log_prob_jit(self) -> Any:
+        return jax.jit(self._pure_log_prob)
+
+    def _pure_log_prob(self, arrays: dict[str, Any], x: jax.Array) -> jax.Array:
+        return jnp.asarray(_log_prob(*self._merge(arrays), x))
+
+
+def _log_prob(distribution: Any, context: Any, x: Any) -> Any:
+    return distribution.log_prob(x) if context is None else distribution.log_prob(x, context)
+
+
+def _sample(distribution: Any, context: Any, seed: jax.Array, shape: tuple[int, ...]) -> Any:
+    side = {} if context is None else {"context": context}
+    return distribution.sample(seed=seed, sample_shape=shape, **side)

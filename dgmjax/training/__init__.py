@@ -1,0 +1,40 @@
+"""Training: state, step, loop, checkpoints, `fit`. Knows a loss function and a pytree, no model."""
+
+from dgmjax.training.checkpoint import Checkpoints, Restored
+from dgmjax.training.fit import FitResult, fit
+from dgmjax.training.loop import Loop, Progress, Schedule
+from dgmjax.training.metrics import MetricsLog, merge_metrics
+from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.partition import partition
+from dgmjax.training.save import load, save
+from dgmjax.training.step import (
+    TrainState,
+    averaged_params,
+    init_state,
+    make_eval_step,
+    make_train_step,
+)
+from dgmjax.training.workdir import claim, read_settings
+
+__all__ = [
+    "Checkpoints",
+    "FitResult",
+    "Loop",
+    "MetricsLog",
+    "Progress",
+    "Restored",
+    "Schedule",
+    "TrainState",
+    "averaged_params",
+    "claim",
+    "default_optimizer",
+    "fit",
+    "init_state",
+    "load",
+    "make_eval_step",
+    "make_train_step",
+    "merge_metrics",
+    "partition",
+    "read_settings",
+    "save",
+]

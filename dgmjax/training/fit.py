@@ -1,0 +1,253 @@
+"""``dgmjax.fit``: train a density model on an array by one call."""
+
+import functools
+import math
+import pathlib
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import ArrayLike
+
+from dgmjax.data.batches import Batches
+from dgmjax.data.checks import check_data
+from dgmjax.layers.constructor import describe
+from dgmjax.objectives.likelihood import bound_of
+from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
+from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.training.loop import Loop, Progress, Schedule
+from dgmjax.training.metrics import MetricsLog, Record, merge_metrics
+from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.partition import Arrays, partition
+from dgmjax.training.step import (
+    Loss,
+    averaged_params,
+    init_state,
+    make_eval_step,
+    make_train_step,
+)
+from dgmjax.training.workdir import claim
+
+Model = TypeVar("Model")
+
+
+class FitResult(NamedTuple, Generic[Model]):
+    """What `fit` returns.
+
+    Attributes:
+      model: the trained model: the best on validation if there was one, the last otherwise; averaged weights.
+      history: records as in ``metrics.jsonl``: ``step``, ``split``, ``nats``, ``bits_per_dim``, ``bound``, norms.
+      best_step: the step ``model`` is from.
+      steps: steps taken; fewer than asked for if patience ran out.
+    """
+
+    model: Model
+    history: list[Record]
+    best_step: int
+    steps: int
+
+
+def fit(
+    model: Model,
+    x: ArrayLike,
+    *,
+    seed: jax.Array,
+    context: ArrayLike | None = None,
+    validation: ArrayLike | None = None,
+    validation_context: ArrayLike | None = None,
+    steps: int = 2_000,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    optimizer: optax.GradientTransformation | None = None,
+    ema_decay: float = 0.99,
+    eval_every: int = 100,
+    patience: int | None = None,
+    data_init: bool = True,
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    loss: Loss = maximum_likelihood,
+    validation_loss: Loss = negative_log_likelihood,
+    workdir: str | pathlib.Path | None = None,
+    settings: dict[str, Any] | None = None,
+    on_evaluation: Callable[[int, Model], None] | None = None,
+    progress: bool | None = None,
+) -> FitResult[Model]:
+    """Fit ``model`` to the events ``x`` by stochastic gradient descent on ``loss``.
+
+    With ``workdir`` the run writes ``config.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call again
+    continues where it stopped, with the same result to the last bit as an uninterrupted run.
+
+    Args:
+      model: flow, `dgmjax.Dequantized`, or any module that ``loss`` understands; not changed.
+      x: ``[n, *event]``; floats, or integers for a `dgmjax.Dequantized` model.
+      seed: typed key; batches, noise and dropout follow from it and the step.
+      context: ``[n, *context]`` for a conditional model.
+      validation: held-out events; selects the returned weights and drives ``patience``.
+      validation_context: their context.
+      steps: optimizer steps.
+      batch_size: rows a step.
+      learning_rate: peak of the default optimizer: Adam, gradient norm clipped at 1, cosine decay to 0.
+      optimizer: an optax transformation to use instead.
+      ema_decay: decay of the averaged weights that are evaluated and returned; 0 for the weights themselves.
+      eval_every: steps between logs, evaluations and checkpoints.
+      patience: evaluations without improvement before stopping; needs ``validation``.
+      data_init: set data-dependent layers (standardisation, histograms) from ``x`` first; False to continue from a
+        trained model as it is.
+      augment: ``augment(x, key) -> x``, applied to training batches inside the step.
+      loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training.
+      validation_loss: the same for validation; its metric ``nats`` is compared.
+      workdir: run directory.
+      settings: JSON-compatible description of the run kept in ``config.json``; default: the arguments above.
+      on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
+      progress: show a progress bar; default: if standard error is a terminal.
+
+    Raises:
+      TypeError, ValueError: data that do not fit the model (see `dgmjax.data.check_data`), a work directory of
+        another run, or impossible settings.
+      FloatingPointError: the loss became NaN or infinite.
+      RuntimeError: every checkpoint in ``workdir`` is damaged.
+    """
+    schedule = Schedule(steps, eval_every, patience)
+    if patience is not None and validation is None:
+        raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
+    train = _prepare(model, x, context, "x")
+    held_out = None
+    if validation is not None:
+        held_out = _prepare(model, validation, validation_context, "validation")
+    data_key, init_key, train_key, eval_key = jax.random.split(seed, 4)
+    initial = _data_init(model, train, init_key) if data_init else model
+    params, fixed, merge = partition(initial)
+    if optimizer is None:
+        optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
+    state = init_state(params, fixed, optimizer)
+
+    log, checkpoints = MetricsLog(None), None
+    position, best = Progress(), state.params
+    if workdir is not None:
+        folder = pathlib.Path(workdir)
+        claim(folder, settings or _settings(model, seed, train, steps, batch_size, ema_decay))
+        log = MetricsLog(folder / "metrics.jsonl")
+        checkpoints = Checkpoints(folder / "checkpoints")
+        restored = checkpoints.restore({"state": state, "best": best})
+        if restored is not None:
+            state, best = restored.arrays["state"], restored.arrays["best"]
+            position = Progress(**restored.progress)
+        log.rewind(position.step)
+
+    loop = Loop(
+        train_step=make_train_step(
+            loss if augment is None else _augmented(loss, augment),
+            merge,
+            optimizer,
+            key=train_key,
+            ema_decay=ema_decay,
+        ),
+        batches=Batches(train, batch_size, seed=int(jax.random.bits(data_key))),
+        evaluated=functools.partial(averaged_params, ema_decay=ema_decay),
+        evaluate=None
+        if held_out is None
+        else _evaluator(make_eval_step(validation_loss, merge), held_out, eval_key),
+        schedule=schedule,
+        log=log,
+        checkpoints=checkpoints,
+        labels={"bound": str(bound_of(model))},
+        on_evaluation=None
+        if on_evaluation is None
+        else lambda step, params: on_evaluation(step, merge(params, fixed)),
+        show_progress=progress,
+    )
+    try:
+        state, best, position = loop.run(state, best, position)
+    finally:
+        if checkpoints is not None:
+            checkpoints.close()
+    return FitResult(merge(best, state.fixed), log.records, position.best_step, position.step)
+
+
+def _prepare(
+    model: Any, x: ArrayLike, context: ArrayLike | None, name: str
+) -> dict[str, np.ndarray]:
+    """Check one split and give floats the dtype of the model."""
+    levels = getattr(model, "num_levels", None)
+    arrays = {"x": check_data(x, tuple(model.event_shape), num_levels=levels, name=name)}
+    if context is not None:
+        shape = getattr(model, "context_shape", None)
+        if shape is None:
+            raise ValueError(f"fit: a context was given for {name}, but the model takes none.")
+        arrays["context"] = check_data(context, shape, name=f"context of {name}")
+        if len(arrays["context"]) != len(arrays["x"]):
+            raise ValueError(
+                f"fit: {len(arrays['x'])} events in {name} but {len(arrays['context'])} contexts."
+            )
+    floats = [leaf for leaf in jax.tree.leaves(model) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    dtype = floats[0].dtype if floats else np.dtype(np.float32)
+    return {
+        key: array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+        for key, array in arrays.items()
+    }
+
+
+def _data_init(model: Any, train: dict[str, np.ndarray], key: jax.Array) -> Any:
+    if not hasattr(model, "with_data_init"):
+        return model
+    x, context = jnp.asarray(train["x"]), train.get("context")
+    context = None if context is None else jnp.asarray(context)
+    if bound_of(model).kind == "exact":
+        return model.with_data_init(x, context)
+    return model.with_data_init(x, context, seed=key)
+
+
+def _augmented(loss: Loss, augment: Callable[[jax.Array, jax.Array], jax.Array]) -> Loss:
+    def augmented(model: Any, batch: Any, key: jax.Array) -> Any:
+        loss_key, augment_key = jax.random.split(key)
+        return loss(model, batch | {"x": augment(batch["x"], augment_key)}, loss_key)
+
+    return augmented
+
+
+def _evaluator(
+    eval_step: Callable[..., Any],
+    arrays: dict[str, np.ndarray],
+    key: jax.Array,
+    *,
+    chunk: int = 1_024,
+) -> Callable[[Arrays, Arrays], dict[str, float]]:
+    """Metrics over all of ``arrays``, with the same noise at every call, so that evaluations compare."""
+    count = math.ceil(len(arrays["x"]) / chunk)
+    chunks = [
+        {name: array[i * chunk : (i + 1) * chunk] for name, array in arrays.items()}
+        for i in range(count)
+    ]
+
+    def evaluate(params: Arrays, fixed: Arrays) -> dict[str, float]:
+        return merge_metrics(
+            eval_step(params, fixed, batch, jax.random.fold_in(key, i))
+            for i, batch in enumerate(chunks)
+        )
+
+    return evaluate
+
+
+def _settings(
+    model: Any,
+    seed: jax.Array,
+    train: dict[str, np.ndarray],
+    steps: int,
+    batch_size: int,
+    ema_decay: float,
+) -> dict[str, Any]:
+    """What identifies a run started by a plain call."""
+    try:
+        record: Any = describe(model)
+    except TypeError:
+        record = type(model).__name__
+    return {
+        "model": record,
+        "seed": np.asarray(jax.random.key_data(seed)).tolist(),
+        "rows": len(train["x"]),
+        "steps": steps,
+        "batch_size": batch_size,
+        "ema_decay": ema_decay,
+    }

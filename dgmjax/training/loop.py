@@ -1,0 +1,162 @@
+"""The training loop: steps, logs, evaluations, early stopping, checkpoints."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.training.metrics import MetricsLog, Record, merge_metrics
+from dgmjax.training.partition import Arrays
+from dgmjax.training.step import Metrics, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When things happen, in optimizer steps.
+
+    Attributes:
+      steps: length of the run.
+      eval_every: log, evaluate and checkpoint every so many steps.
+      patience: stop after so many evaluations without a better one; None never stops early.
+    """
+
+    steps: int
+    eval_every: int
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject numbers that mean nothing."""
+        if self.steps < 1 or self.eval_every < 1:
+            raise ValueError(
+                f"steps and eval_every must be at least 1, got {self.steps} and {self.eval_every}."
+            )
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands: the part of its state that is no array.
+
+    Attributes:
+      step: optimizer steps taken.
+      best_step: step of the best evaluation so far.
+      best_value: its value, lower is better.
+      stale: evaluations since then.
+      finished: whether all steps are done or patience ran out.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_value: float = math.inf
+    stale: int = 0
+    finished: bool = False
+
+
+@dataclasses.dataclass
+class Loop:
+    """What the loop needs; it knows steps and arrays, no model and no loss.
+
+    Attributes:
+      train_step: ``(state, batch) -> (state, metrics)``, donating its state.
+      batches: ``batches(step)``.
+      evaluated: ``state -> params`` to evaluate and keep, e.g. an average; fresh arrays.
+      evaluate: ``(params, fixed) -> metrics``, or None; without it the last parameters are the best.
+      schedule: when.
+      log: where records go.
+      checkpoints: where checkpoints go, or None.
+      labels: constants to add to every record, e.g. the bound of a likelihood.
+      on_evaluation: called as ``on_evaluation(step, params)`` after each evaluation.
+      monitor: metric of ``evaluate`` that selects the best parameters.
+      show_progress: True, False, or None for "if standard error is a terminal".
+    """
+
+    train_step: Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+    batches: Callable[[int], Any]
+    evaluated: Callable[[TrainState], Arrays]
+    evaluate: Callable[[Arrays, Arrays], dict[str, float]] | None
+    schedule: Schedule
+    log: MetricsLog
+    checkpoints: Checkpoints | None = None
+    labels: dict[str, Any] = dataclasses.field(default_factory=dict)
+    on_evaluation: Callable[[int, Arrays], None] | None = None
+    monitor: str = "nats"
+    show_progress: bool | None = None
+
+    def run(
+        self, state: TrainState, best: Arrays, progress: Progress
+    ) -> tuple[TrainState, Arrays, Progress]:
+        """Train from ``state`` to the end of the schedule; returns state, best parameters and progress."""
+        bar = tqdm(
+            total=self.schedule.steps,
+            initial=progress.step,
+            unit="step",
+            disable=None if self.show_progress is None else not self.show_progress,
+        )
+        window: list[Metrics] = []
+        started = time.perf_counter()
+        with bar:
+            while not progress.finished:
+                state, metrics = self.train_step(state, self.batches(progress.step))
+                window.append(metrics)
+                progress.step += 1
+                bar.update()
+                last = progress.step >= self.schedule.steps
+                if progress.step % self.schedule.eval_every and not last:
+                    continue
+                record = self._log_window(progress.step, window, time.perf_counter() - started)
+                best = self._evaluate(state, best, progress, record)
+                progress.finished = progress.finished or last
+                bar.set_postfix(_short(record), refresh=False)
+                if self.checkpoints is not None:
+                    arrays = {"state": state, "best": best}
+                    self.checkpoints.save(progress.step, arrays, dataclasses.asdict(progress))
+                window, started = [], time.perf_counter()
+        return state, best, progress
+
+    def _log_window(self, step: int, window: list[Metrics], seconds: float) -> Record:
+        """Fetch the metrics of the steps since the last log: the loop's only wait for the device."""
+        means = merge_metrics(window)
+        record = {"step": step, "split": "train", **means, **self.labels}
+        record["steps_per_second"] = round(len(window) / seconds, 2)
+        self.log.write(record)
+        if not math.isfinite(means["loss"]):
+            raise FloatingPointError(
+                f"the loss became {means['loss']} between steps {step - len(window)} and {step}; lower the learning "
+                f"rate, clip gradients (clip_norm=1.0) or bound the scales. The checkpoint before it is intact."
+            )
+        return record
+
+    def _evaluate(
+        self, state: TrainState, best: Arrays, progress: Progress, record: Record
+    ) -> Arrays:
+        params = self.evaluated(state)
+        if self.evaluate is None:
+            progress.best_step = progress.step
+            return params
+        metrics = self.evaluate(params, state.fixed)
+        record |= {f"validation_{name}": value for name, value in metrics.items()}
+        self.log.write({"step": progress.step, "split": "validation", **metrics, **self.labels})
+        if self.on_evaluation is not None:
+            self.on_evaluation(progress.step, params)
+        if metrics[self.monitor] < progress.best_value:
+            progress.best_step, progress.best_value = progress.step, metrics[self.monitor]
+            progress.stale = 0
+            return params
+        progress.stale += 1
+        patience = self.schedule.patience
+        progress.finished = patience is not None and progress.stale >= patience
+        return best
+
+
+def _short(record: Record) -> dict[str, str]:
+    """What the progress bar shows beside rate and time left."""
+    names = {
+        "loss": "loss",
+        "bits_per_dim": "bits/dim",
+        "validation_nats": "val nats",
+        "validation_bits_per_dim": "val bits/dim",
+    }
+    return {text: f"{record[name]:.3f}" for name, text in names.items() if name in record}

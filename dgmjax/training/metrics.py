@@ -1,0 +1,70 @@
+"""Metrics as (sum, count) pairs, and their log: one JSON object a line."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+
+Record = dict[str, Any]
+
+
+def merge_metrics(metrics: Iterable[Mapping[str, tuple[Any, Any]]]) -> dict[str, float]:
+    """Means over batches of any size: ``sum of sums / sum of counts`` for every name.
+
+    Waits for the device, so it is called once a window of steps, never every step.
+    """
+    totals: dict[str, tuple[float, float]] = {}
+    for batch in jax.device_get(list(metrics)):
+        for name, (total, count) in batch.items():
+            previous = totals.get(name, (0.0, 0.0))
+            totals[name] = (previous[0] + float(total), previous[1] + float(count))
+    return {name: total / count for name, (total, count) in totals.items()}
+
+
+class MetricsLog:
+    """``metrics.jsonl``: appended to, one object a line, in the order of the steps.
+
+    Args:
+      path: the file, or None to keep the records in memory only.
+    """
+
+    def __init__(self, path: pathlib.Path | None):
+        self.path = path
+        self.records: list[Record] = []
+
+    def rewind(self, step: int) -> None:
+        """Keep the records up to ``step``; later ones are replayed by the resumed run, to the same values.
+
+        A line cut short by a kill is dropped with them. The file is replaced in one piece.
+        """
+        if self.path is None or not self.path.exists():
+            return
+        lines = self.path.read_text().splitlines()
+        records = [record for record in map(_parse, lines) if record is not None]
+        self.records = [record for record in records if record["step"] <= step]
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records))
+        os.replace(temporary, self.path)
+
+    def write(self, record: Record) -> None:
+        """Append one record; NaN and infinities are written as strings, so that every line is strict JSON."""
+        clean = {
+            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in record.items()
+        }
+        self.records.append(clean)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(clean) + "\n")
+
+
+def _parse(line: str) -> Record | None:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) and "step" in record else None

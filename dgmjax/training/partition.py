@@ -1,0 +1,47 @@
+"""A module as two flat dictionaries of arrays: what the optimizer may change, and the rest."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from flax import nnx
+
+Model = TypeVar("Model")
+Arrays = dict[str, jax.Array]
+
+
+def partition(model: Model) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], Model]]:
+    """Split ``model`` into trainable arrays, fixed arrays and the function that puts them together again.
+
+    ``merge(params, fixed)`` equals ``model``. Names are the paths in the module, e.g.
+    ``bijector/layers/0/conditioner/last/kernel``, stable across processes, so checkpoints are readable by name; and a
+    flat dict crosses the boundary of a jitted function without any Python work per array.
+
+    Args:
+      model: an ``nnx.Module``; its ``nnx.Param`` leaves are trainable, every other array is fixed.
+    """
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    (param_arrays, param_tree), (fixed_arrays, fixed_tree) = _flatten(params), _flatten(rest)
+
+    def merge(params: Arrays, fixed: Arrays) -> Model:
+        leaves = [params[name] for name in param_arrays], [fixed[name] for name in fixed_arrays]
+        return nnx.merge(
+            graphdef,
+            jax.tree.unflatten(param_tree, leaves[0]),
+            jax.tree.unflatten(fixed_tree, leaves[1]),
+        )
+
+    return param_arrays, fixed_arrays, merge
+
+
+def _flatten(state: Any) -> tuple[Arrays, Any]:
+    leaves, tree = jax.tree.flatten_with_path(state)
+    arrays = {"/".join(_name(entry) for entry in path): leaf for path, leaf in leaves}
+    return {name.removesuffix("/value"): leaf for name, leaf in arrays.items()}, tree
+
+
+def _name(entry: Any) -> str:
+    for attribute in ("key", "idx", "name"):
+        if hasattr(entry, attribute):
+            return str(getattr(entry, attribute))
+    return str(entry)
