@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgmjax.data.toy import TOYS, toy
+from dgmjax.data import TOYS, toy
 
 every_toy = pytest.mark.parametrize("name", TOYS)
 
@@ -111,38 +111,45 @@ def test_quadrature_error_is_within_its_stated_bound(name, curve, noise):
 
 
 @every_toy
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_dtype_is_preserved_and_shapes_follow(name, dtype):
-    x, log_p = TOYS[name].sample_and_log_prob(
-        seed=jax.random.key(2), sample_shape=(2, 3), dtype=dtype
-    )
-    assert (x.shape, x.dtype) == ((2, 3, 2), dtype)
-    assert (log_p.shape, log_p.dtype) == ((2, 3), dtype)
-    tolerance = {jnp.float32: 5e-4, jnp.float64: 0}[dtype]
-    wide = TOYS[name].log_prob(x.astype(jnp.float64))
-    np.testing.assert_allclose(log_p.astype(jnp.float64), wide, rtol=0, atol=tolerance)
-
-
-@every_toy
-def test_batched_is_vmap_is_loop_and_jit_is_eager(name):
+def test_dtype_is_preserved_and_shapes_follow(name):
     distribution = TOYS[name]
-    key = jax.random.key(3)
-    x = distribution.sample(seed=key, sample_shape=(3,))
-    batched = distribution.log_prob(x)
-    np.testing.assert_allclose(batched, jax.vmap(distribution.log_prob)(x), rtol=1e-12)
-    np.testing.assert_allclose(batched, [distribution.log_prob(one) for one in x], rtol=1e-12)
-    np.testing.assert_allclose(batched, jax.jit(distribution.log_prob)(x), rtol=1e-12)
-    jitted = jax.jit(lambda seed: distribution.sample(seed=seed, sample_shape=3))(key)
-    np.testing.assert_allclose(x, jitted, rtol=1e-12)
-    assert distribution.sample(seed=key).shape == distribution.event_shape == (2,)
-    assert distribution.log_prob(jnp.zeros((0, 2))).shape == (0,)
-    assert distribution.sample(seed=key).dtype == jnp.float64  # the default float under x64
+    assert draws(name).dtype == grid_log_prob(name).dtype == np.float64  # the default under x64
+    narrow = jnp.asarray(draws(name)[:3], jnp.float32)
+    log_p = distribution.log_prob(narrow)
+    assert log_p.dtype == jnp.float32
+    wide = distribution.log_prob(narrow.astype(jnp.float64))
+    np.testing.assert_allclose(log_p.astype(jnp.float64), wide, rtol=0, atol=5e-4)
+
+    draw = functools.partial(distribution.sample_and_log_prob, seed=jax.random.key(2))
+    for shape in [(), (2, 3)]:
+        x, log_p = jax.eval_shape(functools.partial(draw, sample_shape=shape, dtype=jnp.float32))
+        assert (x.shape, x.dtype) == ((*shape, *distribution.event_shape), jnp.float32)
+        assert (log_p.shape, log_p.dtype) == (shape, jnp.float32)
 
 
 @every_toy
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_extreme_points_have_finite_gradients_and_no_nan(name, dtype):
-    points = jnp.asarray([[0.0, 0.0], [1e4, -1e4], [1.0, 1.0]], dtype)
+def test_batched_is_loop_is_jitted_vmap(name):
+    log_prob = TOYS[name].log_prob
+    x = jnp.asarray(draws(name)[:3])
+    batched = log_prob(x)
+    np.testing.assert_allclose(batched, [log_prob(one) for one in x], rtol=1e-12)
+    np.testing.assert_allclose(batched, jax.jit(jax.vmap(log_prob))(x), rtol=1e-12)
+    with jax.disable_jit():
+        np.testing.assert_allclose(batched, log_prob(x), rtol=1e-12)
+
+
+def test_sampling_is_the_same_inside_jit_and_takes_an_integer_shape():
+    key = jax.random.key(3)
+    sample = functools.partial(TOYS["spirals"].sample, sample_shape=3)
+    np.testing.assert_allclose(
+        jax.jit(lambda seed: sample(seed=seed))(key), sample(seed=key), rtol=1e-12
+    )
+    assert TOYS["spirals"].log_prob(jnp.zeros((0, 2))).shape == (0,)
+
+
+@every_toy
+def test_extreme_points_have_finite_gradients_and_no_nan(name):
+    points = jnp.asarray([[0.0, 0.0], [1e4, -1e4], [1.0, 1.0]], jnp.float32)
     log_p, grads = jax.vmap(jax.value_and_grad(TOYS[name].log_prob))(points)
     assert np.isfinite(grads).all()
     if name == "checkerboard":

@@ -33,7 +33,8 @@ def histogram_mass(y: jax.Array, num_levels: int, *, pseudo_count: float) -> jax
       ``[*event, num_levels]``, float32; sums to 1 over the last axis.
     """
     count = jnp.stack([(y == level).sum(0) for level in range(num_levels)], axis=-1)
-    return ((count + pseudo_count) / (y.shape[0] + num_levels * pseudo_count)).astype(jnp.float32)
+    smoothed = count.astype(jnp.float32) + pseudo_count
+    return smoothed / (y.shape[0] + num_levels * pseudo_count)
 
 
 def histogram_gaussianize_inverse(x: jax.Array, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -73,8 +74,8 @@ def histogram_gaussianize_forward(z: jax.Array, mass: jax.Array) -> tuple[jax.Ar
     upper = (ndtr(-z) - ALPHA) / (1.0 - 2.0 * ALPHA)
     use_lower = z < 0
     # Bin b holds the lower-tail probabilities [below_b, below_b + mass_b), and from above likewise.
-    from_below = (lower[..., None] >= below[..., 1:]).sum(-1)
-    from_above = (upper[..., None] <= above[..., :-1]).sum(-1)
+    from_below = (lower[..., None] >= _lift(below[..., 1:], z.ndim)).sum(-1)
+    from_above = (upper[..., None] <= _lift(above[..., :-1], z.ndim)).sum(-1)
     index = jnp.where(use_lower, from_below, from_above).astype(jnp.int32)
     height, low, high = (_pick(table, index) for table in (mass, below, above))
     from_left = index.astype(z.dtype) + (lower - low) / height
@@ -88,6 +89,11 @@ def _tails(mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     below = jnp.cumsum(mass, axis=-1) - mass
     above = jnp.flip(jnp.cumsum(jnp.flip(mass, -1), axis=-1), -1) - mass
     return below, above
+
+
+def _lift(table: jax.Array, batched_ndim: int) -> jax.Array:
+    """Leading axes of size 1, so that ``table[*event, levels]`` lines up with ``[*batch, *event, levels]``."""
+    return table.reshape((1,) * (batched_ndim + 1 - table.ndim) + table.shape)
 
 
 def _pick(table: jax.Array, index: jax.Array) -> jax.Array:

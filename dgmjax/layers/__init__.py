@@ -5,10 +5,11 @@ from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.dequantize import Dequantized, UniformDequantization
-from dgmjax.layers.flow import Flow, standard_normal
+from dgmjax.layers.flow import IID, Flow, standard_normal
 from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
 
 __all__ = [
+    "IID",
     "Bijector",
     "Chain",
     "Coupling",

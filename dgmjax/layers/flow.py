@@ -1,5 +1,6 @@
 """A normalizing flow: base distribution and bijector."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import distrax
@@ -8,19 +9,58 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.densities.bound import EXACT, Bound
-from dgmjax.layers.bijector import Bijector
-from dgmjax.checks import check_context, check_float_event
-
-
-def standard_normal(event_shape: tuple[int, ...]) -> distrax.Distribution:
-    """``N(0, I)`` over events of ``event_shape``: `distrax.Independent` of `distrax.Normal`."""
-    normal = distrax.Normal(jnp.zeros(event_shape, jnp.float32), jnp.ones(event_shape, jnp.float32))
-    return distrax.Independent(normal, reinterpreted_batch_ndims=len(event_shape))
+from dgmjax.checks import batch_shape, check_context, check_float_event
+from dgmjax.layers.bijector import Bijector, event_axes
 
 
 def as_shape(sample_shape: int | tuple[int, ...]) -> tuple[int, ...]:
     """``sample_shape`` may be an int, as in distrax."""
     return (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+
+
+class IID(nnx.Module):
+    """Independent copies of a scalar distrax distribution, one for every element of the event.
+
+    ``log p(z) = sum_i log p(z_i)``. The parameters stay scalars whatever the event, where `distrax.Independent` would
+    hold arrays of its size.
+
+    Args:
+      element: distribution with scalar events and no batch, e.g. ``distrax.Normal(0.0, 1.0)``.
+      event_shape: shape of one event.
+    """
+
+    def __init__(self, element: distrax.Distribution, event_shape: Sequence[int]):
+        if element.event_shape or element.batch_shape:
+            raise ValueError(
+                f"IID: expected a scalar distribution, got batch_shape {element.batch_shape} and event_shape "
+                f"{element.event_shape}."
+            )
+        self.element = nnx.data(element)
+        self.event_shape = tuple(event_shape)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """``[*batch, *event] -> [*batch]``, nats."""
+        batch_shape(value, self.event_shape, where="IID.log_prob")
+        return self.element.log_prob(value).sum(event_axes(self.event_shape))
+
+    def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
+        """Draw ``[*sample_shape, *event]``."""
+        return self.element.sample(
+            seed=seed, sample_shape=(*as_shape(sample_shape), *self.event_shape)
+        )
+
+    def sample_and_log_prob(
+        self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
+    ) -> tuple[jax.Array, jax.Array]:
+        """Draw ``[*sample_shape, *event]`` with log-densities ``[*sample_shape]``."""
+        value = self.sample(seed=seed, sample_shape=sample_shape)
+        return value, self.log_prob(value)
+
+
+def standard_normal(event_shape: Sequence[int]) -> IID:
+    """``N(0, I)`` over events of ``event_shape``."""
+    zero, one = jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32)
+    return IID(distrax.Normal(zero, one), event_shape)
 
 
 class Flow(nnx.Module):

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.testing import _expectation
+from dgmjax.testing import _expectation, _hints
 from dgmjax.testing._distribution import Subject
-from dgmjax.testing._report import Report
+from dgmjax.testing._report import Report, is_floating
 from dgmjax.testing._tolerance import Tolerance
 
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (3,), (2, 3))
@@ -30,45 +30,45 @@ def check_density(
 
     With p(x) = exp(log_prob(x)), each law under the name that a violation reports:
 
-    - `sample shape`: samples are [*sample_shape, *event_shape].
-    - `log_prob shape`: log-probs of x [*batch, *event_shape] are [*batch].
-    - `dtype`: one dtype for all samples; log-probs floating, of that dtype if samples are floating
+    - ``sample shape``: samples are [*sample_shape, *event_shape].
+    - ``log_prob shape``: log-probs of x [*batch, *event_shape] are [*batch].
+    - ``dtype``: one dtype for all samples; log-probs floating, of that dtype if samples are floating
       (or float32, if they are 16-bit floats).
-    - `finite`: log-probs of samples are.
-    - `seed`: equal seeds give equal samples, other seeds others, and the draws of one call differ.
-    - `sample_and_log_prob`: its log-probs are `log_prob` of its samples.
-    - `jit`: `jax.jit`, with the arrays of the distribution traced, changes nothing.
-    - `batching`: the batched `log_prob`, `jax.vmap`, and a call on a single event agree.
-    - `integral`: the integral of p over `limits` is 1, for floating samples with event size 1 or 2
-      (midpoint rule on 2^14 or 512 x 512 cells); with `support`, the sum of p over it is 1.
-    - `samples`: for event size 1 or 2, the mean of log p over samples is the integral of p log p,
-      and the distribution function of each coordinate is that of p; with `support`, the frequency
+    - ``finite``: log-probs of samples are.
+    - ``seed``: equal seeds give equal samples, other seeds others, and the draws of one call differ.
+    - ``sample_and_log_prob``: its log-probs are ``log_prob`` of its samples.
+    - ``jit``: ``jax.jit``, with the arrays of the distribution traced, changes nothing.
+    - ``batching``: the batched ``log_prob``, ``jax.vmap``, and a call on a single event agree.
+    - ``integral``: the integral of p over ``limits`` is 1, for floating samples with event size 1 or 2
+      (midpoint rule on 2^14 or 512 x 512 cells); with ``support``, the sum of p over it is 1.
+    - ``samples``: for event size 1 or 2, the mean of log p over samples is the integral of p log p,
+      and the distribution function of each coordinate is that of p; with ``support``, the frequency
       of each value is its probability.
-    - `score`: E[d log p / dx_i] = 0 and E[(x_i - c_i) d log p / dx_i] = -1 for every coordinate,
-      in any dimension, for floating samples without `support`. Both follow by partial integration
+    - ``score``: E[d log p / dx_i] = 0 and E[(x_i - c_i) d log p / dx_i] = -1 for every coordinate,
+      in any dimension, for floating samples without ``support``. Both follow by partial integration
       for densities that are smooth and, times x, vanish at the boundary.
 
     Statistical laws allow 5 standard errors (for distribution functions and frequencies, the
     deviation of the same probability by the Dvoretzky-Kiefer-Wolfowitz and Bernstein inequalities),
-    so that a right distribution fails for about one seed in a million.
+    so that a right distribution fails each about once in a million seeds.
 
     Args:
-        distribution: object with `log_prob(x)`, `sample(seed=, sample_shape=)`,
-            `sample_and_log_prob(seed=, sample_shape=)` and `event_shape`, as in distrax. A
-            non-empty `batch_shape` is refused: index it or wrap it in `distrax.Independent`.
-        seed: PRNG key from `jax.random.key`.
+        distribution: object with ``log_prob(x)``, ``sample(seed=, sample_shape=)``,
+            ``sample_and_log_prob(seed=, sample_shape=)`` and ``event_shape``, as in distrax. A
+            non-empty ``batch_shape`` is refused: index it or wrap it in ``distrax.Independent``.
+        seed: PRNG key from ``jax.random.key``.
         context: conditioning input of one distribution, without batch axes. If given, it is passed
-            as `log_prob(x, context)` and `sample(..., context=context)`.
+            as ``log_prob(x, context)`` and ``sample(..., context=context)``.
         num_samples: number of samples, at least 100, of the statistical laws.
         limits: (low, high) of the box to integrate over, each a scalar or of shape [*event].
             Default: the range of the samples, with as much added at both ends. Needed where
-            `log_prob` is NaN outside a bounded support, and for heavy tails.
+            ``log_prob`` is NaN outside a bounded support, and for heavy tails.
         support: all values a discrete distribution can take, [count, *event], any event size.
-        smooth: whether the `score` law applies. Switch it off for densities with jumps or edges
+        smooth: whether the ``score`` law applies. Switch it off for densities with jumps or edges
             (uniform, exponential) and piecewise constant ones.
-        tolerance: default `Tolerance.for_dtype` of the samples (of the log-probs, if the samples
-            are integers). `integral` is for sums and integrals, `log_det` for log-probs,
-            `round_trip` for samples.
+        tolerance: default ``Tolerance.for_dtype`` of the samples (of the log-probs, if the samples
+            are integers). ``integral`` is for sums and integrals, ``log_det`` for log-probs,
+            ``round_trip`` for samples.
 
     Raises:
         LawViolation: if a law breaks, with the law, the place, the size and the likely cause.
@@ -84,7 +84,7 @@ def check_density(
 
     samples = jnp.asarray(subject.sample(seed, (num_samples,)))
     log_probs = jnp.asarray(subject.log_prob(samples))
-    floating = jnp.issubdtype(samples.dtype, jnp.floating)
+    floating = is_floating(samples)
     if tolerance is None:
         tolerance = Tolerance.for_dtype(samples.dtype if floating else log_probs.dtype)
     what = f"log_prob of {num_samples} samples"
@@ -107,8 +107,8 @@ def check_density(
 def _validate(subject: Subject, num_samples: int, limits: Any, support: Any) -> None:
     if subject.batch:
         raise ValueError(
-            f"check_density: {type(subject.distribution).__name__} has batch_shape {subject.batch}, "
-            "expected (); index it, or wrap it in distrax.Independent."
+            f"check_density: {type(subject.distribution).__name__} has batch_shape "
+            f"{subject.batch}, expected (); index it, or wrap it in distrax.Independent."
         )
     if num_samples < 100:
         raise ValueError(f"check_density: num_samples must be at least 100, got {num_samples}.")
@@ -119,57 +119,66 @@ def _validate(subject: Subject, num_samples: int, limits: Any, support: Any) -> 
             f"check_density: limits are for event size 1 or 2, got event {subject.event}; leave "
             "them out, and the score law checks the samples."
         )
-    if support is not None and jnp.shape(support)[1:] not in (subject.event, ()):
+    flat = subject.size == 1 and np.ndim(support) == 1
+    if support is not None and not flat and np.shape(support)[1:] != subject.event:
         raise ValueError(
             f"check_density: support must be [count, *event] with event {subject.event}, got "
-            f"{jnp.shape(support)}."
+            f"{np.shape(support)}."
         )
 
 
 def _check_shapes(report: Report, subject: Subject, seed: jax.Array) -> None:
+    """Shapes and dtypes of all three methods, by tracing alone: nothing is computed."""
     dtypes = set()
     for shape in _SHAPES:
-        pair = subject.sample_and_log_prob(seed, shape)
-        for name, samples in (("sample", subject.sample(seed, shape)), ("pair", pair[0])):
-            name = "sample_and_log_prob" if name == "pair" else name
-            samples = jnp.asarray(samples)
+        expected = (*shape, *subject.event)
+        call = f"(sample_shape={shape})"
+        with report.guard("sample shape", f"sample{call}"):
+            samples = _trace(lambda s, n=shape: jnp.asarray(subject.sample(s, n)), seed)
             dtypes.add(samples.dtype)
-            what = f"{name}(sample_shape={shape}) is [*sample_shape, *event]"
-            expected = (*shape, *subject.event)
-            if not report.shape("sample shape", what, samples.shape, expected):
-                continue
-            if name == "sample":
-                log_probs, label = subject.log_prob(samples), "log_prob"
-            else:
-                log_probs, label = pair[1], "log-prob of sample_and_log_prob"
-            _check_log_probs(report, subject, label, samples, jnp.asarray(log_probs), shape)
+            what = f"sample{call} is [*sample_shape, *event]"
+            if report.shape("sample shape", what, samples.shape, expected):
+                with report.guard("log_prob shape", f"log_prob of x {expected}"):
+                    log_prob = _trace(lambda s, n=shape: subject.sampled_log_prob(s, n), seed)
+                    _check_log_prob(report, subject, "log_prob", samples.dtype, log_prob, shape)
+        with report.guard("sample shape", f"sample_and_log_prob{call}"):
+            pair = _trace(lambda s, n=shape: subject.sample_and_log_prob(s, n), seed)
+            dtypes.add(pair[0].dtype)
+            what = f"sample_and_log_prob{call} draws [*sample_shape, *event]"
+            report.shape("sample shape", what, pair[0].shape, expected)
+            _check_log_prob(report, subject, "sample_and_log_prob", pair[0].dtype, pair[1], shape)
     if len(dtypes) > 1:
-        report.add("dtype", "samples have one dtype", f"got {sorted(map(str, dtypes))}")
+        report.add("dtype", "all samples have one dtype", f"got {sorted(map(str, dtypes))}")
 
 
-def _check_log_probs(
+def _trace(function: Any, seed: jax.Array) -> Any:
+    try:
+        return jax.eval_shape(function, seed)
+    except Exception:  # what cannot be traced is for the law on jit; here only shapes count
+        return function(seed)
+
+
+def _check_log_prob(
     report: Report,
     subject: Subject,
-    label: str,
-    samples: jax.Array,
-    log_probs: jax.Array,
-    shape: tuple[int, ...],
+    name: str,
+    dtype: Any,
+    log_prob: jax.Array,
+    batch: tuple[int, ...],
 ) -> None:
-    hint = subject.shape_hint(log_probs.shape, shape)
-    what = f"{label} of x {samples.shape} is [*batch]"
-    if not report.shape("log_prob shape", what, log_probs.shape, shape, hint):
+    hint = _hints.log_det_shape(log_prob.shape, batch, subject.event, "log-prob")
+    what = f"{name} of batch {batch} is [*batch]"
+    if not report.shape("log_prob shape", what, log_prob.shape, batch, hint):
         return
-    floating = jnp.issubdtype(samples.dtype, jnp.floating)
-    allowed = [samples.dtype] if floating else []
-    # 16-bit sums lose too much, so wider log-probs are right there.
-    allowed += [jnp.dtype("float32")] if floating and samples.dtype.itemsize == 2 else []
-    right = (
-        log_probs.dtype in allowed if floating else jnp.issubdtype(log_probs.dtype, jnp.floating)
-    )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        right, expected = is_floating(log_prob), "a floating dtype"
+    elif dtype.itemsize == 2:  # 16-bit sums lose too much, so wider log-probs are right there
+        right, expected = log_prob.dtype in (dtype, jnp.float32), f"{dtype} or float32"
+    else:
+        right, expected = log_prob.dtype == dtype, str(dtype)
     if not right:
-        expected = " or ".join(str(d) for d in allowed) or "a floating dtype"
-        report.add("dtype", what, f"got {log_probs.dtype}, expected {expected}")
-    report.finite("finite", what, log_probs, batch_ndims=len(shape), at=samples)
+        hint = "an array or parameter of fixed dtype, or a cast, decides it"
+        report.add("dtype", what, f"got {log_prob.dtype}, expected {expected}", hint=hint)
 
 
 def _check_seeds(
@@ -229,9 +238,15 @@ def _check_transforms(
         mapped = subject.vmap_log_prob(samples)
         what = "log_prob: jax.vmap = batched"
         compare("batching", what, mapped, log_probs, tolerance.log_det, hint)
+    with report.guard("batching", "log_prob: two batch axes = one", hint=hint):
+        half = len(samples) // 2
+        folded = samples[: 2 * half].reshape(2, half, *subject.event)
+        wide = jnp.reshape(subject.jit_log_prob(folded), (2 * half,))
+        what = "log_prob: two batch axes = one"
+        compare("batching", what, wide, log_probs[: 2 * half], tolerance.log_det, hint)
     with report.guard("batching", "log_prob: a single event = batched", hint=hint):
         count = min(3, len(samples))
-        singles = jnp.stack([subject.log_prob(x) for x in samples[:count]])
+        singles = jnp.stack([subject.jit_log_prob(x) for x in samples[:count]])
         what = f"log_prob: single events 0 to {count - 1} = batched"
         compare("batching", what, singles, log_probs[:count], tolerance.log_det, hint)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -42,10 +42,11 @@ class Setup:
 
 
 class Direction:
-    """The direction `name` at one batch of inputs; each method checks one law."""
+    """A direction at one batch of inputs; construction checks shape, dtype and finiteness."""
 
     def __init__(
         self,
+        report: Report,
         setup: Setup,
         name: str,
         symbol: str,
@@ -57,7 +58,12 @@ class Direction:
         self.shape_in, self.shape_out = shape_in, shape_out
         # Taken before the first call, which might change the state of the object.
         self.arrays, self._merge = split_arrays(setup.bijector)
-        self.out, self.log_det = self(value, setup.context)
+        passes = f"{name}({symbol}) passes the assertions of the layer"
+        with report.guard("shape", passes, errors=AssertionError):
+            self.out, self.log_det = self(value, setup.context)
+        report.raise_if_broken()
+        self._check_output(report)
+        report.raise_if_broken()
 
     def __call__(self, value: jax.Array, context: Any) -> tuple[jax.Array, jax.Array]:
         return self._call(self.setup.bijector, value, context)
@@ -75,7 +81,7 @@ class Direction:
         out, log_det = method(value, *side, **options)
         return out, log_det
 
-    def check_output(self, report: Report) -> None:
+    def _check_output(self, report: Report) -> None:
         batch, batch_ndims, label = self.setup.batch, len(self.setup.batch), self.name
         out, log_det = jnp.asarray(self.out), jnp.asarray(self.log_det)
         report.shape(
@@ -157,11 +163,13 @@ class Direction:
             self._compare(report, "batching", what, out[0], log_det[0], hint=_BATCH_HINT)
 
     def check_events(self, report: Report) -> None:
-        """Single events one by one, with their Jacobians: the laws `log-det` and `batching`."""
+        """Single events one by one, with their Jacobians: the laws ``log-det`` and ``batching``."""
         batch, tolerance, name = self.setup.batch, self.setup.tolerance, self.name
         count = min(MAX_PROBES, self.setup.size)
         probes = np.unique(np.linspace(0, self.setup.size - 1, count).astype(int))
-        places = [np.unravel_index(i, batch) if batch else () for i in probes]
+        places = [
+            tuple(int(i) for i in np.unravel_index(p, batch)) if batch else () for p in probes
+        ]
         single = "a single event, without batch axes"
         results = []
         with report.guard("batching", f"{name}: {single}", hint=_BATCH_HINT):
@@ -179,31 +187,29 @@ class Direction:
                 return
         jacobians = np.stack([as_float(j) for j, _ in results])
         log_dets = np.stack([as_float(log_det) for _, (_, log_det) in results])
-        indices = ", ".join(str(tuple(int(i) for i in at)) for at in places)
         report.close(
             "log-det",
-            f"{name} log-det = log |det Jacobian| of single events, at batch indices {indices}",
+            f"{name} log-det = log |det Jacobian| of single events, at {len(places)} events",
             log_dets,
             np.linalg.slogdet(jacobians)[1],
             tolerance.log_det,
             batch_ndims=1,
             hint=functools.partial(_hints.log_det, jacobians=jacobians),
+            places=places,
         )
         if self.setup.key is None:
             flat_out = as_float(self.out).reshape(self.setup.size, *self.shape_out)
             flat_log_det = as_float(self.log_det).reshape(self.setup.size)
-            what = f"loop over single events = batched, at batch indices {indices}"
             outs = np.stack([as_float(out) for _, (out, _) in results])
-            expected = flat_out[probes], flat_log_det[probes]
             self._compare(
                 report,
                 "batching",
-                what,
+                f"loop over single events = batched, at {len(places)} events",
                 outs,
                 log_dets,
                 hint=_BATCH_HINT,
-                expected=expected,
-                batch_ndims=1,
+                expected=(flat_out[probes], flat_log_det[probes]),
+                places=places,
             )
 
     def _jacobian(self) -> Callable[..., Any]:
@@ -260,30 +266,25 @@ class Direction:
         *,
         hint: str,
         expected: tuple[Any, Any] | None = None,
-        batch_ndims: int | None = None,
+        places: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
-        """Compares (out, log-det) with the eager batched result."""
-        batch_ndims = len(self.setup.batch) if batch_ndims is None else batch_ndims
+        """Compares (out, log-det) with the eager batched result, or with ``expected`` at ``places``."""
         expected_out, expected_log_det = expected or (self.out, self.log_det)
         tolerance = self.setup.tolerance
-        report.close(
-            law,
-            f"{self.name}({self.symbol}): {what}",
-            out,
-            expected_out,
-            tolerance.round_trip,
-            batch_ndims=batch_ndims,
-            hint=hint,
-        )
-        report.close(
-            law,
-            f"{self.name} log-det: {what}",
-            log_det,
-            expected_log_det,
-            tolerance.log_det,
-            batch_ndims=batch_ndims,
-            hint=hint,
-        )
+        for what_of, got, right, t in (
+            (f"{self.name}({self.symbol})", out, expected_out, tolerance.round_trip),
+            (f"{self.name} log-det", log_det, expected_log_det, tolerance.log_det),
+        ):
+            report.close(
+                law,
+                f"{what_of}: {what}",
+                got,
+                right,
+                t,
+                batch_ndims=len(self.setup.batch),
+                hint=hint,
+                places=places,
+            )
 
 
 def _reshape_batch(a: ArrayLike, *, ndims: int, shape: tuple[int, ...]) -> jax.Array:

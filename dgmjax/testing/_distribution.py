@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.testing import _hints
 from dgmjax.testing._pytree import split_arrays
 
 
@@ -16,7 +15,7 @@ class Subject:
 
     Attributes:
         distribution: the object under test.
-        event: its event shape; `size` is the product.
+        event: its event shape; ``size`` is the product.
         batch: its batch shape, () if it has none.
     """
 
@@ -46,17 +45,25 @@ class Subject:
         side = {} if self.context is None else {"context": self.context}
         return self.distribution.sample_and_log_prob(seed=seed, sample_shape=shape, **side)
 
+    def sampled_log_prob(self, seed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Eager log-probs of samples."""
+        return jnp.asarray(self.log_prob(self.sample(seed, shape)))
+
     def jit_log_prob(self, x: Any) -> Any:
-        """`log_prob` under `jax.jit`, the arrays of the distribution traced."""
+        """``log_prob`` under ``jax.jit``, the arrays of the distribution traced."""
         return self._log_prob_jit(self._arrays, x)
 
     def jit_sample(self, seed: jax.Array, shape: tuple[int, ...]) -> Any:
-        """`sample` under `jax.jit`."""
-        draw = lambda arrays, seed: _sample(*self._merge(arrays), seed, shape)  # noqa: E731
+        """``sample`` under ``jax.jit``."""
+
+        def draw(arrays: dict[str, Any], seed: jax.Array) -> Any:
+            distribution, context = self._merge(arrays)
+            return _sample(distribution, context, seed, shape)
+
         return jax.jit(draw)(self._arrays, seed)
 
     def vmap_log_prob(self, x: jax.Array) -> jax.Array:
-        """`log_prob` of single events under `jax.vmap`."""
+        """``log_prob`` of single events under ``jax.vmap``."""
         return jax.jit(jax.vmap(self._pure_log_prob, in_axes=(None, 0)))(self._arrays, x)
 
     def score(self, x: jax.Array) -> jax.Array:
@@ -64,16 +71,13 @@ class Subject:
         gradient = jax.vmap(jax.grad(self._pure_log_prob, argnums=1), in_axes=(None, 0))
         return jax.jit(gradient)(self._arrays, x)
 
-    def shape_hint(self, got: tuple[int, ...], batch: tuple[int, ...]) -> str:
-        """The likely cause of a log-prob of a wrong shape."""
-        return _hints.log_det_shape(got, batch, self.event, "log-prob")
-
     @functools.cached_property
     def _log_prob_jit(self) -> Any:
         return jax.jit(self._pure_log_prob)
 
     def _pure_log_prob(self, arrays: dict[str, Any], x: jax.Array) -> jax.Array:
-        return jnp.asarray(_log_prob(*self._merge(arrays), x))
+        distribution, context = self._merge(arrays)
+        return jnp.asarray(_log_prob(distribution, context, x))
 
 
 def _log_prob(distribution: Any, context: Any, x: Any) -> Any:

@@ -11,8 +11,9 @@ from dgmjax.testing._distribution import Subject
 from dgmjax.testing._report import Report, as_float, close
 from dgmjax.testing._tolerance import Tolerance
 
+# k: normal means deviate by more with probability 6e-7, the other statistics below with a
+# probability of at most 2 exp(-k^2 / 2) = 7e-6, by inequalities that are seldom tight.
 STANDARD_ERRORS = 5.0
-# Deviations of the probability 2 exp(-k^2 / 2), which bounds that of k standard errors of a normal.
 _SCALE_HINT = "the sampler and log_prob disagree on the scale: standard deviation against variance?"
 
 
@@ -149,8 +150,8 @@ def _check_samples(
             "samples",
             f"the mean of log p over {count} samples is the integral of p log p",
             f"got {log_probs.mean():.6g}, expected {expected:.6g}: |difference| = "
-            f"{abs(log_probs.mean() - expected):.3g} > {allowed:.3g} = {STANDARD_ERRORS:g} standard "
-            "errors + tolerance",
+            f"{abs(log_probs.mean() - expected):.3g} > {allowed:.3g} = {STANDARD_ERRORS:g} "
+            "standard errors + tolerance",
             hint=hint,
         )
     # Dvoretzky-Kiefer-Wolfowitz with Massart's constant, at the probability 2 exp(-k^2 / 2).
@@ -174,12 +175,12 @@ def check_score(report: Report, subject: Subject, samples: jax.Array) -> None:
     """E[d log p / dx_i] = 0 and E[(x_i - c_i) d log p / dx_i] = -1 under the samples."""
     advice = "smooth=False switches this law off for densities with jumps or edges"
     with report.guard("score", "gradient of log_prob at the samples", hint=advice):
-        score = subject.score(samples)
-        if not np.all(np.isfinite(as_float(score))):
+        gradient = subject.score(samples)
+        if not np.all(np.isfinite(as_float(gradient))):
             what = "the gradient of log_prob is finite at the samples"
-            report.finite("score", what, score, batch_ndims=1, at=samples, hint=advice)
+            report.finite("score", what, gradient, batch_ndims=1, at=samples, hint=advice)
             return
-        rows, score = (as_float(a).reshape(len(samples), -1) for a in (samples, score))
+        rows, score = (as_float(a).reshape(len(samples), -1) for a in (samples, gradient))
         # Any constant c is right; the median keeps the spread small and exists for heavy tails.
         centred = (rows - np.median(rows, axis=0)) * score
         for what, values, expected, hint in (

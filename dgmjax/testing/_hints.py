@@ -8,7 +8,7 @@ from dgmjax.testing._report import Comparison, close
 def log_det_shape(
     got: tuple[int, ...], batch: tuple[int, ...], event: tuple[int, ...], name: str = "log-det"
 ) -> str:
-    """Why a log-det or log-prob of shape `got` is not [*batch]."""
+    """Why a log-det or log-prob of shape ``got`` is not [*batch]."""
     if got == (*batch, *event) and event:
         return f"the {name} is not summed over the event axes"
     if got == () and batch:
@@ -34,7 +34,7 @@ def round_trip(c: Comparison, batch_ndims: int) -> str:
 
 
 def log_det_cancellation(c: Comparison) -> str:
-    """Why forward and inverse log-dets do not cancel; `got` forward, `expected` minus inverse."""
+    """Why forward and inverse log-dets do not cancel; ``got`` forward, ``expected`` minus inverse."""
     if close(c.got, -c.expected, c.tolerance):
         return "both directions report the same sign: inverse log-det = -(forward log-det)"
     if close(c.got, np.zeros_like(c.got), c.tolerance):

@@ -12,8 +12,8 @@ from dgmjax.testing._report import is_floating
 def split(tree: Any, wanted: Callable[[Any], bool]) -> tuple[dict[str, Any], Callable[..., Any]]:
     """Takes the wanted leaves out of a pytree.
 
-    Objects that are not pytrees are one opaque leaf, so the same code serves an `nnx.Module`, a
-    `distrax` object and a plain Python class.
+    Objects that are not pytrees are one opaque leaf, so the same code serves an ``nnx.Module``, a
+    ``distrax`` object and a plain Python class.
 
     Returns:
         The wanted leaves by path, and a function from such a dictionary back to the whole tree.
@@ -33,10 +33,10 @@ def split(tree: Any, wanted: Callable[[Any], bool]) -> tuple[dict[str, Any], Cal
 
 
 def split_arrays(tree: Any) -> tuple[dict[str, Any], Callable[..., Any]]:
-    """Takes out what `jax.jit` would trace: arrays of any dtype, PRNG keys included."""
+    """Takes out what ``jax.jit`` would trace: arrays of any dtype, PRNG keys included."""
     return split(tree, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
 
 
 def split_floating(tree: Any) -> tuple[dict[str, Any], Callable[..., Any]]:
-    """Takes out what `jax.grad` can differentiate: arrays of floating dtype."""
+    """Takes out what ``jax.grad`` can differentiate: arrays of floating dtype."""
     return split(tree, lambda leaf: isinstance(leaf, jax.Array | np.ndarray) and is_floating(leaf))

@@ -54,7 +54,7 @@ class Grid:
         return float(max(sides) / max(mass.max(), np.finfo(float).tiny))
 
     def cdf(self, coordinate: int) -> np.ndarray:
-        """Marginal distribution function at `edges[coordinate]`, of p divided by its integral."""
+        """Marginal distribution function at ``edges[coordinate]``, of p divided by its integral."""
         other = tuple(i for i in range(len(self.shape)) if i != coordinate)
         marginal = self.mass.reshape(self.shape).sum(axis=other)
         return np.concatenate([[0.0], np.cumsum(marginal)]) / marginal.sum()
@@ -75,9 +75,9 @@ def default_limits(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluate(log_prob: Callable[[np.ndarray], Any], low: np.ndarray, high: np.ndarray) -> Grid:
-    """Evaluates `log_prob`, from [n, dim] to [n], on a grid over the box.
+    """Evaluates ``log_prob``, from [n, dim] to [n], on a grid over the box.
 
-    All calls have one shape, n = `CHUNK`, so that a jitted function compiles once.
+    All calls have one shape, n = ``CHUNK``, so that a jitted function compiles once.
     """
     side = POINTS[len(low)]
     edges = tuple(np.linspace(a, b, side + 1) for a, b in zip(low, high, strict=True))

@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-import chex
+import chex  # type: ignore[import-untyped]
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -60,7 +60,7 @@ def place(index: tuple[int, ...], batch_ndims: int) -> str:
 
 
 class Report:
-    """Collects violations of one object; `raise_if_broken` turns them into a `LawViolation`."""
+    """Collects violations of one object; ``raise_if_broken`` turns them into a ``LawViolation``."""
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
@@ -68,18 +68,20 @@ class Report:
         self._cause: Exception | None = None
 
     def add(self, law: str, what: str, *details: str, hint: str = "") -> None:
-        """Records that `law` broke: what was compared, lines of detail, and the likely cause."""
+        """Records that ``law`` broke: what was compared, lines of detail, and the likely cause."""
         lines = [f"[{law}] {what}", *details]
         if hint:
             lines.append(f"hint: {hint}")
         self._entries.append((law, "\n     ".join(lines)))
 
     @contextlib.contextmanager
-    def guard(self, law: str, what: str, *, hint: str = "") -> Iterator[None]:
-        """Counts an exception inside the block as a violation of `law`."""
+    def guard(
+        self, law: str, what: str, *, hint: str = "", errors: type[Exception] = Exception
+    ) -> Iterator[None]:
+        """Counts an exception inside the block as a violation of ``law``."""
         try:
             yield
-        except Exception as error:
+        except errors as error:
             self._cause = self._cause or error
             text = " ".join(str(error).split())
             text = text if len(text) <= 300 else text[:300] + " ..."
@@ -104,13 +106,13 @@ class Report:
         at: ArrayLike | None = None,
         hint: str = "",
     ) -> None:
-        """Requires finite values; `at` is the input, shown where it has the bad value's index."""
+        """Requires finite values; ``at`` is the input, shown where it has the bad value's index."""
         try:
             chex.assert_tree_all_finite(value)
         except AssertionError:
             array = as_float(value)
             bad = ~np.isfinite(array)
-            index = tuple(np.argwhere(bad)[0]) if array.ndim else ()
+            index = tuple(int(i) for i in np.argwhere(bad)[0])
             details = [
                 f"at {place(index, batch_ndims)} ({bad.sum()} of {bad.size} values): {array[index]}"
             ]
@@ -128,23 +130,30 @@ class Report:
         *,
         batch_ndims: int,
         hint: Hint = "",
+        places: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
-        """Requires equal shapes and values of [*batch, *event] arrays; names the worst element."""
+        """Requires equal shapes and values of [*batch, *event] arrays; names the worst element.
+
+        Where the first axis is a selection of events, ``places`` has the batch index of each.
+        """
         a, b = as_float(got), as_float(expected)
         if not self.shape(law, what, a.shape, b.shape) or close(a, b, tolerance):
             return
         with np.errstate(invalid="ignore"):
             error = np.abs(a - b)
-            excess = error / (tolerance * (1 + np.abs(b)) or np.finfo(float).tiny)
+            excess = error / np.maximum(tolerance * (1 + np.abs(b)), np.finfo(float).tiny)
         # NaN compares false with everything, yet it is the worst disagreement there is.
         excess = np.where(np.isnan(excess), np.inf, excess)
-        index = np.unravel_index(np.argmax(excess), excess.shape)
+        index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
         allowed = tolerance * (1 + abs(b[index]))
+        if places is None:
+            where = place(index, batch_ndims)
+        else:
+            where = place((*places[index[0]], *index[1:]), len(places[index[0]]))
         self.add(
             law,
             what,
-            f"worst at {place(index, batch_ndims)} "
-            f"({np.count_nonzero(excess > 1)} of {excess.size} values differ)",
+            f"worst at {where} ({np.count_nonzero(excess > 1)} of {excess.size} values differ)",
             f"got {a[index]:.8g}, expected {b[index]:.8g}",
             f"|difference| = {error[index]:.3g} > {allowed:.3g} "
             f"= {tolerance:.3g} + {tolerance:.3g} * |expected|",
@@ -152,7 +161,7 @@ class Report:
         )
 
     def raise_if_broken(self) -> None:
-        """Raises one `LawViolation` with all entries, if there are any."""
+        """Raises one ``LawViolation`` with all entries, if there are any."""
         if not self._entries:
             return
         laws = tuple(dict.fromkeys(law for law, _ in self._entries))
@@ -163,7 +172,7 @@ class Report:
 
 
 def _brief(value: np.ndarray, index: tuple[int, ...], shape: tuple[int, ...]) -> str:
-    """The part of `value` that belongs to `index` of an array of `shape`."""
+    """The part of ``value`` that belongs to ``index`` of an array of ``shape``."""
     part = value[index] if value.shape[: len(shape)] == shape else value
     return np.array2string(np.asarray(part), precision=6, threshold=12, edgeitems=3)
 

@@ -9,10 +9,10 @@ from jax.typing import DTypeLike
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """Two values `got`, `expected` agree if |got - expected| <= t + t * |expected|.
+    """Two values ``got``, ``expected`` agree if |got - expected| <= t + t * |expected|.
 
-    Every field is such a `t`: the absolute and the relative tolerance at once. Defaults by dtype of
-    the data, which `Tolerance.for_dtype` returns:
+    Every field is such a ``t``: the absolute and the relative tolerance at once. Defaults by dtype of
+    the data, which ``Tolerance.for_dtype`` returns:
 
     | dtype    | round_trip | log_det | integral |
     |----------|------------|---------|----------|
@@ -21,12 +21,12 @@ class Tolerance:
     | float16  | 1e-2       | 5e-2    | 2e-2     |
     | bfloat16 | 5e-2       | 2e-1    | 5e-2     |
 
-    To loosen one field: `dataclasses.replace(Tolerance.for_dtype(x.dtype), log_det=1e-2)`.
+    To loosen one field: ``dataclasses.replace(Tolerance.for_dtype(x.dtype), log_det=1e-2)``.
 
     Attributes:
         round_trip: for values in data or latent space (round trips, jit, vmap, samples).
         log_det: for log-densities in nats (log-dets and log-probs).
-        integral: for quadrature against exact integrals (`check_density` only); it covers the grid
+        integral: for quadrature against exact integrals (``check_density`` only); it covers the grid
             and the tails cut off by the limits, so it hardly depends on the dtype.
     """
 

@@ -72,6 +72,7 @@ def fit(
     workdir: str | pathlib.Path | None = None,
     settings: dict[str, Any] | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
+    on_record: Callable[[Record], None] | None = None,
     progress: bool | None = None,
 ) -> FitResult[Model]:
     """Fit ``model`` to the events ``x`` by stochastic gradient descent on ``loss``.
@@ -101,6 +102,7 @@ def fit(
       workdir: run directory.
       settings: JSON-compatible description of the run kept in ``config.json``; default: the arguments above.
       on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
+      on_record: called with every record of the history as it is written.
       progress: show a progress bar; default: if standard error is a terminal.
 
     Raises:
@@ -123,12 +125,12 @@ def fit(
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
     state = init_state(params, fixed, optimizer)
 
-    log, checkpoints = MetricsLog(None), None
+    log, checkpoints = MetricsLog(None, on_record), None
     position, best = Progress(), state.params
     if workdir is not None:
         folder = pathlib.Path(workdir)
         claim(folder, settings or _settings(model, seed, train, steps, batch_size, ema_decay))
-        log = MetricsLog(folder / "metrics.jsonl")
+        log = MetricsLog(folder / "metrics.jsonl", on_record)
         checkpoints = Checkpoints(folder / "checkpoints")
         restored = checkpoints.restore({"state": state, "best": best})
         if restored is not None:

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -30,10 +30,14 @@ class MetricsLog:
 
     Args:
       path: the file, or None to keep the records in memory only.
+      on_record: called with every record written.
     """
 
-    def __init__(self, path: pathlib.Path | None):
+    def __init__(
+        self, path: pathlib.Path | None, on_record: Callable[[Record], None] | None = None
+    ):
         self.path = path
+        self.on_record = on_record
         self.records: list[Record] = []
 
     def rewind(self, step: int) -> None:
@@ -60,6 +64,8 @@ class MetricsLog:
         if self.path is not None:
             with self.path.open("a") as file:
                 file.write(json.dumps(clean) + "\n")
+        if self.on_record is not None:
+            self.on_record(record)
 
 
 def _parse(line: str) -> Record | None:

@@ -1,0 +1,11 @@
+"""Pictures: image grids, training curves and two-dimensional densities, each written to a PNG.
+
+Needs matplotlib (``pip install 'dgmjax[experiments]'``), imported only when a picture is drawn. No
+function touches pyplot's global state, so they are safe in threads and on machines without display.
+"""
+
+from dgmjax.plots.curves import training_curves
+from dgmjax.plots.density import density_2d
+from dgmjax.plots.images import image_grid
+
+__all__ = ["density_2d", "image_grid", "training_curves"]

@@ -1,0 +1,167 @@
+"""Curves of a training run."""
+
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dgmjax.plots._canvas import GRID, INK, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS = {"train": "#7aa6d6", "validation": "#c8500a", "test": "#2e7d4f"}
+_OTHER_COLOUR = "#7b4fa3"
+_WARM_UP = 0.05  # the fraction of the steps whose values do not set the limits
+_FENCE = 3.0  # interquartile ranges: Tukey's "far out"
+
+
+class _Curve(NamedTuple):
+    steps: np.ndarray
+    values: np.ndarray
+    bound: str | None
+
+
+def training_curves(
+    history: Iterable[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    *,
+    quantity: str = "nats",
+    ylabel: str | None = None,
+    title: str | None = None,
+    best_step: int | None = None,
+) -> pathlib.Path:
+    """Write one curve a split: ``quantity`` against the step.
+
+    The vertical limits ignore the first 5 % of the steps and values more than 3 interquartile
+    ranges outside a split's quartiles, so that a huge first loss or a spike does not flatten the
+    rest; the legend counts the values left outside. Non-finite values break a curve.
+
+    Args:
+        history: Records such as ``{"step": 50, "split": "train", "nats": 95.2, "bound": "exact"}``.
+            Those without ``quantity`` are skipped. ``bound`` is optional; it is shown on the axis,
+            or in the legend where the splits differ.
+        path: Where to write, ending in ``.png``; missing folders are made.
+        quantity: The key to draw.
+        ylabel: Name of the vertical axis; ``quantity`` in words by default.
+        title: A line above the axes.
+        best_step: A step to mark with a vertical line and the value there, of the validation
+            split if there is one, else of the first.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If no record has ``quantity``, or the marked split has no value at
+            ``best_step``.
+        ImportError: If matplotlib is not installed.
+    """
+    curves = _curves(list(history), quantity)
+    marked = "validation" if "validation" in curves else next(iter(curves))
+    best = None if best_step is None else _value_at(curves[marked], best_step, marked)
+    low, high = _limits(list(curves.values()), best)
+    bounds = {curve.bound for curve in curves.values()}
+
+    figure = new_figure(7.0, 4.2)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    for split, curve in curves.items():
+        outside = int(np.sum((curve.values < low) | (curve.values > high)))
+        notes = [curve.bound] if curve.bound and len(bounds) > 1 else []
+        notes += [f"{outside:,} off scale"] if outside else []
+        axes.plot(
+            curve.steps,
+            curve.values,
+            color=_COLOURS.get(split, _OTHER_COLOUR),
+            label=f"{split} ({', '.join(notes)})" if notes else split,
+            linewidth=1.1 if split == "train" else 1.9,
+            marker="o" if len(curve.steps) <= 40 else None,
+            markersize=3.5,
+        )
+    if best_step is not None and best is not None:
+        axes.axvline(best_step, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        label = f"best {marked}: {best:.5g} at step {best_step:,}"
+        axes.plot([best_step], [best], "o", markersize=7, markerfacecolor="none",
+                  markeredgecolor=INK, linestyle="none", label=label)  # fmt: skip
+    name = quantity.replace("_", " ") if ylabel is None else ylabel
+    shared = bounds.pop() if len(bounds) == 1 else None
+    axes.set_ylabel(f"{name} ({shared})" if shared else name)
+    axes.set_ylim(low, high)
+    _dress(axes, title)
+    return save_figure(figure, path)
+
+
+def _curves(history: Sequence[Mapping[str, Any]], quantity: str) -> dict[str, _Curve]:
+    """The curve of each split; train first, then validation, then the rest as they come."""
+    records = [record for record in history if quantity in record]
+    if not records:
+        known = sorted({key for record in history for key in record} - {"step", "split", "bound"})
+        raise ValueError(
+            f"training_curves: no record has the quantity {quantity!r}; "
+            f"the {len(history)} records have: {', '.join(known) or 'nothing to draw'}."
+        )
+    splits = dict.fromkeys(record["split"] for record in records)
+    curves = {}
+    for split in sorted(splits, key=lambda s: {"train": 0, "validation": 1}.get(s, 2)):
+        mine = sorted((r for r in records if r["split"] == split), key=lambda r: r["step"])
+        steps = np.array([record["step"] for record in mine])
+        values = np.array([float(record[quantity]) for record in mine])
+        bounds = dict.fromkeys(str(record["bound"]) for record in mine if record.get("bound"))
+        curves[split] = _Curve(
+            steps, np.where(np.isfinite(values), values, np.nan), "; ".join(bounds) or None
+        )
+    return curves
+
+
+def _value_at(curve: _Curve, step: int, split: str) -> float:
+    found = curve.values[curve.steps == step]
+    if not found.size or math.isnan(found[-1]):
+        raise ValueError(
+            f"training_curves: best_step={step} has no finite value of the {split} split; "
+            f"its {len(curve.steps)} records cover steps {curve.steps[0]} to {curve.steps[-1]}."
+        )
+    return float(found[-1])
+
+
+def _limits(curves: Sequence[_Curve], best: float | None) -> tuple[float, float]:
+    first = min(curve.steps[0] for curve in curves)
+    last = max(curve.steps[-1] for curve in curves)
+    inliers = [] if best is None else [np.array([best])]
+    for curve in curves:
+        settled = curve.values[curve.steps >= first + _WARM_UP * (last - first)]
+        settled = settled[np.isfinite(settled)]
+        if settled.size:
+            lower, upper = np.quantile(settled, (0.25, 0.75))
+            reach = _FENCE * (upper - lower)
+            # The extremes inside the fences, not the fences: limits then hug what is drawn.
+            inliers.append(
+                settled[np.abs(settled - (lower + upper) / 2) <= reach + (upper - lower) / 2]
+            )
+    if not inliers:
+        return 0.0, 1.0
+    drawn = np.concatenate(inliers)
+    low, high = float(drawn.min()), float(drawn.max())
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def _dress(axes: "Axes", title: str | None) -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axes.set_xlabel("step", color=INK)
+    axes.yaxis.label.set_color(INK)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.margins(x=0.02)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(color=INK, labelcolor=INK, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.legend(framealpha=0.9, edgecolor="none", fontsize=9, labelcolor=INK)
+    if title is not None:
+        axes.set_title(title, color=INK, size=12)

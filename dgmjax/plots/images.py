@@ -1,0 +1,108 @@
+"""Grids of images, pixel for pixel."""
+
+import math
+import os
+import pathlib
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from dgmjax.plots._canvas import DPI, INK, new_figure, save_figure
+
+_TARGET = 800  # pixels on the longer side, which the default scale aims at
+_GAP_COLOUR = 64
+_NAN_COLOUR = (255, 0, 0)
+_TITLE_POINTS = 12
+
+
+def image_grid(
+    images: ArrayLike,
+    path: str | os.PathLike[str],
+    *,
+    columns: int | None = None,
+    maximum: float | None = None,
+    title: str | None = None,
+    scale: int | None = None,
+) -> pathlib.Path:
+    """Write images as one grid, row by row; every input pixel is a square of ``scale`` pixels.
+
+    A pixel of value ``v`` is drawn with brightness ``round(255 clip(v / maximum, 0, 1))``: 0 is
+    black, ``maximum`` white. NaN is drawn red. Images are separated and framed by ``scale // 4``
+    (at least 1) pixels of dark grey, which also fill the places left over in the last row.
+
+    Args:
+        images: ``[n, h, w]`` or ``[n, h, w, c]`` with c = 1 (grey) or 3 (RGB).
+        path: Where to write, ending in ``.png``; missing folders are made.
+        columns: Images in a row; ``ceil(sqrt(n))`` by default.
+        maximum: The value drawn white; by default 255 for integers and 1 for floats and booleans.
+        title: A line above the grid.
+        scale: Size of a pixel; by default such that the grid is about 800 pixels long.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the shape of ``images``, ``columns``, ``maximum``, ``scale`` or the name of
+            the file is not as above.
+        ImportError: If matplotlib is not installed.
+    """
+    array = _as_rgb(images, maximum)
+    count, height, width, _ = array.shape
+    columns = math.ceil(math.sqrt(count)) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"image_grid: expected columns >= 1, got {columns}.")
+    rows = math.ceil(count / columns)
+    if scale is None:
+        scale = max(1, round(_TARGET / max(rows * height, columns * width)))
+    if scale < 1:
+        raise ValueError(f"image_grid: expected scale >= 1 (pixels per pixel), got {scale}.")
+
+    gap = max(1, scale // 4)
+    tiles = array.repeat(scale, axis=1).repeat(scale, axis=2)
+    step_y, step_x = height * scale + gap, width * scale + gap
+    grid = np.full((rows * step_y + gap, columns * step_x + gap, 3), _GAP_COLOUR, np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = gap + index // columns * step_y, gap + index % columns * step_x
+        grid[top : top + height * scale, left : left + width * scale] = tile
+    return _save_pixels(grid, path, title)
+
+
+def _as_rgb(images: ArrayLike, maximum: float | None) -> np.ndarray:
+    """``[n, h, w, 3]`` uint8."""
+    array = np.asarray(images)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
+        raise ValueError(
+            "image_grid: expected images of shape [n, h, w] or [n, h, w, c] with c = 1 or 3 and "
+            f"n > 0, got {np.shape(images)}; channels go last, and one image is images[None]."
+        )
+    if maximum is None:
+        maximum = 255 if np.issubdtype(array.dtype, np.integer) else 1
+    if not maximum > 0:
+        raise ValueError(
+            f"image_grid: expected maximum > 0 (the value drawn white), got {maximum}."
+        )
+    array = np.broadcast_to(array.astype(np.float64), (*array.shape[:-1], 3))
+    broken = np.isnan(array).any(axis=-1, keepdims=True)
+    levels = np.rint(255 * np.clip(np.where(broken, 0, array) / maximum, 0, 1))
+    return np.where(broken, _NAN_COLOUR, levels).astype(np.uint8)
+
+
+def _save_pixels(grid: np.ndarray, path: str | os.PathLike[str], title: str | None) -> pathlib.Path:
+    height, width, _ = grid.shape
+    if title is None:
+        figure = new_figure(width / DPI, height / DPI)
+        figure.figimage(grid)
+        return save_figure(figure, path)
+
+    figure = new_figure(width / DPI, height / DPI)
+    text = figure.text(0.5, 0, title, size=_TITLE_POINTS, color=INK, ha="center", va="center")
+    extent = text.get_window_extent()
+    band = math.ceil(1.8 * extent.height)
+    # A long title widens the canvas; it is never cut or shrunk.
+    canvas_width, canvas_height = max(width, math.ceil(extent.width) + band), height + band
+    figure.set_size_inches(canvas_width / DPI, canvas_height / DPI)
+    text.set_y(1 - band / 2 / canvas_height)
+    figure.figimage(grid, xo=(canvas_width - width) // 2, yo=0)
+    return save_figure(figure, path)

@@ -1,0 +1,1 @@
+"""Scripts: train, evaluate, sample; configs, one file a result."""

@@ -1,0 +1,61 @@
+"""Sample a finished run: ``python -m experiments.sample runs/realnvp_digits --num 64 --out samples.png``."""
+
+import dataclasses
+import pathlib
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from experiments.evaluate import load_run
+from experiments.pictures import draw, picture_of_samples
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of sampling."""
+
+    run: Annotated[pathlib.Path, tyro.conf.Positional]
+    """Run directory."""
+    num: int = 64
+    """Number of samples."""
+    temperature: float = 1.0
+    """Factor on the latents; below 1 samples are more typical and less diverse."""
+    seed: int = 0
+    """Of the samples."""
+    out: pathlib.Path = pathlib.Path("samples.png")
+    """A picture (.png) or the numbers (.npy)."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    options = tyro.cli(Options, args=arguments, prog="python -m experiments.sample")
+    try:
+        if options.num < 1 or options.temperature < 0:
+            raise ValueError(
+                f"expected --num >= 1 and --temperature >= 0, got {options.num} and {options.temperature}."
+            )
+        if options.out.suffix not in (".png", ".npy"):
+            raise ValueError(f"--out must end in .png or .npy, got {options.out}.")
+        _, model, dataset = load_run(options.run)
+        if options.out.suffix == ".npy":
+            samples = draw(
+                model, num=options.num, seed=options.seed, temperature=options.temperature
+            )
+            np.save(options.out, samples)
+        else:
+            picture_of_samples(
+                options.out,
+                model,
+                dataset,
+                num=options.num,
+                seed=options.seed,
+                temperature=options.temperature,
+            )
+    except (ValueError, OSError, RuntimeError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"wrote {options.out}")
+
+
+if __name__ == "__main__":
+    main()

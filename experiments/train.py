@@ -1,0 +1,97 @@
+"""Train a config: ``python -m experiments.train realnvp_digits [--workdir DIR] [--optimizer.learning-rate 3e-4]``.
+
+The same command again continues an interrupted run, or prints the result of a finished one.
+"""
+
+import dataclasses
+import pathlib
+import sys
+import time
+from typing import Annotated
+
+import jax
+import tyro
+from flax import nnx
+
+import dgmjax as dgm
+from experiments.config import Config, config_names, load_config
+from experiments.pictures import write_pictures
+from experiments.results import finished_result, likelihood_on, print_result, write_result
+from experiments.tensorboard import event_writer
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of a run besides its config."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    workdir: pathlib.Path | None = None
+    """Run directory; default runs/<config>."""
+    resume: bool = False
+    """Insist on continuing: fail if the run directory holds no run."""
+
+
+def train(config: Config, workdir: pathlib.Path) -> dict:
+    """Train, select on validation, test once, write the pictures; returns what ``result.json`` holds."""
+    settings = dataclasses.asdict(config)
+    dgm.training.claim(workdir, settings)
+    result = finished_result(workdir)
+    if result is not None:
+        return result
+    started = time.perf_counter()
+    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
+    model = config.model.build(dataset, nnx.Rngs(config.seed))
+    steps = config.training.steps
+    optimizer = dgm.training.default_optimizer(
+        steps=steps, **dataclasses.asdict(config.optimizer)
+    )
+    augment = None
+    if dataset.image_shape is not None and (config.augment.warp or config.augment.shift):
+        augment = dgm.data.Augment(dataset.image_shape, config.augment.warp, config.augment.shift)
+    with event_writer(workdir) as write_event:
+        fitted = dgm.fit(
+            model,
+            dataset.train,
+            seed=jax.random.key(config.seed),
+            validation=dataset.validation,
+            optimizer=optimizer,
+            augment=augment,
+            workdir=workdir,
+            settings=settings,
+            on_record=write_event,
+            **dataclasses.asdict(config.training),
+        )
+    dgm.save(workdir / "model", fitted.model)
+    likelihoods = {
+        split: likelihood_on(fitted.model, getattr(dataset, split), seed=config.seed)
+        for split in ("validation", "test")
+    }
+    write_pictures(workdir, fitted.model, dataset, fitted.history, fitted.best_step)
+    return write_result(
+        workdir, config, dataset, fitted, likelihoods, seconds=time.perf_counter() - started
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    usage = f"usage: python -m experiments.train CONFIG [options]\nCONFIG is one of: {', '.join(config_names())}"
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage + "\nOptions of a config: python -m experiments.train CONFIG --help")
+        raise SystemExit(0 if arguments else 2)
+    name, *rest = arguments
+    try:
+        default = Options(config=load_config(name))
+        options = tyro.cli(
+            Options, args=rest, default=default, prog=f"python -m experiments.train {name}"
+        )
+        workdir = options.workdir or pathlib.Path("runs") / options.config.name
+        if options.resume and not (workdir / "config.json").exists():
+            raise ValueError(f"--resume: {workdir} holds no run to continue; leave --resume out.")
+        print_result(train(options.config, workdir), workdir)
+    except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
