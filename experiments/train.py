@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -31,9 +31,9 @@ class Options:
     """Insist on continuing: fail if the run directory holds no run."""
 
 
-def train(config: Config, workdir: pathlib.Path) -> dict:
+def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     """Train, select on validation, test once, write the pictures; returns what ``result.json`` holds."""
-    settings = dataclasses.asdict(config)
+    settings = settings_of(config)
     dgm.training.claim(workdir, settings)
     result = finished_result(workdir)
     if result is not None:
@@ -70,6 +70,14 @@ def train(config: Config, workdir: pathlib.Path) -> dict:
     return write_result(
         workdir, config, dataset, fitted, likelihoods, seconds=time.perf_counter() - started
     )
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """What ``config.json`` holds; a data file is named by its full path, so the run can be read from anywhere."""
+    data = config.data
+    if data.endswith((".npy", ".npz")):
+        data = str(pathlib.Path(data).absolute())
+    return dataclasses.asdict(dataclasses.replace(config, data=data))
 
 
 def main(arguments: list[str] | None = None) -> None:

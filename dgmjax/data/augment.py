@@ -5,6 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+_FLOAT = jnp.float32
+_MAX_ANGLE = 0.175  # radians, 10 degrees
+_MAX_STRETCH = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
@@ -31,35 +35,36 @@ class Augment:
 
     def _one(self, image: jax.Array, key: jax.Array) -> jax.Array:
         height, width, _ = self.image_shape
-        chosen, matrix_key, offset_key, shift_key = jax.random.split(key, 4)
-        use_warp, use_shift = jax.random.uniform(chosen, (2,)) < jnp.array([self.warp, self.shift])
-        angle, scale_y, scale_x, shear = jax.random.uniform(
-            matrix_key, (4,), minval=-1.0, maxval=1.0
-        ) * jnp.array([0.175, 0.1, 0.1, 0.1])
+        choice_key, matrix_key, offset_key, shift_key = jax.random.split(key, 4)
+        wanted = jnp.array([self.warp, self.shift], _FLOAT)
+        use_warp, use_shift = jax.random.uniform(choice_key, (2,), _FLOAT) < wanted
+        largest = jnp.array([_MAX_ANGLE, _MAX_STRETCH, _MAX_STRETCH, _MAX_STRETCH], _FLOAT)
+        amount = largest * jax.random.uniform(matrix_key, (4,), _FLOAT, minval=-1.0, maxval=1.0)
+        angle, scale_y, scale_x, shear = jnp.where(use_warp, amount, 0.0)
         cos, sin = jnp.cos(angle), jnp.sin(angle)
-        rotation = jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])])
-        stretch = jnp.stack(
-            [jnp.stack([1 + scale_y, shear]), jnp.stack([jnp.zeros_like(shear), 1 + scale_x])]
+        # rotation @ [[1 + scale_y, shear], [0, 1 + scale_x]], written out
+        matrix = jnp.stack(
+            [
+                jnp.stack([cos * (1.0 + scale_y), cos * shear - sin * (1.0 + scale_x)]),
+                jnp.stack([sin * (1.0 + scale_y), sin * shear + cos * (1.0 + scale_x)]),
+            ]
         )
-        offset = jax.random.uniform(offset_key, (2,), minval=-0.5, maxval=0.5)
-        matrix = jnp.where(use_warp, rotation @ stretch, jnp.eye(2))
-        offset = jnp.where(use_warp, offset, jnp.zeros(2))
-        offset += jnp.where(use_shift, _unit_step(shift_key), jnp.zeros(2))
+        offset = jax.random.uniform(offset_key, (2,), _FLOAT, minval=-0.5, maxval=0.5)
+        offset = jnp.where(use_warp, offset, 0.0) + jnp.where(use_shift, _unit_step(shift_key), 0.0)
 
-        centre = jnp.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
-        grid = jnp.stack(
-            jnp.meshgrid(jnp.arange(float(height)), jnp.arange(float(width)), indexing="ij")
-        )
+        rows, columns = jnp.arange(height, dtype=_FLOAT), jnp.arange(width, dtype=_FLOAT)
+        grid = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"))
+        centre = jnp.array([(height - 1) / 2, (width - 1) / 2], _FLOAT)[:, None, None]
         source = jnp.einsum("ij,jhw->ihw", matrix, grid - centre) + centre + offset[:, None, None]
         warp_channel = jax.vmap(
             lambda channel: jax.scipy.ndimage.map_coordinates(channel, list(source), order=1),
             in_axes=-1,
             out_axes=-1,
         )
-        return jnp.round(warp_channel(image.astype(jnp.float32))).astype(image.dtype)
+        return jnp.round(warp_channel(image.astype(_FLOAT))).astype(image.dtype)
 
 
 def _unit_step(key: jax.Array) -> jax.Array:
     """One pixel up, down, left or right."""
-    steps = jnp.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+    steps = jnp.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]], _FLOAT)
     return steps[jax.random.randint(key, (), 0, 4)]

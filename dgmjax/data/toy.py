@@ -24,6 +24,8 @@ The last two integrate ``N(x; +-c(t), s^2 I)`` over ``t`` by Gauss-Legendre quad
 512 fixed nodes per arm; see `Toy.log_prob_error`.
 
 Example:
+    >>> import jax
+    >>> from dgmjax.data import toy
     >>> moons = toy("two_moons")
     >>> x = moons.sample(seed=jax.random.key(0), sample_shape=(1000,))
     >>> entropy = -moons.log_prob(x).mean()  # nats: no model's expected loss can be lower

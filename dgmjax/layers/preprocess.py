@@ -73,7 +73,8 @@ class HistogramGaussianize(Bijector):
             )
         self.event_shape = tuple(event_shape)
         self.pseudo_count = float(pseudo_count)
-        self.mass = jnp.full((*self.event_shape, num_levels), 1.0 / num_levels, jnp.float32)
+        uniform = jnp.full((*self.event_shape, num_levels), 1.0 / num_levels, jnp.float32)
+        self.mass = nnx.data(uniform)
 
     def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent to data."""
@@ -107,8 +108,8 @@ class Standardize(Bijector):
 
     def __init__(self, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)
-        self.mean = jnp.zeros(self.event_shape, jnp.float32)
-        self.log_std = jnp.zeros(self.event_shape, jnp.float32)
+        self.mean = nnx.data(jnp.zeros(self.event_shape, jnp.float32))
+        self.log_std = nnx.data(jnp.zeros(self.event_shape, jnp.float32))
 
     def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent to data."""

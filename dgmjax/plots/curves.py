@@ -62,7 +62,9 @@ def training_curves(
     curves = _curves(list(history), quantity)
     marked = "validation" if "validation" in curves else next(iter(curves))
     best = None if best_step is None else _value_at(curves[marked], best_step, marked)
-    low, high = _limits(list(curves.values()), best)
+    first = min(curve.steps[0] for curve in curves.values())
+    last = max(curve.steps[-1] for curve in curves.values())
+    low, high = _limits(list(curves.values()), first + _WARM_UP * (last - first), best)
     bounds = {curve.bound for curve in curves.values()}
 
     figure = new_figure(7.0, 4.2)
@@ -90,6 +92,9 @@ def training_curves(
     shared = bounds.pop() if len(bounds) == 1 else None
     axes.set_ylabel(f"{name} ({shared})" if shared else name)
     axes.set_ylim(low, high)
+    # Explicit, because matplotlib would leave out steps whose values are all NaN.
+    margin = 0.02 * (last - first) or 0.5
+    axes.set_xlim(first - margin, last + margin)
     _dress(axes, title)
     return save_figure(figure, path)
 
@@ -126,20 +131,19 @@ def _value_at(curve: _Curve, step: int, split: str) -> float:
     return float(found[-1])
 
 
-def _limits(curves: Sequence[_Curve], best: float | None) -> tuple[float, float]:
-    first = min(curve.steps[0] for curve in curves)
-    last = max(curve.steps[-1] for curve in curves)
+def _limits(
+    curves: Sequence[_Curve], warm_up_end: float, best: float | None
+) -> tuple[float, float]:
     inliers = [] if best is None else [np.array([best])]
     for curve in curves:
-        settled = curve.values[curve.steps >= first + _WARM_UP * (last - first)]
+        settled = curve.values[curve.steps >= warm_up_end]
         settled = settled[np.isfinite(settled)]
         if settled.size:
             lower, upper = np.quantile(settled, (0.25, 0.75))
             reach = _FENCE * (upper - lower)
             # The extremes inside the fences, not the fences: limits then hug what is drawn.
-            inliers.append(
-                settled[np.abs(settled - (lower + upper) / 2) <= reach + (upper - lower) / 2]
-            )
+            inside = (settled >= lower - reach) & (settled <= upper + reach)
+            inliers.append(settled[inside])
     if not inliers:
         return 0.0, 1.0
     drawn = np.concatenate(inliers)
@@ -156,7 +160,6 @@ def _dress(axes: "Axes", title: str | None) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.ticklabel_format(axis="y", useOffset=False)
-    axes.margins(x=0.02)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(color=INK, labelcolor=INK, labelsize=9)

@@ -177,7 +177,7 @@ def _robust_maximum(density: np.ndarray) -> float:
 def _scatter(axes: "Axes", points: np.ndarray) -> None:
     shown = points[:: -(-len(points) // _MAX_POINTS)]
     # Fewer points, larger dots: the ink stays about the same.
-    size = float(np.clip(6000 / len(shown), 1.2, 12))
+    size = float(np.clip(10_000 / len(shown), 2, 14))
     axes.scatter(shown[:, 0], shown[:, 1], s=size, c="#3b528b", alpha=0.5, linewidths=0)
 
 

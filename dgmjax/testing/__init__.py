@@ -1,9 +1,9 @@
 """The laws of the library as functions: check a layer or a density of your own.
 
-``check_bijector`` holds a bijector to its contract (round trip, log-det against autodiff, jit, vmap,
-dtype, gradients), ``check_density`` a distribution to its own (shapes, seeds, normalization, samples
-that follow the density). Both return nothing, or raise ``LawViolation``, which says which law broke,
-where, by how much against which tolerance, and what the likely cause is:
+``check_bijector`` holds a bijector to its contract (round trip, log-det against autodiff, jit,
+vmap, dtype, gradients), ``check_density`` a distribution to its own (shapes, seeds, normalization,
+samples that follow the density). Both return nothing, or raise ``LawViolation``, which says which
+law broke, where, by how much against which tolerance, and what the likely cause is:
 
     from dgmjax.testing import check_bijector
     check_bijector(my_layer, x)

@@ -35,12 +35,12 @@ def check_bijector(
     - ``deterministic``: two equal calls give equal results.
     - ``round trip``: forward(inverse(x)) = x and inverse(forward(z)) = z.
     - ``log-det cancellation``: l + l' = 0.
-    - ``log-det``: l' = log |det dz/dx| at x and l = log |det dy/dz| at z, against ``slogdet`` of the
-      Jacobian by automatic differentiation of a single event (forward mode, or reverse mode where
-      a ``jax.custom_vjp`` forbids it), at up to 8 events spread over the batch.
+    - ``log-det``: l' = log |det dz/dx| at x and l = log |det dy/dz| at z, against ``slogdet`` of
+      the Jacobian by automatic differentiation of a single event (forward mode, or reverse mode
+      where a ``jax.custom_vjp`` forbids it), at up to 8 events spread over the batch.
     - ``jit``: ``jax.jit``, with the arrays of the bijector as traced arguments, changes nothing.
-    - ``batching``: the batched call, ``jax.vmap``, one more leading batch axis, and a Python loop over
-      single events (up to 8) agree.
+    - ``batching``: the batched call, ``jax.vmap``, one more leading batch axis, and a Python loop
+      over single events (up to 8) agree.
     - ``gradient``: d(sum z + sum l')/d. and d(sum y + sum l)/d. are finite for the input, the
       context, and each floating-point array of the bijector, if it is a pytree (``nnx.Module`` is).
 
@@ -48,8 +48,9 @@ def check_bijector(
     all other violations are collected into one report.
 
     Args:
-        bijector: object with ``inverse_and_log_det(x)`` and ``forward_and_log_det(z)``; ``event_shape``
-            (data side) and ``latent_shape`` (default: the same) are read if present.
+        bijector: object with ``inverse_and_log_det(x)`` and ``forward_and_log_det(z)``;
+            ``event_shape`` (data side) and ``latent_shape`` (default: the same) are read if
+            present.
         x: data [*batch, *event] of floating dtype. Use at least one batch axis and distinct rows:
             mixing between events cannot be seen on one event. Laws are checked at these points
             only, so let them cover the branches of the layer.

@@ -32,15 +32,16 @@ def check_density(
 
     - ``sample shape``: samples are [*sample_shape, *event_shape].
     - ``log_prob shape``: log-probs of x [*batch, *event_shape] are [*batch].
-    - ``dtype``: one dtype for all samples; log-probs floating, of that dtype if samples are floating
-      (or float32, if they are 16-bit floats).
+    - ``dtype``: one dtype for all samples; log-probs floating, of that dtype if samples are
+      floating (or float32, if they are 16-bit floats).
     - ``finite``: log-probs of samples are.
-    - ``seed``: equal seeds give equal samples, other seeds others, and the draws of one call differ.
+    - ``seed``: equal seeds give equal samples, other seeds others, and the draws of one call
+      differ.
     - ``sample_and_log_prob``: its log-probs are ``log_prob`` of its samples.
     - ``jit``: ``jax.jit``, with the arrays of the distribution traced, changes nothing.
     - ``batching``: the batched ``log_prob``, ``jax.vmap``, and a call on a single event agree.
-    - ``integral``: the integral of p over ``limits`` is 1, for floating samples with event size 1 or 2
-      (midpoint rule on 2^14 or 512 x 512 cells); with ``support``, the sum of p over it is 1.
+    - ``integral``: the integral of p over ``limits`` is 1, for floating samples with event size 1
+      or 2 (midpoint rule on 2^14 or 512 x 512 cells); with ``support``, the sum of p over it is 1.
     - ``samples``: for event size 1 or 2, the mean of log p over samples is the integral of p log p,
       and the distribution function of each coordinate is that of p; with ``support``, the frequency
       of each value is its probability.
@@ -92,6 +93,7 @@ def check_density(
     report.raise_if_broken()
 
     _check_seeds(report, subject, seed, samples, tolerance)
+    report.raise_if_broken()
     _check_transforms(report, subject, seed, samples, log_probs, tolerance)
     if support is not None:
         values = jnp.asarray(support, samples.dtype).reshape(-1, *subject.event)
@@ -145,8 +147,9 @@ def _check_shapes(report: Report, subject: Subject, seed: jax.Array) -> None:
             pair = _trace(lambda s, n=shape: subject.sample_and_log_prob(s, n), seed)
             dtypes.add(pair[0].dtype)
             what = f"sample_and_log_prob{call} draws [*sample_shape, *event]"
-            report.shape("sample shape", what, pair[0].shape, expected)
-            _check_log_prob(report, subject, "sample_and_log_prob", pair[0].dtype, pair[1], shape)
+            if report.shape("sample shape", what, pair[0].shape, expected):
+                name = "sample_and_log_prob"
+                _check_log_prob(report, subject, name, pair[0].dtype, pair[1], shape)
     if len(dtypes) > 1:
         report.add("dtype", "all samples have one dtype", f"got {sorted(map(str, dtypes))}")
 

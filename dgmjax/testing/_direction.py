@@ -119,6 +119,7 @@ class Direction:
             report.finite("finite", what, array, batch_ndims=batch_ndims, at=at)
 
     def check_deterministic(self, report: Report) -> None:
+        """Two equal calls give equal results."""
         self._compare(
             report,
             "deterministic",
@@ -128,39 +129,36 @@ class Direction:
         )
 
     def check_jit(self, report: Report) -> None:
-        with report.guard("jit", f"{self.name}: jax.jit = eager", hint=_JIT_HINT):
-            result = jax.jit(self.pure)(self.arrays, self.value, self.setup.context)
-            self._compare(report, "jit", "jax.jit = eager", *result, hint=_JIT_HINT)
+        """``jax.jit``, the arrays of the bijector traced, gives the eager result."""
+        self._check_variant(report, "jit", "jax.jit = eager", self.pure, _JIT_HINT)
 
     def check_vmap(self, report: Report) -> None:
-        batch, rows = self.setup.batch, (self.setup.size,)
-        what = f"{self.name}: jax.vmap = batched"
-        with report.guard("batching", what, hint=_BATCH_HINT):
-            flatten = functools.partial(_reshape_batch, ndims=len(batch), shape=rows)
-            mapped = jax.vmap(self.pure, in_axes=(None, 0, 0))
-            args = flatten(self.value), jax.tree.map(flatten, self.setup.context)
-            out, log_det = jax.jit(mapped)(self.arrays, *args)
-            back = functools.partial(_reshape_batch, ndims=1, shape=batch)
-            self._compare(
-                report,
-                "batching",
-                "jax.vmap = batched",
-                back(out),
-                back(log_det),
-                hint=_BATCH_HINT,
+        """``jax.vmap`` over all batch axes at once gives the batched result."""
+        batch = self.setup.batch
+
+        def mapped(arrays: dict[str, Any], value: jax.Array, context: Any) -> Any:
+            flat = functools.partial(_reshape_batch, ndims=len(batch), shape=(self.setup.size,))
+            results = jax.vmap(self.pure, in_axes=(None, 0, 0))(
+                arrays, flat(value), jax.tree.map(flat, context)
             )
+            return tuple(_reshape_batch(a, ndims=1, shape=batch) for a in results)
+
+        self._check_variant(report, "batching", "jax.vmap = batched", mapped, _BATCH_HINT)
 
     def check_extra_axis(self, report: Report) -> None:
-        what = "one more leading batch axis = batched"
-        with report.guard("batching", f"{self.name}: {what}", hint=_BATCH_HINT):
-            # The second half is reversed, so that mixing across the new axis changes the first.
-            def widen(a: ArrayLike) -> jax.Array:
-                a = jnp.asarray(a)
-                return jnp.stack([a, jnp.flip(a, 0) if self.setup.batch else a])
+        """A new leading batch axis changes nothing."""
 
-            value, context = widen(self.value), jax.tree.map(widen, self.setup.context)
-            out, log_det = jax.jit(self.pure)(self.arrays, value, context)
-            self._compare(report, "batching", what, out[0], log_det[0], hint=_BATCH_HINT)
+        # The second half is reversed, so that mixing across the new axis changes the first.
+        def widen(a: ArrayLike) -> jax.Array:
+            a = jnp.asarray(a)
+            return jnp.stack([a, jnp.flip(a, 0) if self.setup.batch else a])
+
+        def widened(arrays: dict[str, Any], value: jax.Array, context: Any) -> Any:
+            results = self.pure(arrays, widen(value), jax.tree.map(widen, context))
+            return tuple(a[0] for a in results)
+
+        what = "one more leading batch axis = batched"
+        self._check_variant(report, "batching", what, widened, _BATCH_HINT)
 
     def check_events(self, report: Report) -> None:
         """Single events one by one, with their Jacobians: the laws ``log-det`` and ``batching``."""
@@ -176,7 +174,8 @@ class Direction:
             jacobian = self._jacobian()
             for at in places:
                 context = jax.tree.map(lambda c, at=at: jnp.asarray(c)[at], self.setup.context)
-                results.append(jacobian(self.arrays, self.value[at].reshape(-1), context))
+                event = np.asarray(self.value)[at].reshape(-1)
+                results.append(jacobian(self.arrays, event, context))
         if len(results) < len(places):
             return
         shapes = {(jnp.shape(out), jnp.shape(log_det)) for _, (out, log_det) in results}
@@ -231,6 +230,7 @@ class Direction:
         return either
 
     def check_gradient(self, report: Report) -> None:
+        """Gradients for input, context and parameters are finite."""
         tree = {"bijector": self.setup.bijector, self.symbol: self.value}
         tree |= {} if self.setup.context is None else {"context": self.setup.context}
         traced, merge_traced = split_arrays(tree)
@@ -256,6 +256,14 @@ class Direction:
                     hint=_GRADIENT_HINT,
                 )
 
+    def _check_variant(
+        self, report: Report, law: str, what: str, function: Callable[..., Any], hint: str
+    ) -> None:
+        """Compares another way to compute the direction with the eager result."""
+        with report.guard(law, f"{self.name}: {what}", hint=hint):
+            result = jax.jit(function)(self.arrays, self.value, self.setup.context)
+            self._compare(report, law, what, *result, hint=hint)
+
     def _compare(
         self,
         report: Report,
@@ -268,7 +276,7 @@ class Direction:
         expected: tuple[Any, Any] | None = None,
         places: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
-        """Compares (out, log-det) with the eager batched result, or with ``expected`` at ``places``."""
+        """Compares (out, log-det) with the eager result, or with ``expected`` at ``places``."""
         expected_out, expected_log_det = expected or (self.out, self.log_det)
         tolerance = self.setup.tolerance
         for what_of, got, right, t in (

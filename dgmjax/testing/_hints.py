@@ -34,7 +34,7 @@ def round_trip(c: Comparison, batch_ndims: int) -> str:
 
 
 def log_det_cancellation(c: Comparison) -> str:
-    """Why forward and inverse log-dets do not cancel; ``got`` forward, ``expected`` minus inverse."""
+    """Why log-dets do not cancel; ``got`` is the forward one, ``expected`` minus the inverse."""
     if close(c.got, -c.expected, c.tolerance):
         return "both directions report the same sign: inverse log-det = -(forward log-det)"
     if close(c.got, np.zeros_like(c.got), c.tolerance):

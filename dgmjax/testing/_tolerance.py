@@ -11,8 +11,8 @@ from jax.typing import DTypeLike
 class Tolerance:
     """Two values ``got``, ``expected`` agree if |got - expected| <= t + t * |expected|.
 
-    Every field is such a ``t``: the absolute and the relative tolerance at once. Defaults by dtype of
-    the data, which ``Tolerance.for_dtype`` returns:
+    Every field is such a ``t``: the absolute and the relative tolerance at once. Defaults by dtype
+    of the data, which ``Tolerance.for_dtype`` returns:
 
     | dtype    | round_trip | log_det | integral |
     |----------|------------|---------|----------|
@@ -26,8 +26,8 @@ class Tolerance:
     Attributes:
         round_trip: for values in data or latent space (round trips, jit, vmap, samples).
         log_det: for log-densities in nats (log-dets and log-probs).
-        integral: for quadrature against exact integrals (``check_density`` only); it covers the grid
-            and the tails cut off by the limits, so it hardly depends on the dtype.
+        integral: for quadrature against exact integrals (``check_density`` only); it covers the
+            grid and the tails cut off by the limits, so it hardly depends on the dtype.
     """
 
     round_trip: float

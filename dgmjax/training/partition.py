@@ -22,13 +22,13 @@ def partition(model: Model) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], 
     """
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     (param_arrays, param_tree), (fixed_arrays, fixed_tree) = _flatten(params), _flatten(rest)
+    param_names, fixed_names = list(param_arrays), list(fixed_arrays)  # merge holds no arrays
 
     def merge(params: Arrays, fixed: Arrays) -> Model:
-        leaves = [params[name] for name in param_arrays], [fixed[name] for name in fixed_arrays]
         return nnx.merge(
             graphdef,
-            jax.tree.unflatten(param_tree, leaves[0]),
-            jax.tree.unflatten(fixed_tree, leaves[1]),
+            jax.tree.unflatten(param_tree, [params[name] for name in param_names]),
+            jax.tree.unflatten(fixed_tree, [fixed[name] for name in fixed_names]),
         )
 
     return param_arrays, fixed_arrays, merge

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from flax import nnx
 
 from dgmjax.layers.constructor import build, describe
 from dgmjax.training.manifest import find_damage, write_manifest
-from dgmjax.training.partition import partition
+from dgmjax.training.partition import Arrays, partition
 
 
 def save(path: str | pathlib.Path, model: nnx.Module) -> None:
@@ -73,9 +74,7 @@ def load(path: str | pathlib.Path) -> Any:
     if damage is not None:
         raise RuntimeError(f"saved model {path} is damaged: {damage}.")
     record = json.loads((path / "model.json").read_text())
-    # Shapes only: no initial weights are drawn just to be overwritten.
-    abstract = jax.eval_shape(lambda: build(record["model"], rngs=nnx.Rngs(0)))
-    params, fixed, merge = partition(abstract)
+    params, fixed, merge = _shapes(record["model"])
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = {
         name: jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"], sharding=sharding)
@@ -93,3 +92,16 @@ def load(path: str | pathlib.Path) -> Any:
     return merge(
         {name: arrays[name] for name in params}, {name: arrays[name] for name in fixed}
     )
+
+
+def _shapes(record: dict[str, Any]) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], Any]]:
+    """`partition` of the described model with shapes for arrays: no weights are drawn just to be overwritten."""
+    merges = []
+
+    def build_and_split() -> tuple[Arrays, Arrays]:
+        params, fixed, merge = partition(build(record, rngs=nnx.Rngs(0)))
+        merges.append(merge)
+        return params, fixed
+
+    params, fixed = jax.eval_shape(build_and_split)
+    return params, fixed, merges[0]

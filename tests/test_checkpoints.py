@@ -1,0 +1,177 @@
+"""Checkpoints and saved models: exact, verified, never lost."""
+
+import json
+import pathlib
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import dgmjax as dgm
+from dgmjax import training
+
+pytestmark = pytest.mark.usefixtures("x32")
+SEED = jax.random.key(0)
+DATA = np.random.RandomState(0).normal(size=(200, 2)).astype(np.float32)
+
+
+def flow() -> dgm.RealNVP:
+    return dgm.RealNVP((2,), depth=2, width=8, dropout=0.2, rngs=nnx.Rngs(0))
+
+
+def run(workdir: pathlib.Path | None, *, stop_at: int | None = None) -> dgm.FitResult:
+    """A run of 40 steps; ``stop_at`` kills it by an exception inside the evaluation of that step."""
+
+    def interrupt(step: int, model: object) -> None:
+        del model
+        if step == stop_at:
+            raise KeyboardInterrupt
+
+    return dgm.fit(
+        flow(), DATA, seed=SEED, validation=DATA[:50], steps=40, batch_size=32, eval_every=10,
+        workdir=workdir, on_evaluation=interrupt,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> dgm.FitResult:
+    return run(None)
+
+
+@pytest.fixture
+def interrupted(tmp_path) -> pathlib.Path:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_at=30)
+    return tmp_path
+
+
+def assert_same(a: dgm.FitResult, b: dgm.FitResult) -> None:
+    chex.assert_trees_all_equal(a.model, b.model)
+    assert (a.best_step, a.steps) == (b.best_step, b.steps)
+
+    def without_speed(history):
+        return [{k: v for k, v in r.items() if k != "steps_per_second"} for r in history]
+
+    assert without_speed(a.history) == without_speed(b.history)
+
+
+def test_an_interrupted_run_continues_to_the_same_bits(interrupted, uninterrupted):
+    assert sorted(path.name for path in (interrupted / "checkpoints").iterdir()) == ["10", "20"]
+    assert_same(run(interrupted), uninterrupted)
+    assert_same(run(interrupted), uninterrupted)  # finished: nothing left to train
+
+
+DAMAGES = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "altered": lambda path: path.write_bytes(bytes(b ^ 1 for b in path.read_bytes())),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    damage, interrupted, uninterrupted
+):
+    folder = interrupted / "checkpoints" / "20"
+    victim = max((path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    DAMAGES[damage](victim)
+    with pytest.warns(RuntimeWarning, match=rf"{victim.name}.* Falling back .* step 10"):
+        result = run(interrupted)
+    assert_same(result, uninterrupted)
+    assert (interrupted / "damaged_checkpoints" / "20").is_dir()
+
+
+def test_an_unfinished_checkpoint_is_not_trusted(interrupted, uninterrupted):
+    (interrupted / "checkpoints" / "20" / "manifest.json").unlink()
+    with pytest.warns(RuntimeWarning, match="manifest.json is missing, the write was not finished"):
+        assert_same(run(interrupted), uninterrupted)
+
+
+def test_no_sound_checkpoint_is_an_error_not_a_fresh_start(interrupted):
+    for step in ("10", "20"):
+        (interrupted / "checkpoints" / step / "manifest.json").write_text("{")
+    with pytest.raises(RuntimeError, match="No sound checkpoint is left in .*checkpoints; restore"):
+        run(interrupted)
+    assert (interrupted / "damaged_checkpoints" / "10").is_dir()
+
+
+def test_a_work_directory_of_another_run_is_refused(interrupted):
+    before = sorted(interrupted.rglob("*"))
+    with pytest.raises(ValueError, match="belongs to another run: steps is 40 there and 50 here"):
+        dgm.fit(flow(), DATA, seed=SEED, steps=50, batch_size=32, workdir=interrupted)
+    assert sorted(interrupted.rglob("*")) == before
+
+
+def models() -> dict[str, nnx.Module]:
+    rngs = nnx.Rngs(0)
+    discrete = dgm.RealNVP(
+        (4,),
+        depth=2,
+        width=8,
+        mask=np.array([True, True, False, True]),
+        preprocess=dgm.HistogramGaussianize((4,), 5),
+        rngs=rngs,
+    )
+    y = jnp.asarray(np.random.RandomState(0).randint(0, 5, (50, 4)))
+    return {
+        "RealNVP": dgm.RealNVP((3,), depth=2, width=8, context_shape=(2,), rngs=rngs),
+        "Dequantized": dgm.Dequantized(discrete, 5).with_data_init(y, seed=SEED),
+    }
+
+
+@pytest.mark.parametrize("name", ["RealNVP", "Dequantized"])
+def test_a_model_survives_save_and_load(name, tmp_path):
+    model = models()[name]
+    path = tmp_path / "deep" / "model"
+    dgm.save(path, model)
+    dgm.save(path, model)  # replaces in one piece
+    loaded = dgm.load(path)
+    assert type(loaded) is type(model)
+    assert jax.tree.structure(loaded) == jax.tree.structure(model)
+    chex.assert_trees_all_equal(loaded, model)
+    assert [p.name for p in path.parent.iterdir()] == ["model"]
+    written = [p for p in path.rglob("*") if p.is_file()]
+    assert not any(p.suffix in (".pkl", ".pickle") for p in written)
+    assert not any(p.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05") for p in written)
+
+
+def test_a_damaged_saved_model_names_the_file(tmp_path):
+    path = tmp_path / "model"
+    dgm.save(path, models()["RealNVP"])
+    victim = max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[:-1])
+    with pytest.raises(RuntimeError, match=f"is damaged: .*{victim.name} has .* bytes"):
+        dgm.load(path)
+
+
+def test_loading_says_what_is_wrong(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"is not a saved model: .*model.json is missing"):
+        dgm.load(tmp_path)
+    path = tmp_path / "model"
+    dgm.save(path, models()["RealNVP"])
+    record = json.loads((path / "model.json").read_text())
+    record["model"]["class"] = "Unheard"
+    (path / "model.json").write_text(json.dumps(record))
+    training.manifest.write_manifest(path)
+    with pytest.raises(ValueError, match="unknown model class 'Unheard'; known: .*RealNVP"):
+        dgm.load(path)
+
+
+def test_saving_refuses_what_it_could_not_load(tmp_path):
+    import distrax
+
+    class Unrecorded(nnx.Module):
+        pass
+
+    with pytest.raises(TypeError, match="Unrecorded does not remember its constructor"):
+        dgm.save(tmp_path / "a", Unrecorded())
+    base = dgm.layers.IID(distrax.Laplace(jnp.float32(0), jnp.float32(1)), (2,))
+    model = dgm.RealNVP((2,), base=base, rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match="IID does not remember its constructor"):
+        dgm.save(tmp_path / "b", model)
+    (tmp_path / "notes.txt").write_text("keep me")
+    with pytest.raises(FileExistsError, match="is not a saved model; choose another path"):
+        dgm.save(tmp_path, models()["RealNVP"])

@@ -1,0 +1,216 @@
+"""The step, the loop and `fit`: pure, exact, without hidden work."""
+
+import json
+import math
+
+import chex
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import dgmjax as dgm
+from dgmjax import training
+
+pytestmark = pytest.mark.usefixtures("x32")
+SEED = jax.random.key(0)
+
+
+def small_flow(**options) -> dgm.RealNVP:
+    return dgm.RealNVP((2,), depth=2, width=8, rngs=nnx.Rngs(0), **options)
+
+
+@pytest.fixture(scope="module")
+def data() -> np.ndarray:
+    return np.random.RandomState(0).normal([1.0, -2.0], [0.5, 2.0], (300, 2)).astype(np.float32)
+
+
+def test_fit_reaches_the_entropy_of_a_gaussian(data):
+    """A flow that can represent the density exactly must come within sampling error of it."""
+    truth = distrax.MultivariateNormalDiag(jnp.array([1.0, -2.0]), jnp.array([0.5, 2.0]))
+    test = np.random.RandomState(1).normal([1.0, -2.0], [0.5, 2.0], (4_000, 2)).astype(np.float32)
+    with jax.numpy_rank_promotion("allow"):
+        exact = -float(truth.log_prob(test).mean())
+    flow = small_flow(preprocess=dgm.Standardize((2,)))
+    result = dgm.fit(flow, data, seed=SEED, steps=100, batch_size=100, eval_every=50)
+    nats = dgm.log_likelihood(result.model, jnp.asarray(test)).nats
+    assert exact - 0.01 < nats < exact + 0.03
+    assert [record["step"] for record in result.history] == [50, 100]
+    assert all(record["bound"] == "exact" for record in result.history)
+
+
+def test_fit_leaves_the_given_model_alone(data):
+    flow = small_flow(preprocess=dgm.Standardize((2,)))
+    before = jax.tree.map(np.array, flow)
+    dgm.fit(flow, data, seed=SEED, steps=5, eval_every=5)
+    chex.assert_trees_all_equal(jax.tree.map(np.array, flow), before)
+
+
+def test_conditional_flow_learns_from_its_context():
+    rng = np.random.RandomState(0)
+    context = rng.choice([-1.0, 1.0], (500, 1)).astype(np.float32)
+    x = (3.0 * context + 0.5 * rng.normal(size=(500, 2))).astype(np.float32)
+    flow = dgm.RealNVP((2,), depth=2, width=16, context_shape=(1,), rngs=nnx.Rngs(0))
+    result = dgm.fit(flow, x, context=context, seed=SEED, steps=300, learning_rate=1e-2)
+    right = result.model.log_prob(jnp.asarray(x), jnp.asarray(context)).mean()
+    wrong = result.model.log_prob(jnp.asarray(x), -jnp.asarray(context)).mean()
+    assert right > wrong + 5.0
+
+
+def test_best_on_validation_is_returned_and_patience_stops():
+    """With random labels for validation far away, the first evaluation is the best one."""
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=(64, 2)).astype(np.float32) * 0.01 + 4.0
+    far = rng.normal(size=(64, 2)).astype(np.float32)
+    result = dgm.fit(
+        small_flow(), x, seed=SEED, validation=far, steps=500, eval_every=10, patience=3,
+        learning_rate=3e-2,
+    )  # fmt: skip
+    values = {r["step"]: r["nats"] for r in result.history if r["split"] == "validation"}
+    assert result.best_step == min(values, key=values.get)
+    assert result.steps == result.best_step + 30
+    nats = dgm.log_likelihood(result.model, jnp.asarray(far)).nats
+    assert math.isclose(nats, values[result.best_step], rel_tol=1e-5)
+
+
+def test_step_is_traced_once_and_donates_its_state(data):
+    params, fixed, merge = training.partition(small_flow())
+    optimizer = optax.adam(1e-3)
+    loss = chex.assert_max_traces(dgm.objectives.maximum_likelihood, n=1)
+    step = training.make_train_step(loss, merge, optimizer, key=SEED, ema_decay=0.9)
+    state = training.init_state(params, fixed, optimizer)
+    for start in (0, 50, 100):
+        previous, (state, _) = state, step(state, {"x": data[start : start + 50]})
+    assert int(state.step) == 3
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(previous.params))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
+
+
+def test_loop_waits_for_the_device_only_when_it_logs(data, monkeypatch):
+    fetched = []
+    original = jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda tree: fetched.append(1) or original(tree))
+    dgm.fit(small_flow(), data, seed=SEED, steps=40, eval_every=20)
+    assert len(fetched) == 2
+
+
+def test_randomness_is_a_function_of_seed_and_step(data):
+    def train(seed: int) -> dict:
+        flow = small_flow(dropout=0.5)
+        result = dgm.fit(flow, data, seed=jax.random.key(seed), steps=4, eval_every=4)
+        return training.partition(result.model)[0]
+
+    chex.assert_trees_all_equal(train(0), train(0))
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(train(0), train(1))
+
+
+def test_average_is_the_debiased_exponential_mean():
+    params = {"w": jnp.array([1.0])}
+    optimizer = optax.sgd(1.0)
+
+    def loss(params, batch, key):
+        del key
+        return (params["w"] * batch).sum(), {"nats": (jnp.zeros(()), jnp.ones(()))}
+
+    step = training.make_train_step(
+        loss, lambda params, fixed: params, optimizer, key=SEED, ema_decay=0.5
+    )
+    state = training.init_state(params, {}, optimizer)
+    for batch in (1.0, 2.0, 4.0):  # w: 0, -2, -6
+        state, metrics = step(state, jnp.array([batch]))
+    expected = (0.125 * 0.0 + 0.25 * -2.0 + 0.5 * -6.0) / 0.875
+    np.testing.assert_allclose(training.averaged_params(state, 0.5)["w"], [expected])
+    assert float(metrics["grad_norm"][0]) == 4.0
+
+
+def test_weight_decay_spares_biases_and_the_rate_ends_at_zero():
+    optimizer = training.default_optimizer(learning_rate=0.1, steps=4, weight_decay=0.5)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    state = optimizer.init(params)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, state = optimizer.update(zeros, state, params)
+    np.testing.assert_allclose(updates["kernel"], -0.05)
+    np.testing.assert_allclose(updates["bias"], 0.0)
+    for _ in range(4):
+        updates, state = optimizer.update(zeros, state, params)
+    np.testing.assert_allclose(updates["kernel"], 0.0, atol=1e-8)
+
+
+def test_metrics_of_ragged_batches_merge_exactly():
+    batches = [np.arange(5.0), np.arange(5.0, 7.0)]
+    merged = training.merge_metrics({"m": (b.sum(), b.size)} for b in batches)
+    assert merged == {"m": 3.0}
+
+
+def test_metrics_log_rewinds_and_drops_a_line_cut_short(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = training.MetricsLog(path)
+    for step in (1, 2, 3):
+        log.write({"step": step, "split": "train", "nats": float("nan") if step == 2 else 1.5})
+    path.write_text(path.read_text() + '{"step": 4, "spl')
+    again = training.MetricsLog(path)
+    again.rewind(2)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines == again.records
+    assert [line["step"] for line in lines] == [1, 2]
+    assert lines[1]["nats"] == "nan"
+
+
+def test_partition_names_parameters_by_their_path_and_puts_them_together_again():
+    flow = small_flow(preprocess=dgm.Standardize((2,)))
+    params, fixed, merge = training.partition(flow)
+    assert "bijector/layers/1/conditioner/last/kernel" in params
+    assert {"bijector/layers/0/mean", "bijector/layers/0/log_std"} <= set(fixed)
+    assert not set(params) & set(fixed)
+    chex.assert_trees_all_equal(merge(params, fixed), flow)
+
+
+BAD_FITS = {
+    "wrong event shape": (np.zeros((5, 3), np.float32), {}, ValueError, r"x: expected an array of "
+                          r"shape \[\*batch, 2\], got \(5, 3\)"),
+    "integers": (np.zeros((5, 2), int), {}, TypeError, "expected floating-point values, got int"),
+    "NaN": (np.array([[0.0, 1.0], [np.nan, 2.0]]), {}, ValueError,
+            r"1 of 4 values are NaN or infinite, the first at index \(1, 0\) \(nan\)"),
+    "infinity": (np.full((3, 2), np.inf), {}, ValueError, r"6 of 6 values are NaN or infinite"),
+    "empty": (np.zeros((0, 2), np.float32), {}, ValueError, "at least one event, got an empty array"),
+    "no batch axis": (np.zeros(2, np.float32), {}, ValueError, "exactly one batch axis"),
+    "ragged": (np.array([[1.0], [1.0, 2.0]], object), {}, TypeError, "ragged or object array"),
+    "patience without validation": (np.zeros((5, 2), np.float32), {"patience": 2}, ValueError,
+                                    "pass validation="),
+    "no steps": (np.zeros((5, 2), np.float32), {"steps": 0}, ValueError, "at least 1, got 0"),
+    "superfluous context": (np.zeros((5, 2), np.float32), {"context": np.zeros((5, 1))}, ValueError,
+                            "the model takes none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_FITS)
+def test_bad_input_says_what_to_do(name):
+    x, options, error, message = BAD_FITS[name]
+    with pytest.raises(error, match=message):
+        dgm.fit(small_flow(), x, seed=SEED, **{"steps": 2, **options})
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (np.full((4, 2), 17), ValueError, r"must lie in 0 .. 16 for num_levels=17, got 17 .. 17; "
+                                          r"set num_levels=18"),
+        (np.full((4, 2), -1), ValueError, "got -1 .. -1"),
+        (np.full((4, 2), 0.5), TypeError, "expected integer levels, got float"),
+    ],
+)  # fmt: skip
+def test_bad_levels_say_what_to_do(y, error, message):
+    with pytest.raises(error, match=message):
+        dgm.fit(dgm.Dequantized(small_flow(), 17), y, seed=SEED, steps=2)
+
+
+def test_divergence_is_an_error_that_names_the_steps(data):
+    with pytest.raises(FloatingPointError, match="between steps 0 and 20; lower the learning"):
+        dgm.fit(
+            small_flow(scale_fn="exp"), data * 1e3, seed=SEED, steps=20, eval_every=20,
+            optimizer=optax.sgd(1e30),
+        )  # fmt: skip
