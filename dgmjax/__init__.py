@@ -3,7 +3,18 @@
 ``import dgmjax as dgm``; see the README for the first ten lines and ``docs/architecture.md`` for the house.
 """
 
-from dgmjax import bijectors, data, densities, layers, models, nets, objectives, plots, testing, training
+from dgmjax import (
+    bijectors,
+    data,
+    densities,
+    layers,
+    models,
+    nets,
+    objectives,
+    plots,
+    testing,
+    training,
+)
 from dgmjax.layers import (
     Bijector,
     Chain,

@@ -12,7 +12,7 @@ def describe(shape: Shape) -> str:
     return f"[{', '.join(['*batch', *map(str, shape)])}]"
 
 
-def batch_shape(value: jax.Array, event_shape: Shape, *, where: str) -> Shape:
+def batch_shape(value: jax.Array | np.ndarray, event_shape: Shape, *, where: str) -> Shape:
     """The leading axes of ``value`` before ``event_shape``.
 
     Raises:
@@ -28,13 +28,13 @@ def batch_shape(value: jax.Array, event_shape: Shape, *, where: str) -> Shape:
     return shape[:split]
 
 
-def check_float_event(value: jax.Array, event_shape: Shape, *, where: str) -> Shape:
+def check_float_event(value: jax.Array | np.ndarray, event_shape: Shape, *, where: str) -> Shape:
     """`batch_shape`, for a value that must be floating point.
 
     Raises:
       TypeError: ``value`` holds integers or booleans.
     """
-    dtype = jnp.result_type(value)
+    dtype = _dtype(value)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(
             f"{where}: expected floating-point values, got {dtype}; a density needs continuous data: wrap the "
@@ -43,13 +43,13 @@ def check_float_event(value: jax.Array, event_shape: Shape, *, where: str) -> Sh
     return batch_shape(value, event_shape, where=where)
 
 
-def check_integer_event(value: jax.Array, event_shape: Shape, *, where: str) -> Shape:
+def check_integer_event(value: jax.Array | np.ndarray, event_shape: Shape, *, where: str) -> Shape:
     """`batch_shape`, for a value that must hold integers.
 
     Raises:
       TypeError: ``value`` is floating point.
     """
-    dtype = jnp.result_type(value)
+    dtype = _dtype(value)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(
             f"{where}: expected integer levels, got {dtype}; pass the data before any scaling, cast with "
@@ -87,3 +87,8 @@ def check_context(
             f"{where}: the batch axes {rows} of the context do not broadcast to the batch axes {batch} of the "
             f"value; pass one context row, or one per value."
         )
+
+
+def _dtype(value: jax.Array | np.ndarray) -> np.dtype:
+    """The dtype as the caller sees it: JAX would report NumPy's int64 as int32."""
+    return value.dtype if hasattr(value, "dtype") else jnp.result_type(value)

@@ -16,7 +16,7 @@ def write_pictures(
     history: list[dict[str, Any]],
     best_step: int,
 ) -> None:
-    """``curves.png`` and ``samples/final.png``."""
+    """``curves.png`` and ``samples/final.png``, or ``samples/final.npy`` where events have no picture."""
     dgm.plots.training_curves(
         history,
         workdir / "curves.png",
@@ -24,8 +24,12 @@ def write_pictures(
         title=dataset.name,
         best_step=best_step,
     )
-    (workdir / "samples").mkdir(exist_ok=True)
-    picture_of_samples(workdir / "samples" / "final.png", model, dataset, num=64, seed=0)
+    folder = workdir / "samples"
+    folder.mkdir(exist_ok=True)
+    if dataset.image_shape is None and dataset.event_shape != (2,):
+        np.save(folder / "final.npy", draw(model, num=1_000, seed=0, temperature=1.0))
+    else:
+        picture_of_samples(folder / "final.png", model, dataset, num=64, seed=0)
 
 
 def picture_of_samples(

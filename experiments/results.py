@@ -107,7 +107,9 @@ def print_result(result: dict[str, Any], workdir: pathlib.Path) -> None:
         f"{test['bits_per_dim']:.3f} bits/dim, {test['bound']}"
     )
     if "nats_of_the_true_density" in test:
-        print(f"the true density has {test['nats_of_the_true_density']:.2f} nats on the same points")
+        print(
+            f"the true density has {test['nats_of_the_true_density']:.2f} nats on the same points"
+        )
     print(
         f"selected on validation at step {result['selected_step']} of {result['steps']}; "
         f"{result['parameters']:,} parameters; everything is in {workdir}"

@@ -42,9 +42,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
     model = config.model.build(dataset, nnx.Rngs(config.seed))
     steps = config.training.steps
-    optimizer = dgm.training.default_optimizer(
-        steps=steps, **dataclasses.asdict(config.optimizer)
-    )
+    optimizer = dgm.training.default_optimizer(steps=steps, **dataclasses.asdict(config.optimizer))
     augment = None
     if dataset.image_shape is not None and (config.augment.warp or config.augment.shift):
         augment = dgm.data.Augment(dataset.image_shape, config.augment.warp, config.augment.shift)

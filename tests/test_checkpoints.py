@@ -76,7 +76,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     damage, interrupted, uninterrupted
 ):
     folder = interrupted / "checkpoints" / "20"
-    victim = max((path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    victim = max(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size
+    )
     DAMAGES[damage](victim)
     with pytest.warns(RuntimeWarning, match=rf"{victim.name}.* Falling back .* step 10"):
         result = run(interrupted)

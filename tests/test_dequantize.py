@@ -33,9 +33,7 @@ def test_uniform_density_has_exactly_log2_levels_bits_per_dim():
     model = dgm.Dequantized(dgm.Flow(dgm.Logit((5,), LEVELS, alpha=0.0), logistic), LEVELS)
     y = jax.random.randint(jax.random.key(0), (20, 5), 0, LEVELS)
     for num_samples in (1, 4):
-        likelihood = dgm.log_likelihood(
-            model, y, seed=jax.random.key(1), num_samples=num_samples
-        )
+        likelihood = dgm.log_likelihood(model, y, seed=jax.random.key(1), num_samples=num_samples)
         assert math.isclose(likelihood.bits_per_dim, math.log2(LEVELS), rel_tol=1e-12)
         assert math.isclose(likelihood.nats, 5 * math.log(LEVELS), rel_tol=1e-12)
 
@@ -108,9 +106,7 @@ def test_samples_are_integers_in_range_with_the_right_frequencies(counts):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_extreme_values_of_the_noise_stay_finite(counts, dtype):
     model = histogram_model(counts, dtype)
-    edges = jnp.asarray(
-        [[0.0, 0.0, 0.0], [LEVELS] * 3, [1e-7, 16.9999, 8.0]], dtype
-    )
+    edges = jnp.asarray([[0.0, 0.0, 0.0], [LEVELS] * 3, [1e-7, 16.9999, 8.0]], dtype)
     z, log_det = model.density.bijector.inverse_and_log_det(edges)
     assert jnp.isfinite(z).all()
     assert jnp.isfinite(log_det).all()

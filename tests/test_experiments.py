@@ -166,7 +166,9 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path):
     dgm.training.claim(tmp_path, train.settings_of(config))
     with pytest.raises(SystemExit) as stopped:
         evaluate.main([str(tmp_path)])
-    assert "has no trained model yet; finish it with: python -m experiments.train" in str(stopped.value)
+    assert "has no trained model yet; finish it with: python -m experiments.train" in str(
+        stopped.value
+    )
 
 
 @pytest.mark.parametrize("name", config_names())
@@ -175,6 +177,11 @@ def test_every_config_is_named_after_its_file_and_says_what_it_expects(name):
     assert config.name == name
     assert config_from_dict(json.loads(json.dumps(train.settings_of(config)))) == config
     module = __import__(f"experiments.configs.{name}", fromlist=["CONFIG"])
-    for part in ("Reproduces:", f"Command: python -m experiments.train {name}", "Expected: ", "Cost: "):
+    for part in (
+        "Reproduces:",
+        f"Command: python -m experiments.train {name}",
+        "Expected: ",
+        "Cost: ",
+    ):
         assert part in module.__doc__
     assert "@" not in module.__doc__

@@ -36,7 +36,9 @@ def imports_of(path: pathlib.Path) -> set[str]:
     return names
 
 
-MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT] + [ROOT / "checks.py"]
+MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT] + [
+    ROOT / "checks.py"
+]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -42,7 +42,9 @@ def test_bijector_obeys_the_laws(name, dtype, batch, seed):
     dgm.testing.check_bijector(layer, x, context=context)
 
 
-@pytest.mark.parametrize("name", [name for name in BIJECTORS if "coupling" in name or "chain" in name])
+@pytest.mark.parametrize(
+    "name", [name for name in BIJECTORS if "coupling" in name or "chain" in name]
+)
 def test_dropout_is_one_map_in_both_directions(name):
     instance = BIJECTORS[name]
     layer = build(instance, 4, jnp.float64)

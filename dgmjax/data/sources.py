@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -62,7 +63,8 @@ def toy_dataset(name: str, *, num_train: int = 20_000, num_held_out: int = 10_00
         np.asarray(TOYS[name].sample(seed=key, sample_shape=(size,)), np.float32)
         for key, size in zip(keys, sizes, strict=True)
     ]
-    return Dataset(name, *draws)
+    train, validation, test = draws
+    return Dataset(name, train, validation, test)
 
 
 def file_dataset(path: str | pathlib.Path, *, num_levels: int | None = None) -> Dataset:
@@ -107,12 +109,12 @@ def file_dataset(path: str | pathlib.Path, *, num_levels: int | None = None) -> 
         )
     if parts[0].dtype == np.float64:
         parts = [part.astype(np.float32) for part in parts]
-    return Dataset(path.stem, *parts, num_levels=num_levels)
+    train, validation, test = parts
+    return Dataset(path.stem, train, validation, test, num_levels=num_levels)
 
 
 DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits} | {
-    name: lambda name=name: toy_dataset(name)  # type: ignore[misc]
-    for name in TOYS
+    name: functools.partial(toy_dataset, name) for name in TOYS
 }
 
 

@@ -1,6 +1,5 @@
 """The contract of bijector layers: two methods; the rest derives."""
 
-import abc
 import functools
 import inspect
 from collections.abc import Callable
@@ -51,17 +50,14 @@ class Bijector(nnx.Module):
             if name in cls.__dict__:
                 setattr(cls, name, _checked(cls.__dict__[name]))
 
-    @abc.abstractmethod
-    def forward_and_log_det(
-        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Latent to data, with ``log |det dx/dz|``."""
+    # *args: Any lets a subclass leave out the arguments it has no use for.
+    def forward_and_log_det(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
+        """``(z, context=None, *, key=None)``: latent to data, with ``log |det dx/dz|``."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward_and_log_det.")
 
-    @abc.abstractmethod
-    def inverse_and_log_det(
-        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Data to latent, with ``log |det dz/dx|``."""
+    def inverse_and_log_det(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
+        """``(x, context=None, *, key=None)``: data to latent, with ``log |det dz/dx|``."""
+        raise NotImplementedError(f"{type(self).__name__} has no inverse_and_log_det.")
 
     def forward(self, z: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """Latent to data. Under jit the unused log-determinant costs nothing."""
@@ -101,7 +97,9 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
         where = f"{type(self).__name__}.{method.__name__}"
         shape = self.event_shape if from_data else self.latent_shape
         batch = check_float_event(value, shape, where=where)
-        if self.context_shape is not None:  # inside a conditional chain any layer may meet a context
+        if (
+            self.context_shape is not None
+        ):  # inside a conditional chain any layer may meet a context
             check_context(context, self.context_shape, batch, where=where)
         arguments: dict[str, Any] = {}
         if takes_context:

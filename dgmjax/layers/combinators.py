@@ -1,9 +1,11 @@
 """Layers made of layers: composition and direction."""
 
+import functools
 from collections.abc import Sequence
 from typing import Self
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
@@ -51,21 +53,21 @@ class Chain(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Apply the layers from last to first."""
-        total = None
+        log_dets = []
         for index, layer in reversed(list(enumerate(self.layers))):
             z, log_det = layer.forward_and_log_det(z, context, **_layer_key(key, index))
-            total = log_det if total is None else total + log_det
-        return z, total
+            log_dets.append(log_det)
+        return z, functools.reduce(jnp.add, log_dets)
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Apply the inverses from first to last."""
-        total = None
+        log_dets = []
         for index, layer in enumerate(self.layers):
             x, log_det = layer.inverse_and_log_det(x, context, **_layer_key(key, index))
-            total = log_det if total is None else total + log_det
-        return x, total
+            log_dets.append(log_det)
+        return x, functools.reduce(jnp.add, log_dets)
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Initialise layer after layer, each from the data as its predecessors leave it."""

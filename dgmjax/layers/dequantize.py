@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.densities.bound import Bound
 from dgmjax.checks import check_context, check_integer_event
+from dgmjax.densities.bound import Bound
 from dgmjax.layers.constructor import recorded
 
 

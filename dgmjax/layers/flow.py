@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.checks import batch_shape, check_context, check_float_event
+from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes
 
 

@@ -24,7 +24,9 @@ def activation_fn(name: str) -> Callable[[jax.Array], jax.Array]:
       ValueError: unknown name; the message lists the known ones.
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation: unknown name {name!r}; expected one of {sorted(ACTIVATIONS)}.")
+        raise ValueError(
+            f"activation: unknown name {name!r}; expected one of {sorted(ACTIVATIONS)}."
+        )
     return ACTIVATIONS[name]
 
 

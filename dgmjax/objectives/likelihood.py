@@ -39,9 +39,7 @@ class Likelihood(NamedTuple):
 
     def __str__(self) -> str:
         """E.g. ``89.93 +- 0.45 nats = 2.027 bits/dim, one-sample bound (uniform dequantization)``."""
-        return (
-            f"{self.nats:.2f} +- {self.standard_error:.2f} nats = {self.bits_per_dim:.3f} bits/dim, {self.bound}"
-        )
+        return f"{self.nats:.2f} +- {self.standard_error:.2f} nats = {self.bits_per_dim:.3f} bits/dim, {self.bound}"
 
 
 def bound_of(model: Any, num_samples: int = 1) -> Bound:

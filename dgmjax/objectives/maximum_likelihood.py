@@ -28,9 +28,7 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Ar
     return _negative_log_likelihood(model, batch, seed, dropout_key)
 
 
-def negative_log_likelihood(
-    model: Any, batch: Batch, key: jax.Array
-) -> tuple[jax.Array, Metrics]:
+def negative_log_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
     """`maximum_likelihood` without dropout: what validation and test report."""
     seed, _ = jax.random.split(key)
     return _negative_log_likelihood(model, batch, seed, None)

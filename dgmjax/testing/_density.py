@@ -12,6 +12,8 @@ from dgmjax.testing._distribution import Subject
 from dgmjax.testing._report import Report, is_floating
 from dgmjax.testing._tolerance import Tolerance
 
+_JIT_HINT = "the result depends on Python state, or on concrete values that tracing does not have"
+_BATCH_HINT = "an axis is counted from the front, or a statistic is taken over the batch"
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (3,), (2, 3))
 
 
@@ -223,42 +225,69 @@ def _check_transforms(
     log_probs: jax.Array,
     tolerance: Tolerance,
 ) -> None:
-    shape = samples.shape[:1]
+    count = len(samples)
+    what = "sample: jax.jit = eager"
+    with report.guard("jit", what, hint=_JIT_HINT):
+        drawn = subject.jit_sample(seed, (count,))
+        report.close(
+            "jit", what, drawn, samples, tolerance.round_trip, batch_ndims=1, hint=_JIT_HINT
+        )
 
-    def compare(law: str, what: str, got: Any, expected: Any, t: float, hint: str) -> None:
-        report.close(law, what, got, expected, t, batch_ndims=1, hint=hint)
+    half = count // 2
+    few = min(3, count)
+    call = subject.pure_log_prob
+    variants: list[tuple[str, str, Any, int, str]] = [
+        ("jit", "jax.jit = eager", call, count, _JIT_HINT),
+        ("batching", "jax.vmap = batched", _mapped(call), count, _BATCH_HINT),
+        ("batching", "two batch axes = one", _folded(call, half), 2 * half, _BATCH_HINT),
+        ("batching", "single events = batched", _looped(call, few), few, _BATCH_HINT),
+    ]
 
-    hint = "the result depends on Python state, or on concrete values that tracing does not have"
-    with report.guard("jit", "sample: jax.jit = eager", hint=hint):
-        drawn = subject.jit_sample(seed, shape)
-        compare("jit", "sample: jax.jit = eager", drawn, samples, tolerance.round_trip, hint)
-    with report.guard("jit", "log_prob: jax.jit = eager", hint=hint):
-        traced = subject.jit_log_prob(samples)
-        compare("jit", "log_prob: jax.jit = eager", traced, log_probs, tolerance.log_det, hint)
+    def compute(arrays: dict[str, Any], x: jax.Array) -> dict[str, Any]:
+        results = {}
+        for law, what, function, _, hint in variants:
+            # Errors are raised while tracing, so each is caught by the variant it belongs to.
+            with report.guard(law, f"log_prob: {what}", hint=hint):
+                results[what] = function(arrays, x)
+        return results
 
-    hint = "an axis is counted from the front, or a statistic is taken over the batch"
-    with report.guard("batching", "log_prob: jax.vmap = batched", hint=hint):
-        mapped = subject.vmap_log_prob(samples)
-        what = "log_prob: jax.vmap = batched"
-        compare("batching", what, mapped, log_probs, tolerance.log_det, hint)
-    with report.guard("batching", "log_prob: two batch axes = one", hint=hint):
-        half = len(samples) // 2
-        folded = samples[: 2 * half].reshape(2, half, *subject.event)
-        wide = jnp.reshape(subject.jit_log_prob(folded), (2 * half,))
-        what = "log_prob: two batch axes = one"
-        compare("batching", what, wide, log_probs[: 2 * half], tolerance.log_det, hint)
-    with report.guard("batching", "log_prob: a single event = batched", hint=hint):
-        count = min(3, len(samples))
-        singles = jnp.stack([subject.jit_log_prob(x) for x in samples[:count]])
-        what = f"log_prob: single events 0 to {count - 1} = batched"
-        compare("batching", what, singles, log_probs[:count], tolerance.log_det, hint)
+    with report.guard("jit", "log_prob: compilation", hint=_JIT_HINT):
+        results = jax.jit(compute)(subject.arrays, samples)
+        for law, what, _, n, hint in variants:
+            if what in results:
+                report.close(
+                    law,
+                    f"log_prob: {what}",
+                    results[what],
+                    log_probs[:n],
+                    tolerance.log_det,
+                    batch_ndims=1,
+                    hint=hint,
+                )
 
-    drawn, paired = subject.sample_and_log_prob(seed, shape)
-    compare(
+    drawn, paired = subject.sample_and_log_prob(seed, (count,))
+    report.close(
         "sample_and_log_prob",
         "log-prob of sample_and_log_prob = log_prob(sample)",
         paired,
         subject.log_prob(drawn),
         tolerance.log_det,
-        "a term of the density is computed in only one of the two, e.g. the sign of the log-det",
+        batch_ndims=1,
+        hint="a term is computed in only one of the two, e.g. a log-det with the opposite sign",
     )
+
+
+def _mapped(log_prob: Any) -> Any:
+    return jax.vmap(log_prob, in_axes=(None, 0))
+
+
+def _folded(log_prob: Any, half: int) -> Any:
+    def folded(arrays: dict[str, Any], x: jax.Array) -> jax.Array:
+        result = log_prob(arrays, x[: 2 * half].reshape(2, half, *x.shape[1:]))
+        return result.reshape(2 * half, *result.shape[2:])
+
+    return folded
+
+
+def _looped(log_prob: Any, count: int) -> Any:
+    return lambda arrays, x: jnp.stack([log_prob(arrays, x[i]) for i in range(count)])

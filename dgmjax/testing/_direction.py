@@ -128,37 +128,48 @@ class Direction:
             hint="the object changes its own state, or draws randomness that is not an argument",
         )
 
-    def check_jit(self, report: Report) -> None:
-        """``jax.jit``, the arrays of the bijector traced, gives the eager result."""
-        self._check_variant(report, "jit", "jax.jit = eager", self.pure, _JIT_HINT)
+    def check_transformed(self, report: Report) -> None:
+        """The laws ``jit`` and ``batching`` (but for single events), in one compilation."""
+        variants = [("jit", "jax.jit = eager", self.pure, _JIT_HINT)]
+        if self.setup.key is None:
+            variants += [
+                ("batching", "jax.vmap = batched", self._mapped, _BATCH_HINT),
+                ("batching", "one more leading batch axis = batched", self._widened, _BATCH_HINT),
+            ]
 
-    def check_vmap(self, report: Report) -> None:
-        """``jax.vmap`` over all batch axes at once gives the batched result."""
+        def compute(arrays: dict[str, Any], value: jax.Array, context: Any) -> dict[str, Any]:
+            results = {}
+            for law, what, function, hint in variants:
+                # Errors are raised while tracing, so each is caught by the variant it belongs to.
+                with report.guard(law, f"{self.name}: {what}", hint=hint):
+                    results[what] = function(arrays, value, context)
+            return results
+
+        with report.guard("jit", f"{self.name}: compilation", hint=_JIT_HINT):
+            results = jax.jit(compute)(self.arrays, self.value, self.setup.context)
+            for law, what, _, hint in variants:
+                if what in results:
+                    self._compare(report, law, what, *results[what], hint=hint)
+
+    def _mapped(self, arrays: dict[str, Any], value: jax.Array, context: Any) -> Any:
+        """``jax.vmap`` over all batch axes at once."""
         batch = self.setup.batch
+        flat = functools.partial(_reshape_batch, ndims=len(batch), shape=(self.setup.size,))
+        results = jax.vmap(self.pure, in_axes=(None, 0, 0))(
+            arrays, flat(value), jax.tree.map(flat, context)
+        )
+        return tuple(_reshape_batch(a, ndims=1, shape=batch) for a in results)
 
-        def mapped(arrays: dict[str, Any], value: jax.Array, context: Any) -> Any:
-            flat = functools.partial(_reshape_batch, ndims=len(batch), shape=(self.setup.size,))
-            results = jax.vmap(self.pure, in_axes=(None, 0, 0))(
-                arrays, flat(value), jax.tree.map(flat, context)
-            )
-            return tuple(_reshape_batch(a, ndims=1, shape=batch) for a in results)
-
-        self._check_variant(report, "batching", "jax.vmap = batched", mapped, _BATCH_HINT)
-
-    def check_extra_axis(self, report: Report) -> None:
-        """A new leading batch axis changes nothing."""
+    def _widened(self, arrays: dict[str, Any], value: jax.Array, context: Any) -> Any:
+        """First half of a call with a new leading axis of length 2."""
 
         # The second half is reversed, so that mixing across the new axis changes the first.
         def widen(a: ArrayLike) -> jax.Array:
             a = jnp.asarray(a)
             return jnp.stack([a, jnp.flip(a, 0) if self.setup.batch else a])
 
-        def widened(arrays: dict[str, Any], value: jax.Array, context: Any) -> Any:
-            results = self.pure(arrays, widen(value), jax.tree.map(widen, context))
-            return tuple(a[0] for a in results)
-
-        what = "one more leading batch axis = batched"
-        self._check_variant(report, "batching", what, widened, _BATCH_HINT)
+        results = self.pure(arrays, widen(value), jax.tree.map(widen, context))
+        return tuple(a[0] for a in results)
 
     def check_events(self, report: Report) -> None:
         """Single events one by one, with their Jacobians: the laws ``log-det`` and ``batching``."""
@@ -255,14 +266,6 @@ class Direction:
                     at=floating[name],
                     hint=_GRADIENT_HINT,
                 )
-
-    def _check_variant(
-        self, report: Report, law: str, what: str, function: Callable[..., Any], hint: str
-    ) -> None:
-        """Compares another way to compute the direction with the eager result."""
-        with report.guard(law, f"{self.name}: {what}", hint=hint):
-            result = jax.jit(function)(self.arrays, self.value, self.setup.context)
-            self._compare(report, law, what, *result, hint=hint)
 
     def _compare(
         self,

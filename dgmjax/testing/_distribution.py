@@ -17,6 +17,7 @@ class Subject:
         distribution: the object under test.
         event: its event shape; ``size`` is the product.
         batch: its batch shape, () if it has none.
+        arrays: the arrays of distribution and context, which transformations trace.
     """
 
     def __init__(self, distribution: Any, context: Any) -> None:
@@ -30,7 +31,7 @@ class Subject:
         self.event = tuple(distribution.event_shape)
         self.size = int(np.prod(self.event))
         self.batch = tuple(getattr(distribution, "batch_shape", ()))
-        self._arrays, self._merge = split_arrays((distribution, context))
+        self.arrays, self._merge = split_arrays((distribution, context))
 
     def log_prob(self, x: Any) -> Any:
         """Eager log-prob of x [*batch, *event]."""
@@ -51,7 +52,7 @@ class Subject:
 
     def jit_log_prob(self, x: Any) -> Any:
         """``log_prob`` under ``jax.jit``, the arrays of the distribution traced."""
-        return self._log_prob_jit(self._arrays, x)
+        return self._log_prob_jit(self.arrays, x)
 
     def jit_sample(self, seed: jax.Array, shape: tuple[int, ...]) -> Any:
         """``sample`` under ``jax.jit``."""
@@ -60,22 +61,19 @@ class Subject:
             distribution, context = self._merge(arrays)
             return _sample(distribution, context, seed, shape)
 
-        return jax.jit(draw)(self._arrays, seed)
-
-    def vmap_log_prob(self, x: jax.Array) -> jax.Array:
-        """``log_prob`` of single events under ``jax.vmap``."""
-        return jax.jit(jax.vmap(self._pure_log_prob, in_axes=(None, 0)))(self._arrays, x)
+        return jax.jit(draw)(self.arrays, seed)
 
     def score(self, x: jax.Array) -> jax.Array:
         """Gradient of log p at each row of x [n, *event]."""
-        gradient = jax.vmap(jax.grad(self._pure_log_prob, argnums=1), in_axes=(None, 0))
-        return jax.jit(gradient)(self._arrays, x)
+        gradient = jax.vmap(jax.grad(self.pure_log_prob, argnums=1), in_axes=(None, 0))
+        return jax.jit(gradient)(self.arrays, x)
 
     @functools.cached_property
     def _log_prob_jit(self) -> Any:
-        return jax.jit(self._pure_log_prob)
+        return jax.jit(self.pure_log_prob)
 
-    def _pure_log_prob(self, arrays: dict[str, Any], x: jax.Array) -> jax.Array:
+    def pure_log_prob(self, arrays: dict[str, Any], x: jax.Array) -> jax.Array:
+        """``log_prob`` as a function of the arrays of the distribution."""
         distribution, context = self._merge(arrays)
         return jnp.asarray(_log_prob(distribution, context, x))
 

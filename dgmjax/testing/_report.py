@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-import chex  # type: ignore[import-untyped]
+import chex
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike

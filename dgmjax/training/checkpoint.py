@@ -62,7 +62,7 @@ class Checkpoints:
         Raises:
           RuntimeError: there are checkpoints, but none is sound.
         """
-        damaged = []
+        damaged: list[str] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             folder = self.directory / str(step)
             problem = find_damage(folder)

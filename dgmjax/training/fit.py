@@ -77,8 +77,8 @@ def fit(
 ) -> FitResult[Model]:
     """Fit ``model`` to the events ``x`` by stochastic gradient descent on ``loss``.
 
-    With ``workdir`` the run writes ``config.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call again
-    continues where it stopped, with the same result to the last bit as an uninterrupted run.
+    With ``workdir`` the run writes ``config.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call
+    again continues where it stopped, with the same result to the last bit as an uninterrupted run.
 
     Args:
       model: flow, `dgmjax.Dequantized`, or any module that ``loss`` understands; not changed.
@@ -194,8 +194,8 @@ def _prepare(
 def _data_init(model: Any, train: dict[str, np.ndarray], key: jax.Array) -> Any:
     if not hasattr(model, "with_data_init"):
         return model
-    x, context = jnp.asarray(train["x"]), train.get("context")
-    context = None if context is None else jnp.asarray(context)
+    x = jnp.asarray(train["x"])
+    context = jnp.asarray(train["context"]) if "context" in train else None
     if bound_of(model).kind == "exact":
         return model.with_data_init(x, context)
     return model.with_data_init(x, context, seed=key)

@@ -20,8 +20,10 @@ def partition(model: Model) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], 
     Args:
       model: an ``nnx.Module``; its ``nnx.Param`` leaves are trainable, every other array is fixed.
     """
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-    (param_arrays, param_tree), (fixed_arrays, fixed_tree) = _flatten(params), _flatten(rest)
+    split: Any = nnx.split(model, nnx.Param, ...)
+    graphdef, params, rest = split
+    param_arrays, param_tree = _flatten(params)
+    fixed_arrays, fixed_tree = _flatten(rest)
     param_names, fixed_names = list(param_arrays), list(fixed_arrays)  # merge holds no arrays
 
     def merge(params: Arrays, fixed: Arrays) -> Model:

@@ -89,9 +89,7 @@ def load(path: str | pathlib.Path) -> Any:
         )
     with ocp.StandardCheckpointer() as checkpointer:
         arrays = checkpointer.restore(path / "arrays", like)
-    return merge(
-        {name: arrays[name] for name in params}, {name: arrays[name] for name in fixed}
-    )
+    return merge({name: arrays[name] for name in params}, {name: arrays[name] for name in fixed})
 
 
 def _shapes(record: dict[str, Any]) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], Any]]:
