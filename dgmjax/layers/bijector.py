@@ -17,7 +17,7 @@ class Bijector(nnx.Module):
     """An invertible map of events with a tractable log-determinant, owning its parameters.
 
     ``forward`` is latent to data, ``inverse`` is data to latent, as in distrax and TFP. A subclass sets
-    ``event_shape`` in its constructor and implements
+    ``event_shape`` in its constructor and implements::
 
         forward_and_log_det(z, context=None, *, key=None) -> (x, log_det)
         inverse_and_log_det(x, context=None, *, key=None) -> (z, log_det)
