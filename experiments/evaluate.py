@@ -48,16 +48,16 @@ def main(arguments: list[str] | None = None) -> None:
         config, model, dataset = load_run(options.run)
     except (ValueError, OSError, RuntimeError) as error:
         raise SystemExit(f"error: {error}") from error
-    many = options.importance_samples > 1
+    draws = NOISE_DRAWS if options.importance_samples == 1 else 1
     likelihood = likelihood_on(
         model,
         getattr(dataset, options.split),
         seed=options.seed,
         num_samples=options.importance_samples,
-        draws=1 if many else NOISE_DRAWS,
+        draws=draws,
     )
     print(f"{config.name}, {options.split}: {likelihood}")
-    record = {"split": options.split, "seed": options.seed, **as_record(likelihood)}
+    record = {"split": options.split, "seed": options.seed, **as_record(likelihood, draws=draws)}
     name = f"evaluation_{options.split}_k{options.importance_samples}_seed{options.seed}.json"
     write_json(options.run / name, record)
 

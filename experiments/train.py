@@ -38,6 +38,8 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     result = finished_result(workdir)
     if result is not None:
         return result
+    if any((workdir / "checkpoints").glob("*/")):
+        print(f"continuing the run in {workdir}", flush=True)
     started = time.perf_counter()
     dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
     model = config.model.build(dataset, nnx.Rngs(config.seed))
@@ -95,6 +97,10 @@ def main(arguments: list[str] | None = None) -> None:
         if options.resume and not (workdir / "config.json").exists():
             raise ValueError(f"--resume: {workdir} holds no run to continue; leave --resume out.")
         print_result(train(options.config, workdir), workdir)
+    except KeyboardInterrupt:
+        raise SystemExit(
+            "interrupted; the same command continues from the last checkpoint"
+        ) from None
     except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
 

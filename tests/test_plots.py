@@ -166,10 +166,9 @@ def decaying(**changes):
 
 
 def curve_area(path, history, **options):
-    """The right half of the picture below the legend, away from the axis labels."""
+    """The right half of the picture above the step axis, away from the labels and the legend."""
     picture = pixels(plots.training_curves(history, path, **options))
-    height, width, _ = picture.shape
-    return picture[height // 4 :, width // 2 :]
+    return picture[:400, picture.shape[1] // 2 :]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +210,32 @@ def test_bounds_and_other_splits_are_shown(tmp_path):
         for index, history in enumerate([plain, shared, differing, other])
     ]
     assert len(set(pictures)) == 4
+
+
+@pytest.mark.parametrize("length", [1, 8], ids=["usual", "very long"])
+def test_no_label_is_clipped(length, tmp_path):
+    bound = "one-sample bound (uniform dequantization) " * length
+    for name, changed in {"shared": {"bound": bound}, "differing": {}}.items():
+        history = [{"bound": bound + record["split"]} | record | changed for record in decaying()]
+        picture = pixels(
+            plots.training_curves(
+                history,
+                tmp_path / f"{name}.png",
+                ylabel="negative log-likelihood [nats] " * length,
+                title="the name of the run " * length,
+                best_step=80,
+            )
+        )
+        edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
+        assert all((edge == 255).all() for edge in edges)
+
+
+def test_the_legend_lengthens_the_picture_below_the_curves(tmp_path):
+    bare = pixels(plots.training_curves(decaying(), tmp_path / "a.png"))
+    history = [record | {"bound": "exact"} for record in decaying()]
+    headed = pixels(plots.training_curves(history, tmp_path / "b.png"))
+    assert len(headed) > len(bare)
+    assert (bare[:400] != headed[:400]).mean() < 0.01
 
 
 def test_records_without_the_quantity_are_skipped(tmp_path):

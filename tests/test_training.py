@@ -89,6 +89,16 @@ def test_step_is_traced_once_and_donates_its_state(data):
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
 
 
+def test_progress_bar_is_quiet_unless_asked_or_on_a_terminal(data, capsys):
+    options = {"seed": SEED, "validation": data[:50], "steps": 4, "eval_every": 2}
+    dgm.fit(small_flow(), data, **options)
+    assert capsys.readouterr().err == ""
+    dgm.fit(small_flow(), data, **options, progress=True)
+    err = capsys.readouterr().err
+    for part in ("4/4", "loss=", "bits/dim=", "val nats=", "step/s"):
+        assert part in err
+
+
 def test_loop_waits_for_the_device_only_when_it_logs(data, monkeypatch):
     fetched = []
     original = jax.device_get

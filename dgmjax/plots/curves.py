@@ -3,6 +3,7 @@
 import math
 import os
 import pathlib
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +13,13 @@ from dgmjax.plots._canvas import GRID, INK, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {"train": "#7aa6d6", "validation": "#c8500a", "test": "#2e7d4f"}
 _OTHER_COLOUR = "#7b4fa3"
 _WARM_UP = 0.05  # the fraction of the steps whose values do not set the limits
 _FENCE = 3.0  # interquartile ranges: Tukey's "far out"
+_WIDTH, _HEIGHT = 7.0, 4.0  # inches, without the legend
 
 
 class _Curve(NamedTuple):
@@ -34,7 +37,7 @@ def training_curves(
     title: str | None = None,
     best_step: int | None = None,
 ) -> pathlib.Path:
-    """Write one curve a split: ``quantity`` against the step.
+    """Write one curve a split, ``quantity`` against the step, with the legend below the axes.
 
     The vertical limits ignore the first 5 % of the steps and values more than 3 interquartile
     ranges outside a split's quartiles, so that a huge first loss or a spike does not flatten the
@@ -42,8 +45,8 @@ def training_curves(
 
     Args:
         history: Records such as ``{"step": 50, "split": "train", "nats": 95.2, "bound": "exact"}``.
-            Those without ``quantity`` are skipped. ``bound`` is optional; it is shown on the axis,
-            or in the legend where the splits differ.
+            Those without ``quantity`` are skipped. ``bound`` is optional; it heads the legend, or
+            stands beside each split where the splits differ.
         path: Where to write, ending in ``.png``; missing folders are made.
         quantity: The key to draw.
         ylabel: Name of the vertical axis; ``quantity`` in words by default.
@@ -67,8 +70,8 @@ def training_curves(
     low, high = _limits(list(curves.values()), first + _WARM_UP * (last - first), best)
     bounds = {curve.bound for curve in curves.values()}
 
-    figure = new_figure(7.0, 4.2)
-    figure.set_layout_engine("constrained")
+    figure = new_figure(_WIDTH, _HEIGHT)
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
     axes = figure.subplots()
     for split, curve in curves.items():
         outside = int(np.sum((curve.values < low) | (curve.values > high)))
@@ -89,13 +92,14 @@ def training_curves(
         axes.plot([best_step], [best], "o", markersize=7, markerfacecolor="none",
                   markeredgecolor=INK, linestyle="none", label=label)  # fmt: skip
     name = quantity.replace("_", " ") if ylabel is None else ylabel
-    shared = bounds.pop() if len(bounds) == 1 else None
-    axes.set_ylabel(f"{name} ({shared})" if shared else name)
+    shared = next(iter(bounds)) if len(bounds) == 1 else None
+    axes.set_ylabel(_wrap(name, 40))
     axes.set_ylim(low, high)
     # Explicit, because matplotlib would leave out steps whose values are all NaN.
     margin = 0.02 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
     _dress(axes, title)
+    _add_legend(figure, f"{name}: {shared}" if shared else None)
     return save_figure(figure, path)
 
 
@@ -165,6 +169,35 @@ def _dress(axes: "Axes", title: str | None) -> None:
     axes.tick_params(color=INK, labelcolor=INK, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
-    axes.legend(framealpha=0.9, edgecolor="none", fontsize=9, labelcolor=INK)
     if title is not None:
-        axes.set_title(title, color=INK, size=12)
+        axes.set_title(_wrap(title, 60), color=INK, size=12)
+
+
+def _add_legend(figure: "Figure", heading: str | None) -> None:
+    """A legend below the axes, where it hides no curve, in as many columns as fit."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    for columns in range(len(labels), 0, -1):
+        legend = figure.legend(
+            handles,
+            [_wrap(label, 90) for label in labels],
+            loc="outside lower center",
+            ncols=columns,
+            title=None if heading is None else _wrap(heading, 90),
+            frameon=False,
+            fontsize=9,
+            title_fontsize=9,
+            labelcolor=INK,
+        )
+        legend.get_title().set_color(INK)
+        extent = legend.get_window_extent()
+        if columns == 1 or extent.width < figure.bbox.width:
+            break
+        legend.remove()
+    # The legend lengthens the picture, so that the axes keep their height.
+    figure.set_figheight(_HEIGHT + extent.height / figure.dpi)
+
+
+def _wrap(text: str, width: int) -> str:
+    return "\n".join(
+        textwrap.fill(line, width, break_on_hyphens=False) for line in text.splitlines()
+    )
