@@ -115,7 +115,7 @@ def _flat_chain(rngs: nnx.Rngs) -> dgm.Bijector:
     return dgm.Chain([coupling(3, "alternating")(rngs), dgm.Standardize((3,))])
 
 
-def scramble(module: Any, key: jax.Array, *, scale: float = 0.3) -> Any:
+def scramble(module: Any, key: jax.Array, *, scale: float = 0.2) -> Any:
     """Move every parameter away from initialization, where zero layers hide mistakes."""
     params, fixed, merge = dgm.training.partition(module)
     names = sorted(params)

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.testing import _hints
-from dgmjax.testing._direction import Direction, Setup
+from dgmjax.testing._direction import Direction
 from dgmjax.testing._report import Report
+from dgmjax.testing._setup import Setup, prepare
 from dgmjax.testing._tolerance import Tolerance
 
 
@@ -69,7 +69,7 @@ def check_bijector(
         ValueError: if x, context, ``event_ndims`` and ``event_shape`` contradict each other.
     """
     x = jnp.asarray(x)
-    setup = _prepare(bijector, x, context, key, event_ndims, tolerance)
+    setup = prepare(bijector, x, context, key, event_ndims, tolerance)
     batch, event, latent = setup.batch, setup.event, setup.latent
     report = Report(
         f"{type(bijector).__name__} (event {event}, latent {latent}, batch {batch}, {x.dtype})"
@@ -86,53 +86,6 @@ def check_bijector(
         if check_gradients:
             direction.check_gradient(report)
     report.raise_if_broken()
-
-
-def _prepare(
-    bijector: Any,
-    x: jax.Array,
-    context: Any,
-    key: jax.Array | None,
-    event_ndims: int | None,
-    tolerance: Tolerance | None,
-) -> Setup:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"check_bijector: x must be floating, got {x.dtype}; cast the data first.")
-    declared = getattr(bijector, "event_shape", None)
-    if event_ndims is not None:
-        ndims = event_ndims
-    elif declared is not None:
-        ndims = len(declared)
-    else:
-        raise ValueError(
-            f"check_bijector: {type(bijector).__name__} has no event_shape; pass event_ndims="
-        )
-    if not 0 <= ndims <= x.ndim:
-        raise ValueError(f"check_bijector: x {x.shape} cannot have {ndims} event axes.")
-    batch, event = x.shape[: x.ndim - ndims], x.shape[x.ndim - ndims :]
-    if declared is not None and tuple(declared) != event:
-        raise ValueError(
-            f"check_bijector: the last {ndims} axes of x {x.shape} are {event}, but "
-            f"{type(bijector).__name__}.event_shape is {tuple(declared)}."
-        )
-    if x.size == 0:
-        raise ValueError(f"check_bijector: x {x.shape} is empty; there is nothing to check.")
-    for leaf in jax.tree.leaves(context):
-        if jnp.shape(leaf)[: len(batch)] != batch:
-            raise ValueError(
-                f"check_bijector: context {jnp.shape(leaf)} must begin with the batch axes {batch} "
-                "of x; broadcast it."
-            )
-    latent = getattr(bijector, "latent_shape", None)
-    latent = event if latent is None else tuple(latent)
-    if np.prod(latent) != np.prod(event):
-        raise ValueError(
-            f"check_bijector: latent_shape {latent} and event {event} differ in size; a bijector "
-            "keeps the number of dimensions."
-        )
-    if tolerance is None:
-        tolerance = Tolerance.for_dtype(x.dtype)
-    return Setup(bijector, context, key, batch, event, latent, tolerance)
 
 
 def _check_inversion(report: Report, setup: Setup, inverse: Direction, forward: Direction) -> None:

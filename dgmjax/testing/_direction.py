@@ -1,6 +1,5 @@
 """One direction of a bijector, and the laws that concern it alone."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,33 +11,15 @@ from jax.typing import ArrayLike
 
 from dgmjax.testing import _hints
 from dgmjax.testing._pytree import split_arrays, split_floating
-from dgmjax.testing._report import Report, as_float
-from dgmjax.testing._tolerance import Tolerance
+from dgmjax.testing._report import JIT_HINT, Report, as_float
+from dgmjax.testing._setup import Setup
+from dgmjax.testing._variants import BATCH_HINT, Variant, evaluate
 
 MAX_PROBES = 8  # events whose Jacobian is taken and which run one by one
-_JIT_HINT = "the result depends on Python state, or on concrete values that tracing does not have"
-_BATCH_HINT = "an axis is counted from the front, or a statistic is taken over the batch"
 _GRADIENT_HINT = (
     "jnp.where differentiates the branch it does not take as well: make the argument of log, sqrt "
     "or division safe before the jnp.where (the double-where trick)"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """What is checked: the object, its side inputs, shapes and tolerance."""
-
-    bijector: Any
-    context: Any
-    key: jax.Array | None
-    batch: tuple[int, ...]
-    event: tuple[int, ...]
-    latent: tuple[int, ...]
-    tolerance: Tolerance
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.batch))
 
 
 class Direction:
@@ -79,11 +60,11 @@ class Direction:
         side = () if context is None else (context,)
         options = {} if self.setup.key is None else {"key": self.setup.key}
         out, log_det = method(value, *side, **options)
-        return out, log_det
+        return jnp.asarray(out), jnp.asarray(log_det)
 
     def _check_output(self, report: Report) -> None:
         batch, batch_ndims, label = self.setup.batch, len(self.setup.batch), self.name
-        out, log_det = jnp.asarray(self.out), jnp.asarray(self.log_det)
+        out, log_det = self.out, self.log_det
         report.shape(
             "shape",
             f"{label}({self.symbol}) is [*batch, *event] of the other side",
@@ -129,27 +110,17 @@ class Direction:
         )
 
     def check_transformed(self, report: Report) -> None:
-        """The laws ``jit`` and ``batching`` (but for single events), in one compilation."""
-        variants = [("jit", "jax.jit = eager", self.pure, _JIT_HINT)]
+        """The laws ``jit`` and ``batching``, the latter but for single events."""
+        variants = [Variant("jit", "jax.jit = eager", self.pure, JIT_HINT)]
         if self.setup.key is None:
+            widened = "one more leading batch axis = batched"
             variants += [
-                ("batching", "jax.vmap = batched", self._mapped, _BATCH_HINT),
-                ("batching", "one more leading batch axis = batched", self._widened, _BATCH_HINT),
+                Variant("batching", "jax.vmap = batched", self._mapped, BATCH_HINT),
+                Variant("batching", widened, self._widened, BATCH_HINT),
             ]
-
-        def compute(arrays: dict[str, Any], value: jax.Array, context: Any) -> dict[str, Any]:
-            results = {}
-            for law, what, function, hint in variants:
-                # Errors are raised while tracing, so each is caught by the variant it belongs to.
-                with report.guard(law, f"{self.name}: {what}", hint=hint):
-                    results[what] = function(arrays, value, context)
-            return results
-
-        with report.guard("jit", f"{self.name}: compilation", hint=_JIT_HINT):
-            results = jax.jit(compute)(self.arrays, self.value, self.setup.context)
-            for law, what, _, hint in variants:
-                if what in results:
-                    self._compare(report, law, what, *results[what], hint=hint)
+        args = self.arrays, self.value, self.setup.context
+        for variant, result in evaluate(report, self.name, variants, *args):
+            self._compare(report, variant.law, variant.what, *result, hint=variant.hint)
 
     def _mapped(self, arrays: dict[str, Any], value: jax.Array, context: Any) -> Any:
         """``jax.vmap`` over all batch axes at once."""
@@ -181,7 +152,7 @@ class Direction:
         ]
         single = "a single event, without batch axes"
         results = []
-        with report.guard("batching", f"{name}: {single}", hint=_BATCH_HINT):
+        with report.guard("batching", f"{name}: {single}", hint=BATCH_HINT):
             jacobian = self._jacobian()
             for at in places:
                 context = jax.tree.map(lambda c, at=at: jnp.asarray(c)[at], self.setup.context)
@@ -192,8 +163,8 @@ class Direction:
         shapes = {(jnp.shape(out), jnp.shape(log_det)) for _, (out, log_det) in results}
         for out_shape, log_det_shape in shapes:
             what = f"{name}: {single}"
-            right = report.shape("batching", what, out_shape, self.shape_out, _BATCH_HINT)
-            if not report.shape("batching", what, log_det_shape, (), _BATCH_HINT) or not right:
+            right = report.shape("batching", what, out_shape, self.shape_out, BATCH_HINT)
+            if not report.shape("batching", what, log_det_shape, (), BATCH_HINT) or not right:
                 return
         jacobians = np.stack([as_float(j) for j, _ in results])
         log_dets = np.stack([as_float(log_det) for _, (_, log_det) in results])
@@ -217,7 +188,7 @@ class Direction:
                 f"loop over single events = batched, at {len(places)} events",
                 outs,
                 log_dets,
-                hint=_BATCH_HINT,
+                hint=BATCH_HINT,
                 expected=(flat_out[probes], flat_log_det[probes]),
                 places=places,
             )
@@ -264,6 +235,7 @@ class Direction:
                     gradient,
                     batch_ndims=len(self.setup.batch) if data else 0,
                     at=floating[name],
+                    at_label="taken at",
                     hint=_GRADIENT_HINT,
                 )
 

@@ -88,8 +88,8 @@ def check_grid(
                 hint="if that is outside the support, return -inf there, or pass limits= inside it",
             )
             return
-        _check_integral(report, grid, low, high, tolerance)
-        if grid.mass.sum() > 0:
+        # Against a grid that misses part of the density, the samples would be accused in vain.
+        if _check_integral(report, grid, low, high, rows, tolerance):
             _check_samples(report, grid, rows, as_float(log_probs), tolerance)
 
 
@@ -105,26 +105,35 @@ def _box(subject: Subject, limits: Any, rows: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _check_integral(
-    report: Report, grid: _quadrature.Grid, low: np.ndarray, high: np.ndarray, tolerance: Tolerance
-) -> None:
-    total = grid.mass.sum()
+    report: Report,
+    grid: _quadrature.Grid,
+    low: np.ndarray,
+    high: np.ndarray,
+    rows: np.ndarray,
+    tolerance: Tolerance,
+) -> bool:
+    """Checks the integral; returns whether the grid covers and resolves the density."""
+    total, coarse, boundary = grid.mass.sum(), grid.coarse_integral(), grid.boundary_mass()
     if close(total, 1.0, tolerance.integral):
-        return
-    coarse, boundary = grid.coarse_integral(), grid.boundary_mass()
-    if not close(coarse, total, tolerance.integral):
-        hint = f"the grid does not resolve the density (a grid twice as coarse gives {coarse:.6g})"
-        hint += ": narrow limits=, or loosen tolerance.integral"
+        return True
+    adequate = False
+    if np.any(grid.widths > rows.std(axis=0)) or not close(coarse, total, tolerance.integral):
+        hint = f"cells {grid.widths} wide do not resolve the density (a grid twice as coarse gives "
+        hint += f"{coarse:.6g}): narrow limits=, or loosen tolerance.integral"
     elif total < 1 and boundary > 1e-6:
-        hint = "the limits cut off mass (the density at their edge is "
-        hint += f"{boundary:.2g} of its maximum): widen limits="
+        hint = f"the limits cut off mass (p at their edge is {boundary:.2g} of its maximum): "
+        hint += "widen limits="
     else:
-        hint = f"log_prob is off by about {np.log(total):.6g}: a constant or a log-det is wrong"
+        adequate = bool(total > 0)
+        with np.errstate(divide="ignore"):
+            hint = f"log_prob is off by about {np.log(total):.6g}: a constant or a log-det is wrong"
     report.add(
         "integral",
         f"the integral of p over {low} to {high} is 1",
         f"got {total:.8g}: |difference| = {abs(total - 1):.3g} > {2 * tolerance.integral:.3g}",
         hint=hint,
     )
+    return adequate
 
 
 def _check_samples(

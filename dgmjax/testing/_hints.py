@@ -28,7 +28,7 @@ def round_trip(c: Comparison, batch_ndims: int) -> str:
     got, expected = c.got.reshape(shape), c.expected.reshape(shape)
     if close(np.sort(got), np.sort(expected), c.tolerance):
         return "right elements in the wrong order: permute by the inverse permutation (argsort)"
-    if np.max(np.abs(got - expected) / (1 + np.abs(expected))) <= 1e3 * c.tolerance:
+    if close(got, expected, 1e3 * c.tolerance):
         return "close, but not within tolerance: rounding, or an iterative inverse that stops early"
     return "undo the steps in reverse order, each from the values it was computed from"
 
@@ -75,3 +75,12 @@ def log_det(c: Comparison, jacobians: np.ndarray) -> str:
     if len(got) > 1 and close(got, ratio * true, tolerance):
         return f"the log-det is {ratio:.6g} times the true one at every event"
     return "derive d(out)/d(in) again, and check which variable the log-det is evaluated at"
+
+
+def sampled_log_prob(c: Comparison) -> str:
+    """Why ``sample_and_log_prob`` and ``log_prob`` differ."""
+    if close(c.got, c.expected, 1e3 * c.tolerance):
+        return "close, but not within tolerance: one of the two computes in a lower precision"
+    if close(c.got - c.got[0], c.expected - c.expected[0], c.tolerance):
+        return f"sample_and_log_prob adds {c.got[0] - c.expected[0]:.6g} to every log-prob"
+    return "a term is computed in only one of the two, e.g. a log-det with the opposite sign"

@@ -37,10 +37,14 @@ class Grid:
         return tuple(len(edge) - 1 for edge in self.edges)
 
     @property
+    def widths(self) -> np.ndarray:
+        """Sides of a cell, [dim]."""
+        return np.array([edge[1] - edge[0] for edge in self.edges])
+
+    @property
     def mass(self) -> np.ndarray:
         """P times the cell volume, [cells]; sums to the integral."""
-        volume = np.prod([edge[1] - edge[0] for edge in self.edges])
-        return np.exp(self.log_density) * volume
+        return np.exp(self.log_density) * np.prod(self.widths)
 
     def coarse_integral(self) -> float:
         """The integral from every second point of each coordinate: shows what the grid resolves."""

@@ -5,9 +5,17 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+
+JIT_HINT = "the result depends on Python state, or on concrete values that tracing does not have"
+_UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
 
 class LawViolation(AssertionError):
@@ -66,6 +74,7 @@ class Report:
         self.subject = subject
         self._entries: list[tuple[str, str]] = []
         self._cause: Exception | None = None
+        self._untraceable: set[str] = set()
 
     def add(self, law: str, what: str, *details: str, hint: str = "") -> None:
         """Records that ``law`` broke: what was compared, lines of detail, and the likely cause."""
@@ -78,11 +87,21 @@ class Report:
     def guard(
         self, law: str, what: str, *, hint: str = "", errors: type[Exception] = Exception
     ) -> Iterator[None]:
-        """Counts an exception inside the block as a violation of ``law``."""
+        """Counts an exception inside the block as a violation of ``law``.
+
+        What needs concrete values breaks ``jit``, under whichever transformation it comes to light,
+        and is told once for each ``what`` before its colon.
+        """
         try:
             yield
         except errors as error:
             self._cause = self._cause or error
+            if isinstance(error, _UNTRACEABLE):
+                subject = what.partition(":")[0]
+                if subject in self._untraceable:
+                    return
+                self._untraceable.add(subject)
+                law, hint = "jit", JIT_HINT
             text = " ".join(str(error).split())
             text = text if len(text) <= 300 else text[:300] + " ..."
             self.add(law, what, f"raised {type(error).__name__}: {text}", hint=hint)
@@ -104,6 +123,7 @@ class Report:
         *,
         batch_ndims: int,
         at: ArrayLike | None = None,
+        at_label: str = "the input there is",
         hint: str = "",
     ) -> None:
         """Requires finite values; ``at`` is the input, shown where it has the bad value's index."""
@@ -117,7 +137,7 @@ class Report:
                 f"at {place(index, batch_ndims)} ({bad.sum()} of {bad.size} values): {array[index]}"
             ]
             if at is not None:
-                details.append(f"the input there is {_brief(as_float(at), index, array.shape)}")
+                details.append(f"{at_label} {_brief(as_float(at), index, array.shape)}")
             self.add(law, what, *details, hint=hint)
 
     def close(
