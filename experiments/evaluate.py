@@ -45,6 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.evaluate")
     try:
+        if options.importance_samples < 1:
+            raise ValueError(
+                f"--importance-samples must be at least 1, got {options.importance_samples}."
+            )
         config, model, dataset = load_run(options.run)
     except (ValueError, OSError, RuntimeError) as error:
         raise SystemExit(f"error: {error}") from error

@@ -11,31 +11,31 @@ import dgmjax as dgm
 
 def write_pictures(
     workdir: pathlib.Path,
-    model: Any,
+    fitted: dgm.FitResult,
     dataset: dgm.data.Dataset,
-    history: list[dict[str, Any]],
-    best_step: int,
+    truth: dgm.data.Toy | None,
 ) -> None:
     """``curves.png`` and ``samples/final.png``, or ``samples/final.npy`` where events have no picture."""
     dgm.plots.training_curves(
-        history,
+        fitted.history,
         workdir / "curves.png",
         ylabel="negative log-likelihood [nats]",
         title=dataset.name,
-        best_step=best_step,
+        best_step=fitted.best_step,
     )
     folder = workdir / "samples"
     folder.mkdir(exist_ok=True)
     if dataset.image_shape is None and dataset.event_shape != (2,):
-        np.save(folder / "final.npy", draw(model, num=1_000, seed=0, temperature=1.0))
+        np.save(folder / "final.npy", draw(fitted.model, num=1_000, seed=0, temperature=1.0))
     else:
-        picture_of_samples(folder / "final.png", model, dataset, num=64, seed=0)
+        picture_of_samples(folder / "final.png", fitted.model, dataset, truth, num=64, seed=0)
 
 
 def picture_of_samples(
     path: pathlib.Path,
     model: Any,
     dataset: dgm.data.Dataset,
+    truth: dgm.data.Toy | None,
     *,
     num: int,
     seed: int,
@@ -57,7 +57,6 @@ def picture_of_samples(
         images = samples.reshape(-1, *dataset.image_shape)
         dgm.plots.image_grid(images, path, maximum=(dataset.num_levels or 256) - 1)
         return
-    truth = dgm.data.TOYS.get(dataset.name)
     dgm.plots.density_2d(
         model.log_prob,
         path,

@@ -53,13 +53,14 @@ def as_record(likelihood: dgm.Likelihood, *, draws: int) -> dict[str, Any]:
         "bits_per_dim": round(likelihood.bits_per_dim, 5),
         "bound": str(likelihood.bound),
         "rows": int(likelihood.log_prob.size),
-    } | ({} if likelihood.bound.kind == "exact" else {"noise_draws": draws})
+    } | ({"noise_draws": draws} if likelihood.bound.kind == "lower bound" else {})
 
 
 def write_result(
     workdir: pathlib.Path,
     config: Config,
     dataset: dgm.data.Dataset,
+    truth: dgm.data.Toy | None,
     fitted: dgm.FitResult,
     likelihoods: dict[str, dgm.Likelihood],
     *,
@@ -82,9 +83,9 @@ def write_result(
         | {name: metadata.version(name) for name in ("dgmjax", "jax", "flax", "optax", "distrax")},
         "device": jax.devices()[0].device_kind,
     }
-    if config.data in dgm.data.TOYS:
-        truth = dgm.data.toy(config.data).log_prob(jnp.asarray(dataset.test))
-        result["test"]["nats_of_the_true_density"] = round(-float(truth.mean()), 4)
+    if truth is not None:
+        log_p = truth.log_prob(jnp.asarray(dataset.test))
+        result["test"]["nats_of_the_true_density"] = round(-float(log_p.mean()), 4)
     write_json(workdir / "result.json", result)
     return result
 
@@ -92,13 +93,18 @@ def write_result(
 def finished_result(workdir: pathlib.Path) -> dict[str, Any] | None:
     """What an earlier call of the run wrote, if it came to its end."""
     path = workdir / "result.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it to write it again.") from None
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Write in one piece."""
+    """Write strict JSON, in one piece."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
     os.replace(temporary, path)
 
 

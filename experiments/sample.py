@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+import dgmjax as dgm
 from experiments.evaluate import load_run
 from experiments.pictures import draw, picture_of_samples
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
         if options.out.suffix not in (".png", ".npy"):
             raise ValueError(f"--out must end in .png or .npy, got {options.out}.")
-        _, model, dataset = load_run(options.run)
+        config, model, dataset = load_run(options.run)
         if options.out.suffix == ".npy":
             samples = draw(
                 model, num=options.num, seed=options.seed, temperature=options.temperature
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
                 options.out,
                 model,
                 dataset,
+                dgm.data.TOYS.get(config.data),
                 num=options.num,
                 seed=options.seed,
                 temperature=options.temperature,

@@ -10,6 +10,7 @@ import time
 from typing import Annotated, Any
 
 import jax
+import numpy as np
 import tyro
 from flax import nnx
 
@@ -33,8 +34,7 @@ class Options:
 
 def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     """Train, select on validation, test once, write the pictures; returns what ``result.json`` holds."""
-    settings = settings_of(config)
-    dgm.training.claim(workdir, settings)
+    dgm.training.claim(workdir, settings_of(config))
     result = finished_result(workdir)
     if result is not None:
         return result
@@ -42,6 +42,15 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
         print(f"continuing the run in {workdir}", flush=True)
     started = time.perf_counter()
     dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
+    if dataset.num_levels is None and np.issubdtype(dataset.train.dtype, np.integer):
+        raise ValueError(
+            f"{config.data} holds integers; pass --num-levels {dataset.train.max() + 1} to model them as levels 0 .. "
+            f"{dataset.train.max()}, or save them as floats."
+        )
+    for split in ("train", "validation", "test"):  # now, not after an hour of training
+        dgm.data.check_data(
+            getattr(dataset, split), dataset.event_shape, num_levels=dataset.num_levels, name=split
+        )
     model = config.model.build(dataset, nnx.Rngs(config.seed))
     steps = config.training.steps
     optimizer = dgm.training.default_optimizer(steps=steps, **dataclasses.asdict(config.optimizer))
@@ -57,7 +66,6 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
             optimizer=optimizer,
             augment=augment,
             workdir=workdir,
-            settings=settings,
             on_record=write_event,
             **dataclasses.asdict(config.training),
         )
@@ -66,9 +74,10 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
         split: likelihood_on(fitted.model, getattr(dataset, split), seed=config.seed)
         for split in ("validation", "test")
     }
-    write_pictures(workdir, fitted.model, dataset, fitted.history, fitted.best_step)
+    truth = dgm.data.TOYS.get(config.data)
+    write_pictures(workdir, fitted, dataset, truth)
     return write_result(
-        workdir, config, dataset, fitted, likelihoods, seconds=time.perf_counter() - started
+        workdir, config, dataset, truth, fitted, likelihoods, seconds=time.perf_counter() - started
     )
 
 

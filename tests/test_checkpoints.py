@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         (path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size
     )
     DAMAGES[damage](victim)
-    with pytest.warns(RuntimeWarning, match=rf"{victim.name}.* Falling back .* step 10"):
+    with pytest.warns(RuntimeWarning, match=rf"{victim.name}.* Falling back to step 10; moved"):
         result = run(interrupted)
     assert_same(result, uninterrupted)
     assert (interrupted / "damaged_checkpoints" / "20").is_dir()
@@ -95,15 +95,36 @@ def test_an_unfinished_checkpoint_is_not_trusted(interrupted, uninterrupted):
 def test_no_sound_checkpoint_is_an_error_not_a_fresh_start(interrupted):
     for step in ("10", "20"):
         (interrupted / "checkpoints" / step / "manifest.json").write_text("{")
-    with pytest.raises(RuntimeError, match="No sound checkpoint is left in .*checkpoints; restore"):
-        run(interrupted)
-    assert (interrupted / "damaged_checkpoints" / "10").is_dir()
+    log = (interrupted / "metrics.jsonl").read_bytes()
+    for _ in range(2):  # and it stays one: nothing is moved or erased
+        with pytest.raises(RuntimeError, match="No sound checkpoint is left in .*; restore one"):
+            run(interrupted)
+    assert (interrupted / "metrics.jsonl").read_bytes() == log
+
+
+def test_a_run_killed_inside_its_first_checkpoint_starts_again(
+    tmp_path, uninterrupted, monkeypatch
+):
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.checkpoint, "write_manifest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    with pytest.warns(RuntimeWarning, match="the write was not finished. Starting again"):
+        assert_same(run(tmp_path), uninterrupted)
 
 
 def test_a_work_directory_of_another_run_is_refused(interrupted):
     before = sorted(interrupted.rglob("*"))
-    with pytest.raises(ValueError, match="belongs to another run: steps is 40 there and 50 here"):
+    with pytest.raises(ValueError, match=r"another run: .*steps is 40 there and 50 here"):
         dgm.fit(flow(), DATA, seed=SEED, steps=50, batch_size=32, workdir=interrupted)
+    with pytest.raises(ValueError, match=r"another run: x is '\w+' there and '\w+' here"):
+        dgm.fit(
+            flow(), DATA + 1, seed=SEED, validation=DATA[:50], steps=40, batch_size=32,
+            eval_every=10, workdir=interrupted,
+        )  # fmt: skip
     assert sorted(interrupted.rglob("*")) == before
 
 
@@ -120,11 +141,12 @@ def models() -> dict[str, nnx.Module]:
     y = jnp.asarray(np.random.RandomState(0).randint(0, 5, (50, 4)))
     return {
         "RealNVP": dgm.RealNVP((3,), depth=2, width=8, context_shape=(2,), rngs=rngs),
+        "by hand": dgm.Flow(dgm.Chain([dgm.Standardize((2,)), dgm.Inverse(dgm.Logit((2,), 3.0))])),
         "Dequantized": dgm.Dequantized(discrete, 5).with_data_init(y, seed=SEED),
     }
 
 
-@pytest.mark.parametrize("name", ["RealNVP", "Dequantized"])
+@pytest.mark.parametrize("name", ["RealNVP", "by hand", "Dequantized"])
 def test_a_model_survives_save_and_load(name, tmp_path):
     model = models()[name]
     path = tmp_path / "deep" / "model"
@@ -138,6 +160,21 @@ def test_a_model_survives_save_and_load(name, tmp_path):
     written = [p for p in path.rglob("*") if p.is_file()]
     assert not any(p.suffix in (".pkl", ".pickle") for p in written)
     assert not any(p.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05") for p in written)
+
+
+def test_a_model_killed_between_two_renames_is_found_again(tmp_path):
+    path, model = tmp_path / "model", models()["RealNVP"]
+    dgm.save(path, model)
+    path.rename(tmp_path / ".model.old")
+    chex.assert_trees_all_equal(dgm.load(path), model)
+
+
+def test_a_class_name_is_recorded_once():
+    class RealNVP(nnx.Module):
+        pass
+
+    with pytest.raises(ValueError, match="'RealNVP' is already recorded by dgmjax.models.realnvp"):
+        dgm.recorded(RealNVP)
 
 
 def test_a_damaged_saved_model_names_the_file(tmp_path):

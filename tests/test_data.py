@@ -79,6 +79,14 @@ def test_bad_files_and_names_say_what_to_do(tmp_path):
     (tmp_path / "bad.npz").write_text("hello")
     with pytest.raises(ValueError, match="is not a .npy or .npz file of plain arrays"):
         data.load_dataset(str(tmp_path / "bad.npz"))
+    np.savez_compressed(tmp_path / "whole.npz", x=np.random.RandomState(0).normal(size=(99, 9)))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    for damaged in (whole[: len(whole) // 2], bytes(flipped)):
+        (tmp_path / "damaged.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged.npz is not a .npy or .npz file"):
+            data.load_dataset(str(tmp_path / "damaged.npz"))
     np.save(tmp_path / "pickled.npy", np.array([{}], object))
     with pytest.raises(ValueError, match="plain arrays"):
         data.load_dataset(str(tmp_path / "pickled.npy"))

@@ -103,6 +103,12 @@ def test_samples_are_integers_in_range_with_the_right_frequencies(counts):
     np.testing.assert_allclose(got, model.density.bijector.mass, atol=0.015)
 
 
+def test_histogram_keeps_all_mass_at_the_closed_end():
+    layer = dgm.HistogramGaussianize((1,), 4).with_data_init(jnp.array([[4.0], [0.0], [3.5]]))
+    np.testing.assert_allclose(layer.mass.sum(-1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(layer.mass[0, 3], 3 / 7, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_extreme_values_of_the_noise_stay_finite(counts, dtype):
     model = histogram_model(counts, dtype)
@@ -119,5 +125,7 @@ def test_wrong_use_says_what_to_do(counts):
         model.log_prob(jnp.ones((3, 3)), seed=jax.random.key(0))
     with pytest.raises(ValueError, match="draws noise; pass seed="):
         dgm.log_likelihood(model, jnp.asarray(counts))
+    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
+        model.log_prob(jnp.asarray(counts), seed=jax.random.key(0), num_samples=0)
     with pytest.raises(ValueError, match="num_levels must be at least 2"):
         dgm.Dequantized(model.density, 1)

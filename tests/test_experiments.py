@@ -117,15 +117,19 @@ BAD_COMMANDS = {
     ),
     "integers without levels": (
         ["realnvp_two_moons", "--data", "{levels}"],
-        "x: expected floating-point values, got int64",
+        "levels.npy holds integers; pass --num-levels 4 to model them as levels 0 .. 3",
     ),
     "floats with levels": (
         ["realnvp_two_moons", "--data", "{floats}", "--num-levels", "3"],
-        "x: expected integer levels, got float32",
+        "train: expected integer levels, got float32",
     ),
     "logit of continuous data": (
         ["realnvp_two_moons", "--model.preprocess", "logit"],
         "'logit' needs integer data with --num-levels, and two_moons is continuous",
+    ),
+    "bad test split": (
+        ["realnvp_two_moons", "--data", "{nan_in_test}"],
+        "test: 1 of 20 values are NaN or infinite, the first at index (3, 1)",
     ),
     "checkerboard without image": (
         ["realnvp_two_moons", "--model.mask", "checkerboard"],
@@ -138,8 +142,11 @@ BAD_COMMANDS = {
 def test_bad_commands_say_what_to_do(name, tmp_path):
     np.save(tmp_path / "levels.npy", np.arange(80).reshape(40, 2) % 4)
     np.save(tmp_path / "floats.npy", np.random.RandomState(0).normal(size=(40, 2)))
+    x = np.random.RandomState(0).normal(size=(40, 2))
+    x[33, 1] = np.nan
+    np.savez(tmp_path / "nan_in_test.npz", train=x[:20], validation=x[20:30], test=x[30:])
     command, message = BAD_COMMANDS[name]
-    paths = {kind: str(tmp_path / f"{kind}.npy") for kind in ("levels", "floats")}
+    paths = {path.stem: str(path) for path in tmp_path.glob("*.np*")}
     command = [word.format(**paths) for word in command]
     with pytest.raises(SystemExit) as stopped:
         train.main([*command, "--workdir", str(tmp_path / "run")])

@@ -80,7 +80,7 @@ def test_temperature_zero_is_the_image_of_the_mode(flow):
     np.testing.assert_array_equal(x, jnp.broadcast_to(flow.bijector.forward(jnp.zeros(2)), (3, 2)))
 
 
-def test_chain_flow_can_be_used_inside_distrax_code(flow):
+def test_a_flow_can_be_the_base_of_a_flow(flow):
     assert flow.event_shape == (2,)
     independent = dgm.Flow(flow.bijector, flow)  # a flow as the base of a flow
     x = independent.sample(seed=jax.random.key(0))
@@ -161,6 +161,11 @@ BAD_CALLS = {
         lambda f, c: dgm.Chain([dgm.Standardize((2,)), dgm.Standardize((3,))]),
         ValueError,
         r"layer 0 \(Standardize\) has latents of shape \(2,\), but layer 1 \(Standardize\) produces",
+    ),
+    "conditional base": (
+        lambda f, c: dgm.Flow(f.bijector, c),
+        ValueError,
+        "a conditional base would never see its context",
     ),
     "base of another shape": (
         lambda f, c: dgm.Flow(f.bijector, distrax.Normal(jnp.zeros(2), jnp.ones(2))),

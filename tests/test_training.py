@@ -42,6 +42,13 @@ def test_fit_reaches_the_entropy_of_a_gaussian(data):
     assert all(record["bound"] == "exact" for record in result.history)
 
 
+def test_a_constant_column_is_not_a_density_of_its_own():
+    x = np.stack([np.full(1_000, 0.1), np.random.RandomState(0).normal(size=1_000)], 1)
+    layer = dgm.Standardize((2,)).with_data_init(jnp.asarray(x, jnp.float32))
+    assert float(layer.log_std[0]) == 0.0
+    assert abs(float(layer.log_std[1])) < 0.1
+
+
 def test_fit_leaves_the_given_model_alone(data):
     flow = small_flow(preprocess=dgm.Standardize((2,)))
     before = jax.tree.map(np.array, flow)
@@ -192,6 +199,15 @@ BAD_FITS = {
     "patience without validation": (np.zeros((5, 2), np.float32), {"patience": 2}, ValueError,
                                     "pass validation="),
     "no steps": (np.zeros((5, 2), np.float32), {"steps": 0}, ValueError, "at least 1, got 0"),
+    "no patience": (np.zeros((5, 2), np.float32), {"patience": 0, "validation": np.zeros((5, 2), np.float32)},
+                    ValueError, "patience must be at least 1 or None, got 0"),
+    "average of nothing": (np.zeros((5, 2), np.float32), {"ema_decay": 1.0}, ValueError,
+                           r"ema_decay must be in \[0, 1\), got 1.0"),
+    "integer seed": (np.zeros((5, 2), np.float32), {"seed": 0}, TypeError,
+                     r"seed must be a typed key, jax.random.key\(0\), got 0"),
+    "validation overflows": (np.zeros((5, 2), np.float32),
+                             {"validation": np.full((5, 2), 1e30, np.float32)}, FloatingPointError,
+                             "nats on validation is inf at step 2"),
     "superfluous context": (np.zeros((5, 2), np.float32), {"context": np.zeros((5, 1))}, ValueError,
                             "the model takes none"),
 }  # fmt: skip
@@ -201,7 +217,7 @@ BAD_FITS = {
 def test_bad_input_says_what_to_do(name):
     x, options, error, message = BAD_FITS[name]
     with pytest.raises(error, match=message):
-        dgm.fit(small_flow(), x, seed=SEED, **{"steps": 2, **options})
+        dgm.fit(small_flow(), x, **{"seed": SEED, "steps": 2, **options})
 
 
 @pytest.mark.parametrize(

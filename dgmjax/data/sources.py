@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import functools
 import pathlib
+import zipfile
+import zlib
 from collections.abc import Callable
 
 import jax
@@ -85,13 +87,14 @@ def file_dataset(path: str | pathlib.Path, *, num_levels: int | None = None) -> 
     if not path.exists():
         raise FileNotFoundError(f"data file {path} does not exist.")
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} is not a .npy or .npz file of plain arrays ({error}); write it with np.save(path, x) or "
             f"np.savez(path, train=..., validation=..., test=...)."
         ) from None
-    arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     if {"train", "validation", "test"} <= set(arrays):
         parts = [arrays[name] for name in ("train", "validation", "test")]
     elif len(arrays) == 1:

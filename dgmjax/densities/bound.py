@@ -12,19 +12,20 @@ class Bound:
     """The label that travels with a log-likelihood into metrics, tables and plots.
 
     Attributes:
-      kind: ``"exact"``, or ``"lower bound"`` on the log-likelihood (so an upper bound on nats and bits/dim).
+      kind: ``"exact"``; ``"lower bound"`` on the log-likelihood (so an upper bound on nats and bits/dim); or
+        ``"unlabelled"`` for a model that does not say.
       num_samples: importance samples ``K`` behind the bound; 1 is the plain one-sample bound, 0 if exact.
       source: where the bound comes from, e.g. ``"uniform dequantization"``; empty if exact.
     """
 
-    kind: Literal["exact", "lower bound"] = "exact"
+    kind: Literal["exact", "lower bound", "unlabelled"] = "exact"
     num_samples: int = 0
     source: str = ""
 
     def __str__(self) -> str:
         """E.g. ``exact`` or ``importance-weighted bound, K=64 (uniform dequantization)``."""
-        if self.kind == "exact":
-            return "exact"
+        if self.kind != "lower bound":
+            return self.kind
         if self.num_samples == 1:
             return f"one-sample bound ({self.source})"
         return f"importance-weighted bound, K={self.num_samples} ({self.source})"

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.constructor import recorded
 
 
+@recorded
 class Chain(Bijector):
     """Composition: ``Chain([f, g]).forward(z) = f(g(z))``, as in distrax.
 
@@ -71,15 +73,21 @@ class Chain(Bijector):
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Initialise layer after layer, each from the data as its predecessors leave it."""
-        layers = []
-        for layer in self.layers:
-            layers.append(layer.with_data_init(x, context))
-            x = layers[-1].inverse(x, context)
+        layers = list(self.layers)
+        dependent = [i for i, layer in enumerate(layers) if _depends_on_data(layer)]
+        for index in range(dependent[-1] + 1 if dependent else 0):
+            layers[index] = layers[index].with_data_init(x, context)
+            if index < dependent[-1]:
+                x = layers[index].inverse(x, context)
         return type(self)(layers)
 
 
+@recorded
 class Inverse(Bijector):
-    """The same map in the other direction: forward and inverse of ``layer`` change places."""
+    """The same map in the other direction: forward and inverse of ``layer`` change places.
+
+    Data-dependent layers inside keep their initial state: `with_data_init` sees the other side's data.
+    """
 
     def __init__(self, layer: Bijector):
         self.layer = layer
@@ -102,6 +110,12 @@ class Inverse(Bijector):
     ) -> tuple[jax.Array, jax.Array]:
         """The forward of the wrapped layer."""
         return self.layer.forward_and_log_det(x, context, **({} if key is None else {"key": key}))
+
+
+def _depends_on_data(layer: Bijector) -> bool:
+    if isinstance(layer, Chain):
+        return any(_depends_on_data(part) for part in layer.layers)
+    return type(layer).with_data_init is not Bijector.with_data_init
 
 
 def _layer_key(key: jax.Array | None, index: int) -> dict[str, jax.Array]:

@@ -43,6 +43,12 @@ def recorded(cls: T) -> T:
             record = {"class": cls.__name__, "error": str(error)}
         setattr(self, _ATTRIBUTE, json.dumps(record))
 
+    known = _RECORDED.get(cls.__name__)
+    if known is not None and known.__module__ != cls.__module__:
+        raise ValueError(
+            f"recorded: a class named {cls.__name__!r} is already recorded by {known.__module__}; saved models go by "
+            f"this name, so choose another."
+        )
     setattr(cls, "__init__", __init__)  # noqa: B010 - mypy refuses to see a method replaced
     _RECORDED[cls.__name__] = cls
     return cls

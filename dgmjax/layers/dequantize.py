@@ -10,6 +10,7 @@ from flax import nnx
 from dgmjax.checks import check_context, check_integer_event
 from dgmjax.densities.bound import Bound
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.flow import Flow
 
 
 @recorded
@@ -51,26 +52,26 @@ class Dequantized(nnx.Module):
     ``E [log (1/K) sum_k p(y + u_k) / q(u_k | y)]``. No constant is missing: bits/dim is ``-bound / (D ln 2)``.
 
     Args:
-      density: a `dgmjax.layers.Flow`, or anything with its `log_prob` and `sample`, over ``[0, num_levels]``.
+      density: a `dgmjax.layers.Flow` over ``[0, num_levels]``.
       num_levels: values an element can take: 17 for the digits of scikit-learn, 256 for 8-bit images.
       dequantization: the noise; default `UniformDequantization`.
 
     Source: Theis et al., 2016, arXiv:1511.01844, equations 1-4; Burda et al., 2016, arXiv:1509.00519, equation 8.
     """
 
-    def __init__(self, density: Any, num_levels: int, dequantization: Any = None):
+    def __init__(self, density: Flow, num_levels: int, dequantization: Any = None):
         if num_levels < 2:
             raise ValueError(f"Dequantized: num_levels must be at least 2, got {num_levels}.")
-        self.density = nnx.data(density)
+        self.density = density
         self.num_levels = int(num_levels)
         if dequantization is None:
-            dequantization = UniformDequantization(tuple(density.event_shape))
+            dequantization = UniformDequantization(density.event_shape)
         self.dequantization = nnx.data(dequantization)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one event."""
-        return tuple(self.density.event_shape)
+        return self.density.event_shape
 
     @property
     def context_shape(self) -> tuple[int, ...] | None:
@@ -107,6 +108,8 @@ class Dequantized(nnx.Module):
         where = f"{type(self).__name__}.log_prob"
         batch = check_integer_event(value, self.event_shape, where=where)
         check_context(context, self.context_shape, batch, where=where)
+        if num_samples < 1:
+            raise ValueError(f"{where}: num_samples must be at least 1, got {num_samples}.")
         dtype = _float_dtype(self)
         keyword: dict[str, Any] = {} if key is None else {"key": key}
 
@@ -139,7 +142,7 @@ class Dequantized(nnx.Module):
         """A new model whose data-dependent layers are set from the dequantized batch ``value``."""
         x, _ = self.dequantization.dequantize(value, seed=seed, dtype=_float_dtype(self))
         new = nnx.clone(self)
-        new.density = nnx.data(self.density.with_data_init(x, context))
+        new.density = self.density.with_data_init(x, context)
         return new
 
 

@@ -11,6 +11,7 @@ from flax import nnx
 from dgmjax.checks import batch_shape, check_context, check_float_event
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes
+from dgmjax.layers.constructor import recorded
 
 
 def as_shape(sample_shape: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -38,6 +39,11 @@ class IID(nnx.Module):
         self.element = nnx.data(element)
         self.event_shape = tuple(event_shape)
 
+    def bound(self, num_samples: int = 1) -> Bound:
+        """What `log_prob` is: exact."""
+        del num_samples
+        return EXACT
+
     def log_prob(self, value: jax.Array) -> jax.Array:
         """``[*batch, *event] -> [*batch]``, nats."""
         batch_shape(value, self.event_shape, where="IID.log_prob")
@@ -63,6 +69,7 @@ def standard_normal(event_shape: Sequence[int]) -> IID:
     return IID(distrax.Normal(zero, one), event_shape)
 
 
+@recorded
 class Flow(nnx.Module):
     """``x = bijector.forward(z)``, ``z ~ base``: a density that duck-types `distrax.Distribution`.
 
@@ -77,7 +84,7 @@ class Flow(nnx.Module):
         `standard_normal`.
 
     Raises:
-      ValueError: the base has another event shape than the bijector's latents.
+      ValueError: the base has another event shape than the bijector's latents, or is conditional.
 
     Source: Papamakarios et al., 2021, arXiv:1912.02762, equations 2-6.
     """
@@ -88,6 +95,10 @@ class Flow(nnx.Module):
             raise ValueError(
                 f"Flow: the base has events of shape {tuple(base.event_shape)}, the bijector's latents have shape "
                 f"{bijector.latent_shape}; wrap a batch of scalars in distrax.Independent."
+            )
+        if getattr(base, "context_shape", None) is not None:
+            raise ValueError(
+                "Flow: a conditional base would never see its context; chain its bijector to this one instead."
             )
         self.bijector = bijector
         self.base = nnx.data(base)
@@ -126,6 +137,8 @@ class Flow(nnx.Module):
         check_context(context, self.context_shape, batch, where=where)
         keyword: dict[str, Any] = {} if key is None else {"key": key}
         z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
+        if key is not None and isinstance(self.base, Flow):
+            return self.base.log_prob(z, key=jax.random.fold_in(key, 0)) + log_det
         return self.base.log_prob(z) + log_det
 
     def sample(

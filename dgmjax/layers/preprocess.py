@@ -89,9 +89,12 @@ class HistogramGaussianize(Bijector):
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Histogram of ``floor(x)`` over the batch axis, smoothed by ``pseudo_count``."""
         del context
-        levels = jnp.floor(x).astype(jnp.int32).reshape(-1, *self.event_shape)
+        num_levels = self.mass.shape[-1]
+        # The last bin is closed; what lies outside belongs to the end bins, as in the map itself.
+        levels = jnp.clip(jnp.floor(x), 0, num_levels - 1).astype(jnp.int32)
+        levels = levels.reshape(-1, *self.event_shape)
         new = nnx.clone(self)
-        mass = histogram_mass(levels, self.mass.shape[-1], pseudo_count=self.pseudo_count)
+        mass = histogram_mass(levels, num_levels, pseudo_count=self.pseudo_count)
         new.mass = mass.astype(self.mass.dtype)
         return new
 
@@ -125,10 +128,10 @@ class Standardize(Bijector):
         """Mean and standard deviation over the batch axes."""
         del context
         x = x.reshape(-1, *self.event_shape)
-        std = x.std(0)
+        # A constant column has a tiny positive std in float32, from the rounding of its mean.
+        varies = x.max(0) > x.min(0)
+        std = jnp.where(varies, x.std(0), jnp.ones(self.event_shape, x.dtype))
         new = nnx.clone(self)
         new.mean = x.mean(0).astype(self.mean.dtype)
-        new.log_std = jnp.log(jnp.where(std > 0, std, jnp.ones_like(std))).astype(
-            self.log_std.dtype
-        )
+        new.log_std = jnp.log(std).astype(self.log_std.dtype)
         return new

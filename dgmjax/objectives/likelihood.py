@@ -1,8 +1,10 @@
 """Log-likelihoods with their label, for any model of this library or of distrax."""
 
+import inspect
 import math
 from typing import Any, NamedTuple
 
+import distrax
 import jax
 import jax.numpy as jnp
 
@@ -43,8 +45,10 @@ class Likelihood(NamedTuple):
 
 
 def bound_of(model: Any, num_samples: int = 1) -> Bound:
-    """The label of what ``model.log_prob`` returns; a distribution that does not say is exact."""
-    return model.bound(num_samples) if hasattr(model, "bound") else EXACT
+    """The label of what ``model.log_prob`` returns; distrax's are exact, other models must say."""
+    if hasattr(model, "bound"):
+        return model.bound(num_samples)
+    return EXACT if isinstance(model, distrax.Distribution) else Bound("unlabelled")
 
 
 def log_prob(
@@ -64,7 +68,7 @@ def log_prob(
       context: for a conditional model.
       seed: key of the noise; needed where the value is a bound.
       num_samples: importance samples, where the value is a bound.
-      key: switches dropout on.
+      key: switches dropout on, in models that have any.
 
     Raises:
       ValueError: a bound was asked for without a ``seed``.
@@ -72,9 +76,9 @@ def log_prob(
     arguments: dict[str, Any] = {}
     if context is not None:
         arguments["context"] = context
-    if key is not None:
+    if key is not None and "key" in inspect.signature(model.log_prob).parameters:
         arguments["key"] = key
-    if bound_of(model).kind != "exact":
+    if bound_of(model).kind == "lower bound":
         if seed is None:
             raise ValueError(
                 f"log_prob: {type(model).__name__} returns a {bound_of(model)}, which draws noise; pass "

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dgmjax.training.manifest import find_damage, write_manifest
+from dgmjax.training.manifest import Damage, find_damage, write_manifest
 
 
 class Restored(NamedTuple):
@@ -22,7 +22,7 @@ class Checkpoints:
 
     Orbax writes into a temporary directory and renames it, so a killed writer leaves no half checkpoint under a final
     name. A manifest with the size and SHA-256 of every file is added last: a checkpoint without one is unfinished,
-    one that disagrees with it is corrupt. Both are set aside, never deleted, and the one before is used.
+    one that disagrees with it is damaged. Both are set aside, never deleted, when an older one is sound.
 
     Args:
       directory: made if missing.
@@ -59,29 +59,36 @@ class Checkpoints:
         Args:
           like: a pytree of arrays with the structure, shapes and dtypes to restore.
 
+        Warns when it falls back to an older one, or to none because the first write was not finished.
+
         Raises:
-          RuntimeError: there are checkpoints, but none is sound.
+          RuntimeError: there are checkpoints, but all are damaged; they stay where they are.
         """
-        damaged: list[str] = []
+        unusable: list[tuple[pathlib.Path, Damage]] = []
+        sound = None
         for step in sorted(self._manager.all_steps(), reverse=True):
             folder = self.directory / str(step)
-            problem = find_damage(folder)
-            if problem is None:
-                if damaged:
-                    warnings.warn(
-                        f"{' '.join(damaged)} Falling back to the checkpoint of step {step}.",
-                        RuntimeWarning,
-                        stacklevel=2,
-                    )
-                return self._read(step, like)
-            aside = self._set_aside(folder)
-            damaged.append(f"Checkpoint {folder} is damaged: {problem}; moved to {aside}.")
-        if damaged:
+            damage = find_damage(folder)
+            if damage is None:
+                sound = step
+                break
+            unusable.append((folder, damage))
+        story = " ".join(f"Checkpoint {folder} is damaged: {d.what}." for folder, d in unusable)
+        if sound is None and any(damage.finished for _, damage in unusable):
             raise RuntimeError(
-                f"{' '.join(damaged)} No sound checkpoint is left in {self.directory}; restore one from a copy, or "
-                f"delete this folder to start the run again."
+                f"{story} No sound checkpoint is left in {self.directory}; restore one from a copy, or move this "
+                f"folder away to start the run again."
             )
-        return None
+        if unusable:
+            aside = [self._set_aside(folder) for folder, _ in unusable]
+            self._manager.reload()
+            then = "Starting again" if sound is None else f"Falling back to step {sound}"
+            warnings.warn(
+                f"{story} {then}; moved what was damaged to {aside[0].parent}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return None if sound is None else self._read(sound, like)
 
     def close(self) -> None:
         """Release Orbax's threads."""
@@ -106,5 +113,4 @@ class Checkpoints:
             number += 1
             target = target.with_name(f"{folder.name}_{number}")
         folder.rename(target)
-        self._manager.reload()
         return target

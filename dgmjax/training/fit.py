@@ -1,6 +1,7 @@
 """``dgmjax.fit``: train a density model on an array by one call."""
 
 import functools
+import hashlib
 import math
 import pathlib
 from collections.abc import Callable
@@ -70,15 +71,15 @@ def fit(
     loss: Loss = maximum_likelihood,
     validation_loss: Loss = negative_log_likelihood,
     workdir: str | pathlib.Path | None = None,
-    settings: dict[str, Any] | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
     on_record: Callable[[Record], None] | None = None,
     progress: bool | None = None,
 ) -> FitResult[Model]:
     """Fit ``model`` to the events ``x`` by stochastic gradient descent on ``loss``.
 
-    With ``workdir`` the run writes ``config.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call
-    again continues where it stopped, with the same result to the last bit as an uninterrupted run.
+    With ``workdir`` the run writes ``fit.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call again
+    continues where it stopped, with the same result to the last bit as an uninterrupted run. ``fit.json`` describes the
+    call (model, data by their SHA-256, steps, optimizer state, ...); a call that differs is refused.
 
     Args:
       model: flow, `dgmjax.Dequantized`, or any module that ``loss`` understands; not changed.
@@ -100,7 +101,6 @@ def fit(
       loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training.
       validation_loss: the same for validation; its metric ``nats`` is compared.
       workdir: run directory.
-      settings: JSON-compatible description of the run kept in ``config.json``; default: the arguments above.
       on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
       on_record: called with every record of the history as it is written.
       progress: show a progress bar; default: if standard error is a terminal.
@@ -112,6 +112,10 @@ def fit(
       RuntimeError: every checkpoint in ``workdir`` is damaged.
     """
     schedule = Schedule(steps, eval_every, patience)
+    if not 0.0 <= ema_decay < 1.0:
+        raise ValueError(f"fit: ema_decay must be in [0, 1), got {ema_decay}.")
+    if not jnp.issubdtype(jnp.result_type(seed), jax.dtypes.prng_key):
+        raise TypeError(f"fit: seed must be a typed key, jax.random.key(0), got {seed!r}.")
     if patience is not None and validation is None:
         raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
     train = _prepare(model, x, context, "x")
@@ -126,10 +130,26 @@ def fit(
     state = init_state(params, fixed, optimizer)
 
     log, checkpoints = MetricsLog(None, on_record), None
-    position, best = Progress(), state.params
+    # Copies: the first step donates the state.
+    position, best = Progress(), jax.tree.map(jnp.copy, state.params)
     if workdir is not None:
         folder = pathlib.Path(workdir)
-        claim(folder, settings or _settings(model, seed, train, steps, batch_size, ema_decay))
+        call = {
+            "model": _description(model),
+            "seed": np.asarray(jax.random.key_data(seed)).tolist(),
+            "x": _digest(train),
+            "validation": None if held_out is None else _digest(held_out),
+            "steps": steps,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "optimizer_state": _digest(state.opt_state),
+            "ema_decay": ema_decay,
+            "eval_every": eval_every,
+            "patience": patience,
+            "data_init": data_init,
+            "augment": None if augment is None else repr(augment),
+        }
+        claim(folder, call, file="fit.json")
         log = MetricsLog(folder / "metrics.jsonl", on_record)
         checkpoints = Checkpoints(folder / "checkpoints")
         restored = checkpoints.restore({"state": state, "best": best})
@@ -232,24 +252,16 @@ def _evaluator(
     return evaluate
 
 
-def _settings(
-    model: Any,
-    seed: jax.Array,
-    train: dict[str, np.ndarray],
-    steps: int,
-    batch_size: int,
-    ema_decay: float,
-) -> dict[str, Any]:
-    """What identifies a run started by a plain call."""
+def _description(model: Any) -> Any:
     try:
-        record: Any = describe(model)
+        return describe(model)
     except TypeError:
-        record = type(model).__name__
-    return {
-        "model": record,
-        "seed": np.asarray(jax.random.key_data(seed)).tolist(),
-        "rows": len(train["x"]),
-        "steps": steps,
-        "batch_size": batch_size,
-        "ema_decay": ema_decay,
-    }
+        return type(model).__name__
+
+
+def _digest(tree: Any) -> str:
+    """SHA-256 of a pytree of arrays: structure, shapes, dtypes and values."""
+    digest = hashlib.sha256(str(jax.tree.structure(tree)).encode())
+    for leaf in map(np.asarray, jax.tree.leaves(tree)):
+        digest.update(f"{leaf.shape}{leaf.dtype}".encode() + leaf.tobytes())
+    return digest.hexdigest()

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
 from tqdm.auto import tqdm
 
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.metrics import MetricsLog, Record, merge_metrics
 from dgmjax.training.partition import Arrays
 from dgmjax.training.step import Metrics, TrainState
+
+_RUN_AHEAD = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Schedule:
             raise ValueError(
                 f"steps and eval_every must be at least 1, got {self.steps} and {self.eval_every}."
             )
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1 or None, got {self.patience}.")
 
 
 @dataclasses.dataclass
@@ -101,12 +106,15 @@ class Loop:
             while not progress.finished:
                 state, metrics = self.train_step(state, self.batches(progress.step))
                 window.append(metrics)
+                if len(window) > _RUN_AHEAD:
+                    # Steps are queued well ahead of the device, but not without bound; this one is long done.
+                    jax.block_until_ready(window[-_RUN_AHEAD]["loss"])
                 progress.step += 1
                 bar.update()
                 last = progress.step >= self.schedule.steps
                 if progress.step % self.schedule.eval_every and not last:
                     continue
-                record = self._log_window(progress.step, window, time.perf_counter() - started)
+                record = self._log_window(progress.step, window, started)
                 best = self._evaluate(state, best, progress, record)
                 progress.finished = progress.finished or last
                 bar.set_postfix(_short(record), refresh=False)
@@ -116,17 +124,19 @@ class Loop:
                 window, started = [], time.perf_counter()
         return state, best, progress
 
-    def _log_window(self, step: int, window: list[Metrics], seconds: float) -> Record:
-        """Fetch the metrics of the steps since the last log: the loop's only wait for the device."""
+    def _log_window(self, step: int, window: list[Metrics], started: float) -> Record:
+        """Fetch the metrics of the steps since the last log: the loop's only copy from the device."""
         means = merge_metrics(window)
+        seconds = time.perf_counter() - started  # after the fetch, which waits for the last step
         record = {"step": step, "split": "train", **means, **self.labels}
         record["steps_per_second"] = round(len(window) / seconds, 2)
         self.log.write(record)
-        if not math.isfinite(means["loss"]):
-            raise FloatingPointError(
-                f"the loss became {means['loss']} between steps {step - len(window)} and {step}; lower the learning "
-                f"rate, clip gradients (clip_norm=1.0) or bound the scales. The checkpoint before it is intact."
-            )
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{name} became {value} between steps {step - len(window)} and {step}; lower the learning rate or "
+                    f"bound the scales (scale_fn='tanh'). Checkpoints up to step {step - len(window)} are kept."
+                )
         return record
 
     def _evaluate(
@@ -139,6 +149,11 @@ class Loop:
         metrics = self.evaluate(params, state.fixed)
         record |= {f"validation_{name}": value for name, value in metrics.items()}
         self.log.write({"step": progress.step, "split": "validation", **metrics, **self.labels})
+        if not math.isfinite(metrics[self.monitor]):
+            raise FloatingPointError(
+                f"{self.monitor} on validation is {metrics[self.monitor]} at step {progress.step}; look for validation "
+                f"rows far outside the training data."
+            )
         if self.on_evaluation is not None:
             self.on_evaluation(progress.step, params)
         if metrics[self.monitor] < progress.best_value:

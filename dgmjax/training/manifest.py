@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+from typing import NamedTuple
 
 _NAME = "manifest.json"
 
@@ -15,24 +16,37 @@ def write_manifest(folder: pathlib.Path) -> None:
     os.replace(temporary, folder / _NAME)
 
 
-def find_damage(folder: pathlib.Path) -> str | None:
+class Damage(NamedTuple):
+    """What is wrong with a folder.
+
+    Attributes:
+      what: names the file.
+      finished: False if the writer was stopped before the manifest, so nothing that was finished is lost.
+    """
+
+    what: str
+    finished: bool
+
+
+def find_damage(folder: pathlib.Path) -> Damage | None:
     """Compare a folder with its manifest; the first file that differs and how, or None if it is sound."""
     manifest = folder / _NAME
     if not manifest.exists():
-        return f"{manifest} is missing, the write was not finished"
+        return Damage(f"{manifest} is missing, the write was not finished", finished=False)
     try:
         expected = json.loads(manifest.read_text())
     except ValueError:
-        return f"{manifest} is not valid JSON"
+        return Damage(f"{manifest} is not valid JSON", finished=True)
     found = _digest(folder)
     for name, entry in expected.items():
         path = folder / name
         if name not in found:
-            return f"{path} is missing"
+            return Damage(f"{path} is missing", finished=True)
         if found[name]["size"] != entry["size"]:
-            return f"{path} has {found[name]['size']} bytes, {entry['size']} were written"
+            sizes = f"has {found[name]['size']} bytes, {entry['size']} were written"
+            return Damage(f"{path} {sizes}", finished=True)
         if found[name] != entry:
-            return f"{path} differs from what was written (SHA-256)"
+            return Damage(f"{path} differs from what was written (SHA-256)", finished=True)
     return None
 
 

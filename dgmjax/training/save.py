@@ -30,7 +30,7 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
     """
     import orbax.checkpoint as ocp
 
-    path = pathlib.Path(path).absolute()
+    path = _recover(pathlib.Path(path).absolute())
     if path.exists() and not (path / "model.json").exists():
         raise FileExistsError(f"{path} exists and is not a saved model; choose another path.")
     params, fixed, _ = partition(model)
@@ -43,14 +43,14 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
         },
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    new, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    new, old = path.with_name(f".{path.name}.new"), _old(path)
+    shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(new / "arrays", arrays)
     (new / "model.json").write_text(json.dumps(record, indent=1))
     write_manifest(new)
+    shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         path.rename(old)
     new.rename(path)
@@ -67,12 +67,12 @@ def load(path: str | pathlib.Path) -> Any:
     """
     import orbax.checkpoint as ocp
 
-    path = pathlib.Path(path).absolute()
+    path = _recover(pathlib.Path(path).absolute())
     if not (path / "model.json").exists():
         raise FileNotFoundError(f"{path} is not a saved model: {path / 'model.json'} is missing.")
     damage = find_damage(path)
     if damage is not None:
-        raise RuntimeError(f"saved model {path} is damaged: {damage}.")
+        raise RuntimeError(f"saved model {path} is damaged: {damage.what}.")
     record = json.loads((path / "model.json").read_text())
     params, fixed, merge = _shapes(record["model"])
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -90,6 +90,17 @@ def load(path: str | pathlib.Path) -> Any:
     with ocp.StandardCheckpointer() as checkpointer:
         arrays = checkpointer.restore(path / "arrays", like)
     return merge({name: arrays[name] for name in params}, {name: arrays[name] for name in fixed})
+
+
+def _old(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _recover(path: pathlib.Path) -> pathlib.Path:
+    """A writer killed between its two renames left the model under its old name: put it back."""
+    if not path.exists() and _old(path).exists():
+        _old(path).rename(path)
+    return path
 
 
 def _shapes(record: dict[str, Any]) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], Any]]:

@@ -8,21 +8,21 @@ from typing import Any
 _FILE = "config.json"
 
 
-def claim(workdir: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Make ``workdir`` and write ``config.json``, or check that it holds the same settings.
+def claim(workdir: pathlib.Path, settings: dict[str, Any], *, file: str = _FILE) -> None:
+    """Make ``workdir`` and write ``file`` into it, or check that it holds the same settings.
 
     Raises:
       ValueError: the directory belongs to a run with other settings; the message lists the differences.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     wanted = json.loads(json.dumps(settings))
-    path = workdir / _FILE
+    path = workdir / file
     if not path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
         os.replace(temporary, path)
         return
-    present = read_settings(workdir)
+    present = read_settings(workdir, file=file)
     differences = _differences(present, wanted)
     if differences:
         raise ValueError(
@@ -31,14 +31,14 @@ def claim(workdir: pathlib.Path, settings: dict[str, Any]) -> None:
         )
 
 
-def read_settings(workdir: pathlib.Path) -> dict[str, Any]:
+def read_settings(workdir: pathlib.Path, *, file: str = _FILE) -> dict[str, Any]:
     """The settings of the run in ``workdir``.
 
     Raises:
       FileNotFoundError: not a run directory.
-      ValueError: ``config.json`` is damaged.
+      ValueError: the file is damaged.
     """
-    path = workdir / _FILE
+    path = workdir / file
     if not path.exists():
         raise FileNotFoundError(f"{workdir} is not a run directory: {path} is missing.")
     try:
