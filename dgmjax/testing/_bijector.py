@@ -29,13 +29,13 @@ def check_bijector(
     With z, l' = inverse_and_log_det(x) and y, l = forward_and_log_det(z), each law under the name
     that a violation reports:
 
-    - ``shape``: z is [*batch, *latent], y is [*batch, *event], l and l' are [*batch].
+    - ``shape``: z is ``[*batch, *latent]``, y is ``[*batch, *event]``, l and l' are ``[*batch]``.
     - ``dtype``: z and y have the dtype of x; l and l' too (or float32, if x is a 16-bit float).
     - ``finite``: no NaN and no infinity.
     - ``deterministic``: two equal calls give equal results.
     - ``round trip``: forward(inverse(x)) = x and inverse(forward(z)) = z.
     - ``log-det cancellation``: l + l' = 0.
-    - ``log-det``: l' = log |det dz/dx| at x and l = log |det dy/dz| at z, against ``slogdet`` of
+    - ``log-det``: ``l' = log |det dz/dx|`` at x and ``l = log |det dy/dz|`` at z, against ``slogdet`` of
       the Jacobian by automatic differentiation of a single event (forward mode, or reverse mode
       where a ``jax.custom_vjp`` forbids it), at up to 8 events spread over the batch.
     - ``jit``: ``jax.jit``, with the arrays of the bijector as traced arguments, changes nothing.
@@ -51,10 +51,10 @@ def check_bijector(
         bijector: object with ``inverse_and_log_det(x)`` and ``forward_and_log_det(z)``;
             ``event_shape`` (data side) and ``latent_shape`` (default: the same) are read if
             present.
-        x: data [*batch, *event] of floating dtype. Use at least one batch axis and distinct rows:
+        x: data ``[*batch, *event]`` of floating dtype. Use at least one batch axis and distinct rows:
             mixing between events cannot be seen on one event. Laws are checked at these points
             only, so let them cover the branches of the layer.
-        context: conditioning input, an array or pytree with leading axes [*batch]; passed as the
+        context: conditioning input, an array or pytree with leading axes ``[*batch]``; passed as the
             second positional argument if given.
         key: PRNG key, given unchanged to every call as ``key=`` (dropout inside conditioners). With
             a key the ``batching`` law is skipped, as random draws depend on the batch shape.

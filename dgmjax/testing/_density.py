@@ -28,8 +28,8 @@ def check_density(
 
     With p(x) = exp(log_prob(x)), each law under the name that a violation reports:
 
-    - ``sample shape``: samples are [*sample_shape, *event_shape].
-    - ``log_prob shape``: log-probs of x [*batch, *event_shape] are [*batch].
+    - ``sample shape``: samples are ``[*sample_shape, *event_shape]``.
+    - ``log_prob shape``: log-probs of x ``[*batch, *event_shape]`` are ``[*batch]``.
     - ``dtype``: one dtype for all samples; log-probs floating, of that dtype if samples are
       floating (or float32, if they are 16-bit floats).
     - ``finite``: log-probs of samples are.
@@ -59,10 +59,10 @@ def check_density(
         context: conditioning input of one distribution, without batch axes. If given, it is passed
             as ``log_prob(x, context)`` and ``sample(..., context=context)``.
         num_samples: number of samples, at least 100, of the statistical laws.
-        limits: (low, high) of the box to integrate over, each a scalar or of shape [*event].
+        limits: (low, high) of the box to integrate over, each a scalar or of shape ``[*event]``.
             Default: the range of the samples, with as much added at both ends. Needed where
             ``log_prob`` is NaN outside a bounded support, and for heavy tails.
-        support: all values a discrete distribution can take, [count, *event], any event size.
+        support: all values a discrete distribution can take, ``[count, *event]``, any event size.
         smooth: whether the ``score`` law applies. Switch it off for densities with jumps or edges
             (uniform, exponential) and piecewise constant ones.
         tolerance: default ``Tolerance.for_dtype`` of the samples (of the log-probs, if the samples

@@ -9,17 +9,19 @@ from jax.typing import DTypeLike
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """Two values ``got``, ``expected`` agree if |got - expected| <= t + t * |expected|.
+    """Two values ``got``, ``expected`` agree if ``|got - expected| <= t + t * |expected|``.
 
     Every field is such a ``t``: the absolute and the relative tolerance at once. Defaults by dtype
     of the data, which ``Tolerance.for_dtype`` returns:
 
-    | dtype    | round_trip | log_det | integral |
-    |----------|------------|---------|----------|
-    | float64  | 1e-10      | 1e-8    | 1e-3     |
-    | float32  | 2e-4       | 1e-3    | 1e-3     |
-    | float16  | 1e-2       | 5e-2    | 2e-2     |
-    | bfloat16 | 5e-2       | 2e-1    | 5e-2     |
+    ========  ==========  =======  ========
+    dtype     round_trip  log_det  integral
+    ========  ==========  =======  ========
+    float64   1e-10       1e-8     1e-3
+    float32   2e-4        1e-3     1e-3
+    float16   1e-2        5e-2     2e-2
+    bfloat16  5e-2        2e-1     5e-2
+    ========  ==========  =======  ========
 
     To loosen one field: ``dataclasses.replace(Tolerance.for_dtype(x.dtype), log_det=1e-2)``.
 
