@@ -24,17 +24,20 @@ from dgmjax.layers import (
     HistogramGaussianize,
     Inverse,
     Logit,
+    MaskedAutoregressive,
     Standardize,
     UniformDequantization,
     recorded,
 )
-from dgmjax.models import RealNVP
+from dgmjax.models import IAF, MAF, RealNVP
 from dgmjax.objectives import Likelihood, log_likelihood
-from dgmjax.training import FitResult, fit, load, save
+from dgmjax.training import FitResult, fit, fit_density, load, save
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "IAF",
+    "MAF",
     "Bijector",
     "Chain",
     "Coupling",
@@ -45,6 +48,7 @@ __all__ = [
     "Inverse",
     "Likelihood",
     "Logit",
+    "MaskedAutoregressive",
     "RealNVP",
     "Standardize",
     "UniformDequantization",
@@ -52,6 +56,7 @@ __all__ = [
     "data",
     "densities",
     "fit",
+    "fit_density",
     "layers",
     "load",
     "log_likelihood",

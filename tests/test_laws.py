@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import BIJECTORS, Instance, cast, scramble
+from tests.instances import Instance, cast, scramble
+from tests.rows import BIJECTORS
 
 
 def build(instance: Instance, seed: int, dtype: type) -> dgm.Bijector:

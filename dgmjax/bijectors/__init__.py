@@ -5,6 +5,12 @@ vector return the log-determinant summed over it. ``forward`` is latent to data,
 """
 
 from dgmjax.bijectors.affine import AffineTransformer, affine_forward, affine_inverse
+from dgmjax.bijectors.autoregressive import (
+    Degrees,
+    made_degrees,
+    made_masks,
+    sequential_forward,
+)
 from dgmjax.bijectors.coupling import (
     Transformer,
     coupling_forward,
@@ -24,6 +30,7 @@ from dgmjax.bijectors.scales import SCALE_FNS, scale_fn
 __all__ = [
     "SCALE_FNS",
     "AffineTransformer",
+    "Degrees",
     "Transformer",
     "affine_forward",
     "affine_inverse",
@@ -37,8 +44,11 @@ __all__ = [
     "histogram_mass",
     "logit_forward",
     "logit_inverse",
+    "made_degrees",
+    "made_masks",
     "merge",
     "scale_fn",
+    "sequential_forward",
     "split",
     "vector_mask",
 ]

@@ -1,5 +1,6 @@
 """Flax modules that own parameters and call the pure functions of `dgmjax.bijectors`."""
 
+from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
@@ -18,6 +19,7 @@ __all__ = [
     "HistogramGaussianize",
     "Inverse",
     "Logit",
+    "MaskedAutoregressive",
     "Standardize",
     "UniformDequantization",
     "recorded",

@@ -2,6 +2,7 @@
 
 from dgmjax.objectives.likelihood import Likelihood, bound_of, log_likelihood, log_prob
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
+from dgmjax.objectives.reverse_kl import reverse_kl
 
 __all__ = [
     "Likelihood",
@@ -10,4 +11,5 @@ __all__ = [
     "log_prob",
     "maximum_likelihood",
     "negative_log_likelihood",
+    "reverse_kl",
 ]

@@ -2,6 +2,7 @@
 
 from dgmjax.training.checkpoint import Checkpoints, Restored
 from dgmjax.training.fit import FitResult, fit
+from dgmjax.training.fit_density import fit_density
 from dgmjax.training.loop import Loop, Progress, Schedule
 from dgmjax.training.metrics import MetricsLog, merge_metrics
 from dgmjax.training.optimizer import default_optimizer
@@ -29,6 +30,7 @@ __all__ = [
     "claim",
     "default_optimizer",
     "fit",
+    "fit_density",
     "init_state",
     "load",
     "make_eval_step",

@@ -1,0 +1,117 @@
+"""The masked autoregressive layer for vectors."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from flax import nnx
+
+from dgmjax.bijectors.autoregressive import Degrees, made_degrees, sequential_forward
+from dgmjax.bijectors.coupling import Transformer
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.static import StaticArray
+from dgmjax.nets.made import MADE
+from dgmjax.nets.mlp import activation_fn
+
+
+class MaskedAutoregressive(Bijector):
+    """``x_i = f(z_i; h_i(x_<i, context))``: one pass from data to latent, ``d`` incremental steps from latent to data.
+
+    With `dgmjax.bijectors.AffineTransformer` this is MAF's layer, ``z_i = (x_i - t_i) exp(-s_i)`` with ``s, t`` functions
+    of ``x_<i``. `dgmjax.Inverse` of it is the inverse autoregressive layer: fast from latent to data.
+
+    Dropout acts in the parallel direction; the sequential one is for sampling and refuses a key.
+
+    Args:
+      event_shape: ``(d,)``.
+      transformer: the elementwise map ``f``.
+      width: hidden units of the MADE.
+      hidden_layers: its hidden layers.
+      order: ``"sequential"``, ``"reverse"``, or a permutation: ``order[r]`` comes ``r``-th.
+      activation: of the MADE.
+      dropout: of the MADE.
+      context_shape: ``(c,)`` for a conditional layer, or None.
+      rngs: ``nnx.Rngs`` for the initial weights.
+
+    Source: Papamakarios et al., 2017, arXiv:1705.07057, section 3; Kingma et al., 2016, arXiv:1606.04934, section 3.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        transformer: Transformer,
+        width: int,
+        hidden_layers: int = 2,
+        order: str | Sequence[int] | np.ndarray = "sequential",
+        activation: str = "relu",
+        dropout: float = 0.0,
+        context_shape: Sequence[int] | None = None,
+        rngs: nnx.Rngs,
+    ):
+        self.event_shape = tuple(event_shape)
+        if len(self.event_shape) != 1:
+            raise ValueError(
+                f"MaskedAutoregressive: expected a vector event (d,), got event_shape {self.event_shape}."
+            )
+        if context_shape is not None and len(context_shape) != 1:
+            raise ValueError(
+                f"MaskedAutoregressive: expected a vector context (c,), got {tuple(context_shape)}."
+            )
+        self.context_shape = None if context_shape is None else tuple(context_shape)
+        self.transformer = transformer
+        degrees = made_degrees(
+            _order(order, self.event_shape[0]), width, context=context_shape is not None
+        )
+        self.order = StaticArray(degrees.order)
+        self.hidden_degrees = StaticArray(degrees.hidden)
+        self.conditioner = MADE(
+            degrees,
+            transformer.num_params,
+            depth=hidden_layers,
+            context_size=0 if context_shape is None else context_shape[0],
+            activation=activation,
+            dropout=dropout,
+            rngs=rngs,
+        )
+
+    def inverse_and_log_det(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Data to latent, in one pass of the network."""
+        params = self.conditioner(x, self._own(context), key=key)
+        z, log_derivative = self.transformer.inverse(x, params)
+        return z, log_derivative.sum(-1)
+
+    def forward_and_log_det(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Latent to data, element by element; costs one pass of the network in all."""
+        if key is not None and self.conditioner.dropout > 0.0:
+            raise ValueError(
+                "MaskedAutoregressive: dropout is not available in the sequential direction; pass no key."
+            )
+        return sequential_forward(
+            z,
+            self.conditioner.masked_kernels(),
+            self.conditioner.offsets(self._own(context)),
+            Degrees(self.order.value, self.hidden_degrees.value),
+            activation_fn(self.conditioner.activation),
+            self.transformer,
+        )
+
+    def _own(self, context: jax.Array | None) -> jax.Array | None:
+        return None if self.context_shape is None else context
+
+
+def _order(order: str | Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    if isinstance(order, str):
+        if order not in ("sequential", "reverse"):
+            raise ValueError(
+                f"order: expected 'sequential', 'reverse' or a permutation, got {order!r}."
+            )
+        return np.arange(size) if order == "sequential" else np.arange(size)[::-1].copy()
+    values = np.asarray(order)
+    if values.shape != (size,):
+        raise ValueError(f"order: expected a permutation of {size} elements, got {values.shape}.")
+    return values

@@ -1,0 +1,103 @@
+"""Masked autoencoder for distribution estimation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from dgmjax.bijectors.autoregressive import Degrees, made_masks
+from dgmjax.nets.mlp import activation_fn, dropout
+
+
+class MADE(nnx.Module):
+    """``[*batch, d] -> [*batch, d, num_params]``; output ``i`` depends on the elements before ``i`` in the order only.
+
+    The last layer starts at zero.
+
+    Args:
+      degrees: see `dgmjax.bijectors.made_degrees`.
+      num_params: outputs an element.
+      depth: number of hidden layers, at least 1.
+      context_size: length of the context vector; 0 for none.
+      activation: name, see `dgmjax.nets.activation_fn`.
+      dropout: probability of dropping a hidden unit when a key is given.
+      rngs: ``nnx.Rngs`` for the initial weights.
+
+    Source: Germain et al., 2015, arXiv:1502.03509, section 4.
+    """
+
+    def __init__(
+        self,
+        degrees: Degrees,
+        num_params: int,
+        *,
+        depth: int = 2,
+        context_size: int = 0,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        if depth < 1:
+            raise ValueError(f"MADE: depth must be at least 1, got {depth}.")
+        activation_fn(activation)
+        self.activation = activation
+        self.dropout = dropout
+        self.num_params = num_params
+        self.masks = _Masks(made_masks(degrees, depth, num_params))
+        shapes = [mask.shape for mask in self.masks.values]
+        init = nnx.initializers.he_normal()
+        kernels = [init(rngs.params(), shape, jnp.float32) for shape in shapes[:-1]]
+        self.kernels = nnx.List(
+            [nnx.Param(k) for k in [*kernels, jnp.zeros(shapes[-1], jnp.float32)]]
+        )
+        self.biases = nnx.List([nnx.Param(jnp.zeros(shape[1], jnp.float32)) for shape in shapes])
+        shape = (context_size, shapes[0][1])
+        self.context_kernel = (
+            nnx.Param(init(rngs.params(), shape, jnp.float32)) if context_size else None
+        )
+
+    def masked_kernels(self) -> list[jax.Array]:
+        """The kernels ``[in, out]`` with forbidden connections set to zero."""
+        return [
+            jnp.where(mask, kernel[...], jnp.zeros((), kernel.dtype))
+            for mask, kernel in zip(self.masks.values, self.kernels, strict=True)
+        ]
+
+    def offsets(self, context: jax.Array | None) -> list[jax.Array]:
+        """What is added after each kernel: the biases, and the context in the first."""
+        offsets = [bias[...] for bias in self.biases]
+        if context is not None and self.context_kernel is not None:
+            from_context = context @ self.context_kernel[...]
+            lifted = offsets[0].reshape((1,) * (from_context.ndim - 1) + offsets[0].shape)
+            offsets[0] = from_context + lifted
+        return offsets
+
+    def __call__(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """All parameters in one pass; ``key`` switches dropout on."""
+        kernels, offsets = self.masked_kernels(), self.offsets(context)
+        act, hidden = activation_fn(self.activation), x
+        for index, (kernel, offset) in enumerate(zip(kernels, offsets, strict=True)):
+            hidden = hidden @ kernel
+            hidden = hidden + jnp.broadcast_to(offset, hidden.shape)
+            if index < len(kernels) - 1:
+                hidden = act(hidden)
+                if key is not None and self.dropout > 0.0:
+                    hidden = dropout(hidden, self.dropout, jax.random.fold_in(key, index))
+        return hidden.reshape(*x.shape, self.num_params)
+
+
+class _Masks:
+    """Static masks: equal masks are equal structure."""
+
+    def __init__(self, values: list[np.ndarray]):
+        self.values = values
+        self._key = tuple((v.shape, np.packbits(v).tobytes()) for v in values)
+        self._hash = hash(self._key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Masks) and self._key == other._key)
