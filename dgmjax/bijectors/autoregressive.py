@@ -70,8 +70,8 @@ def sequential_forward(
 ) -> tuple[jax.Array, jax.Array]:
     """``x_i = f(z_i; h_i(x_<i))`` in the order of ``degrees``: latent to data.
 
-    Incremental: step ``r`` evaluates only the hidden units whose degree becomes available with it and adds what they
-    send on to running sums, so ``d`` steps cost one pass of the network, not ``d``.
+    Incremental: hidden units are sorted by degree, and step ``r`` evaluates only those whose degree becomes available
+    with it, so ``d`` steps cost about one pass of the network, not ``d``.
 
     Args:
       z: latents ``[*batch, d]``.
@@ -85,48 +85,65 @@ def sequential_forward(
       ``x`` of shape ``[*batch, d]`` and the log-determinant of ``dx/dz``, ``[*batch]``.
     """
     batch, size = z.shape[:-1], z.shape[-1]
-    blocks = _blocks(degrees.hidden, size)
-    sums = [jnp.broadcast_to(o, (*batch, o.shape[-1])) for o in offsets]
-    # Outputs in the order in which they are needed: [*batch, rank, num_params].
-    sums[-1] = jnp.take(sums[-1].reshape(*batch, size, -1), degrees.order, axis=-2)
-    num_params = sums[-1].shape[-1]
-    last = kernels[-1].reshape(-1, size, num_params)
-    last = jnp.take(last, degrees.order, axis=1).reshape(-1, size * num_params)
-    sums[-1] = sums[-1].reshape(*batch, size * num_params)
-    rows = (
-        jnp.take(jnp.moveaxis(z, -1, 0), degrees.order, axis=0),
-        jnp.take(kernels[0], degrees.order, axis=0),
-        [_pad_rows(kernel, blocks) for kernel in [*kernels[1:-1], last]],
-        blocks,
-        jnp.arange(size),
-    )
+    num_params = kernels[-1].shape[1] // size
+    starts, width = _blocks(degrees.hidden, size)
+    # Columns are events and rows are units, so that a step writes whole rows. Elements and outputs come in order.
+    first = jnp.take(kernels[0], degrees.order, axis=0)
+    last = jnp.take(kernels[-1].reshape(-1, size, num_params), degrees.order, axis=1)
+    last = last.reshape(-1, size * num_params)
+    # Hidden units are kept with `width` rows to spare, so every kernel that reads them has zeros there.
+    rows = [_pad(first.T, width, 0), *(_pad(k.T, width, width) for k in kernels[1:-1])]
+    last = _pad(last.T, 0, width)
+    columns = [_columns(offset, batch) for offset in offsets]
+    last_offset = columns.pop().reshape(size, num_params, -1)
+    last_offset = jnp.take(last_offset, degrees.order, axis=0).reshape(size * num_params, -1)
+    columns = [_pad(column, width, 0) for column in columns]
+    z_rows = jnp.take(z.reshape(-1, size).T, degrees.order, axis=0)
 
-    def step(sums: list[jax.Array], row: tuple) -> tuple[list[jax.Array], tuple]:
-        z_r, kernel_r, kernel_blocks, units, r = row
-        for layer, kernel in enumerate(kernel_blocks):
-            hidden = activation(jnp.take(sums[layer], units, axis=-1, mode="clip"))
-            sums[layer + 1] = sums[layer + 1] + hidden @ kernel
-        params = jax.lax.dynamic_slice_in_dim(sums[-1], r * num_params, num_params, axis=-1)
-        x_r, log_derivative = transformer.forward(z_r, params)
-        sums[0] = sums[0] + x_r[..., None] * kernel_r.reshape((1,) * x_r.ndim + kernel_r.shape)
-        return sums, (x_r, log_derivative)
+    def rows_at(table: jax.Array, start: jax.Array, count: int) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(table, start, count, axis=0)
 
-    _, (x, log_derivative) = jax.lax.scan(step, sums, rows)
-    x = jnp.moveaxis(jnp.take(x, degrees.rank, axis=0), 0, -1)
-    return x, log_derivative.sum(0)
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
+        x, hidden = carry
+        r, start, z_r = inputs
+        known, updated = x, []
+        for row, column, units in zip(rows, columns, hidden, strict=True):
+            block = rows_at(row, start, width) @ known
+            block = activation(block + jnp.broadcast_to(rows_at(column, start, width), block.shape))
+            known = jax.lax.dynamic_update_slice_in_dim(units, block, start, axis=0)
+            updated.append(known)
+        params = rows_at(last, r * num_params, num_params) @ known
+        offset = rows_at(last_offset, r * num_params, num_params)
+        params = params + jnp.broadcast_to(offset, params.shape)
+        x_r, log_derivative = transformer.forward(z_r, params.T)
+        x = jax.lax.dynamic_update_slice_in_dim(x, x_r[None], r, axis=0)
+        return (x, updated), log_derivative
+
+    units = jnp.zeros((degrees.hidden.size + width, z_rows.shape[1]), z.dtype)
+    initial = jnp.zeros_like(z_rows), [units] * len(rows)
+    (x, _), log_derivative = jax.lax.scan(step, initial, (np.arange(size), starts, z_rows))
+    x = jnp.take(x, degrees.rank, axis=0).T.reshape(z.shape)
+    return x, log_derivative.sum(0).reshape(batch)
 
 
-def _blocks(hidden: np.ndarray, size: int) -> np.ndarray:
-    """Units of degree ``r`` in row ``r``, padded with the index one past the last unit."""
-    units = [np.flatnonzero(hidden == r) for r in range(size)]
-    width = max(len(row) for row in units)
-    table = np.full((size, max(width, 1)), hidden.size)
-    for r, row in enumerate(units):
-        table[r, : len(row)] = row
-    return table
+def _blocks(hidden: np.ndarray, size: int) -> tuple[np.ndarray, int]:
+    """Where the units of each degree start, and the largest number of units of one degree.
+
+    A step evaluates that many units from its start on. Some may be of the next degree and not ready: their values are
+    multiplied by masked zeros only, and are written again when they are ready.
+    """
+    starts = np.searchsorted(hidden, np.arange(size))
+    ends = np.searchsorted(hidden, np.arange(size), side="right")
+    return starts, max(int((ends - starts).max()), 1)
 
 
-def _pad_rows(kernel: jax.Array, blocks: np.ndarray) -> jax.Array:
-    """Rows of the units of every block, zeros for the padding: ``[d, block, out]``."""
-    padded = jnp.concatenate([kernel, jnp.zeros((1, kernel.shape[1]), kernel.dtype)])
-    return jnp.take(padded, blocks, axis=0)
+def _pad(table: jax.Array, rows: int, columns: int) -> jax.Array:
+    """Zeros below and to the right."""
+    return jnp.pad(table, ((0, rows), (0, columns)))
+
+
+def _columns(offset: jax.Array, batch: tuple[int, ...]) -> jax.Array:
+    """``[*batch, units]`` or ``[units]`` to ``[units, events]``, with one event where all share it."""
+    if offset.ndim > 1:
+        offset = jnp.broadcast_to(offset, (*batch, offset.shape[-1]))
+    return offset.reshape(-1, offset.shape[-1]).T
