@@ -29,7 +29,7 @@ from dgmjax.layers import (
     UniformDequantization,
     recorded,
 )
-from dgmjax.models import IAF, MAF, RealNVP
+from dgmjax.models import IAF, MAF, NICE, NeuralSplineFlow, RealNVP
 from dgmjax.objectives import Likelihood, log_likelihood
 from dgmjax.training import FitResult, fit, fit_density, load, save
 
@@ -38,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "IAF",
     "MAF",
+    "NICE",
     "Bijector",
     "Chain",
     "Coupling",
@@ -49,6 +50,7 @@ __all__ = [
     "Likelihood",
     "Logit",
     "MaskedAutoregressive",
+    "NeuralSplineFlow",
     "RealNVP",
     "Standardize",
     "UniformDequantization",

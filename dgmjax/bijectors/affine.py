@@ -70,3 +70,24 @@ class AffineTransformer:
     def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Data to latent; ``params`` has shape ``[*x.shape, 2]``; log-derivative elementwise."""
         return affine_inverse(x, params[..., 0], scale_fn(self.scale_fn)(params[..., 1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class AdditiveTransformer:
+    """``x = z + shift``: one parameter an element, volume preserving.
+
+    Source: Dinh et al., 2015, *NICE*, arXiv:1410.8516, section 3.2.
+    """
+
+    @property
+    def num_params(self) -> int:
+        """Parameters an element."""
+        return 1
+
+    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data; ``params`` has shape ``[*z.shape, 1]``; log-derivative 0."""
+        return z + params[..., 0], jnp.zeros_like(z)
+
+    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; ``params`` has shape ``[*x.shape, 1]``; log-derivative 0."""
+        return x - params[..., 0], jnp.zeros_like(x)

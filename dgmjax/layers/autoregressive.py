@@ -17,8 +17,8 @@ from dgmjax.nets.mlp import activation_fn
 class MaskedAutoregressive(Bijector):
     """``x_i = f(z_i; h_i(x_<i, context))``: one pass from data to latent, ``d`` incremental steps from latent to data.
 
-    With `dgmjax.bijectors.AffineTransformer` this is MAF's layer, ``z_i = (x_i - t_i) exp(-s_i)`` with ``s, t`` functions
-    of ``x_<i``. `dgmjax.Inverse` of it is the inverse autoregressive layer: fast from latent to data.
+    With `dgmjax.bijectors.AffineTransformer` this is MAF's layer, ``z_i = (x_i - t_i) exp(-s_i)`` with ``s, t``
+    functions of ``x_<i``. `dgmjax.Inverse` of it is the inverse autoregressive layer: fast from latent to data.
 
     Dropout acts in the parallel direction; the sequential one is for sampling and refuses a key.
 

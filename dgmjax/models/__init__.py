@@ -1,6 +1,8 @@
 """Named systems of the papers, each a thin assembly of layers."""
 
 from dgmjax.models.maf import IAF, MAF
+from dgmjax.models.nice import NICE
 from dgmjax.models.realnvp import RealNVP
+from dgmjax.models.spline_flow import NeuralSplineFlow
 
-__all__ = ["IAF", "MAF", "RealNVP"]
+__all__ = ["IAF", "MAF", "NICE", "NeuralSplineFlow", "RealNVP"]

@@ -12,6 +12,7 @@ from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
+from dgmjax.models.couplings import first_layer
 
 
 @recorded
@@ -60,7 +61,7 @@ class MAF(Flow):
             context_shape=context_shape,
             rngs=rngs,
         )
-        super().__init__(Chain([*([] if preprocess is None else [preprocess]), *layers]), base)
+        super().__init__(Chain([*first_layer(preprocess), *layers]), base)
 
 
 @recorded
@@ -100,7 +101,7 @@ class IAF(Flow):
             rngs=rngs,
         )
         inverses = [Inverse(layer) for layer in layers]
-        super().__init__(Chain([*([] if preprocess is None else [preprocess]), *inverses]), base)
+        super().__init__(Chain([*first_layer(preprocess), *inverses]), base)
 
 
 def _layers(

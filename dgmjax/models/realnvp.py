@@ -1,6 +1,5 @@
 """RealNVP on vectors."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +7,11 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer
-from dgmjax.bijectors.masks import vector_mask
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
-from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.flow import Flow
-from dgmjax.nets.mlp import MLP
+from dgmjax.models.couplings import alternating_couplings, first_layer
 
 
 @recorded
@@ -56,31 +53,17 @@ class RealNVP(Flow):
         base: Any = None,
         rngs: nnx.Rngs,
     ):
-        event_shape = tuple(event_shape)
-        if len(event_shape) != 1 or event_shape[0] < 2:
-            raise ValueError(
-                f"RealNVP: expected event_shape (d,) with d >= 2, got {event_shape}; flatten images to vectors, "
-                f"or fit a one-dimensional density with distrax."
-            )
-        if depth < 2:
-            raise ValueError(f"RealNVP: depth must be at least 2, got {depth}.")
-        values = vector_mask(mask, event_shape[0])
-        make_conditioner = functools.partial(
-            MLP,
+        couplings = alternating_couplings(
+            "RealNVP",
+            event_shape,
+            AffineTransformer(scale_fn),
+            depth=depth,
+            mask=mask,
             width=width,
-            depth=hidden_layers,
+            hidden_layers=hidden_layers,
+            context_shape=context_shape,
             activation=activation,
             dropout=dropout,
             rngs=rngs,
         )
-        couplings = [
-            Coupling(
-                event_shape,
-                mask=values if index % 2 == 0 else ~values,
-                make_conditioner=make_conditioner,
-                transformer=AffineTransformer(scale_fn),
-                context_shape=context_shape,
-            )
-            for index in range(depth)
-        ]
-        super().__init__(Chain([*([] if preprocess is None else [preprocess]), *couplings]), base)
+        super().__init__(Chain([*first_layer(preprocess), *couplings]), base)
