@@ -46,6 +46,42 @@ def test_the_incremental_direction_equals_the_naive_one():
     np.testing.assert_allclose(made.forward(z), x, rtol=1e-12)
 
 
+@pytest.mark.parametrize("order", ["reverse", [2, 0, 4, 1, 3]])
+def test_the_jacobi_direction_equals_the_incremental_one_with_its_gradients(order):
+    made, other = layer(order=order), layer(order=order, sequential="jacobi")
+    z = jax.random.normal(jax.random.key(1), (7, 5))
+
+    def loss(made, z):
+        x, log_det = made.forward_and_log_det(z)
+        return (jnp.sin(x).sum() + (log_det**2).sum()), x
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    (made_bar, z_bar), x = gradient(made, z)
+    (other_bar, other_z_bar), other_x = gradient(other, z)
+    np.testing.assert_allclose(other_x, x, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(other_z_bar, z_bar, rtol=1e-9, atol=1e-12)
+    for got, right in zip(jax.tree.leaves(other_bar), jax.tree.leaves(made_bar), strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-9, atol=1e-12)
+
+
+def test_the_gated_form_is_the_plain_one_reparametrized():
+    """L5-33 and E-L5-5: scale s, shift (1 - s) m; 1e-12."""
+    gated = dgm.bijectors.GatedTransformer(bias=1.0)
+    plain = dgm.bijectors.AffineTransformer("exp")
+    x, m, raw = jax.random.normal(jax.random.key(0), (3, 50))
+    s = jax.nn.sigmoid(raw + 1.0)
+    z, log_derivative = gated.inverse(x, jnp.stack([m, raw], -1))
+    np.testing.assert_allclose(z, s * x + (1.0 - s) * m, rtol=1e-12)
+    # Plain, from latent to data: the same map with its scale and shift.
+    params = jnp.stack([(1.0 - s) * m, jnp.log(s)], -1)
+    expected, expected_log_derivative = plain.forward(x, params)
+    np.testing.assert_allclose(z, expected, rtol=1e-12)
+    np.testing.assert_allclose(log_derivative, expected_log_derivative, rtol=1e-12)
+    # sigma = 1 / sigma_hat, mu = -mu_hat / sigma_hat of the lecture: (x - mu_hat) / sigma_hat.
+    hat = jnp.stack([-(1.0 - s) * m / s, -jnp.log(s)], -1)
+    np.testing.assert_allclose(z, plain.inverse(x, hat)[0], rtol=1e-12, atol=1e-14)
+
+
 def test_the_incremental_direction_costs_about_one_pass():
     """L7-02, D3 and DESIGN 4.3: floating-point operations counted by the compiler, not seconds."""
     size, batch = 32, 64
@@ -116,6 +152,10 @@ def test_wrong_use_says_what_to_do():
         ValueError, match="order: expected 'sequential', 'reverse' or a permutation"
     ):
         layer(order="random")
+    with pytest.raises(ValueError, match="sequential: expected 'incremental' or 'jacobi'"):
+        layer(sequential="newton")
+    with pytest.raises(ValueError, match="transformer: expected 'affine', 'gated' or 'spline'"):
+        dgm.models.MAF((2,), transformer="cubic", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="dropout is not available in the sequential direction"):
         layer(dropout=0.5).forward_and_log_det(jnp.zeros(5), key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"expected event_shape \(d,\), got \(2, 2\)"):

@@ -4,6 +4,7 @@ A coupling or autoregressive layer multiplies by ``exp(log_scale)``. An unbounde
 training meets an outlier, so layers take one of these bounded maps by name.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -32,6 +33,17 @@ def double_sigmoid_log_scale(raw: jax.Array) -> jax.Array:
     return jnp.asarray(jnp.log(2.0), raw.dtype) + jax.nn.log_sigmoid(raw)
 
 
+def softplus_log_scale(raw: jax.Array) -> jax.Array:
+    """``s = softplus(raw + log(e - 1))``: identity at 0, linear above, exponential below; ``s > 0`` without a bound.
+
+    Finite for every finite ``raw``: far below, ``log softplus(r) = r - exp(r) / 2 + ...`` replaces the underflow.
+    """
+    shifted = raw + math.log(math.e - 1.0)
+    low = shifted < -16.0
+    safe = jnp.where(low, jnp.zeros_like(shifted), shifted)
+    return jnp.where(low, shifted - 0.5 * jnp.exp(shifted), jnp.log(jax.nn.softplus(safe)))
+
+
 def identity_log_scale(raw: jax.Array) -> jax.Array:
     """``log s = raw``, unbounded: the ``exp(s)`` printed in most papers. May overflow in training."""
     return raw
@@ -41,12 +53,13 @@ SCALE_FNS: dict[str, ScaleFn] = {
     "tanh": tanh_log_scale,
     "sigmoid": sigmoid_log_scale,
     "double_sigmoid": double_sigmoid_log_scale,
+    "softplus": softplus_log_scale,
     "exp": identity_log_scale,
 }
 
 
 def scale_fn(name: str) -> ScaleFn:
-    """Return the map called ``name``: one of ``tanh``, ``sigmoid``, ``double_sigmoid``, ``exp``.
+    """Return the map called ``name``: one of ``tanh``, ``sigmoid``, ``double_sigmoid``, ``softplus``, ``exp``.
 
     Raises:
       ValueError: unknown name; the message lists the known ones.

@@ -1,13 +1,16 @@
 """Flax modules that own parameters and call the pure functions of `dgmjax.bijectors`."""
 
 from dgmjax.layers.actnorm import ActNorm
+from dgmjax.layers.amortized import AmortizedParameters
 from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.layers.batchnorm import BatchNorm
 from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.block import Block
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.dequantize import Dequantized, UniformDequantization
+from dgmjax.layers.distrax import from_distrax, to_distrax
 from dgmjax.layers.flow import IID, Flow, standard_normal
 from dgmjax.layers.linear import (
     DenseLinear,
@@ -17,29 +20,41 @@ from dgmjax.layers.linear import (
     PLULinear,
 )
 from dgmjax.layers.permute import Permute
+from dgmjax.layers.planar import Planar
 from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
+from dgmjax.layers.radial import Radial
+from dgmjax.layers.stack import Stack
+from dgmjax.layers.sylvester import Sylvester
 
 __all__ = [
-    "ActNorm",
-    "BatchNorm",
-    "DenseLinear",
-    "DiagonalLinear",
-    "HouseholderLinear",
-    "OrthogonalLinear",
-    "PLULinear",
-    "Permute",
     "IID",
+    "ActNorm",
+    "AmortizedParameters",
+    "BatchNorm",
     "Bijector",
+    "Block",
     "Chain",
     "Coupling",
+    "DenseLinear",
     "Dequantized",
+    "DiagonalLinear",
     "Flow",
     "HistogramGaussianize",
+    "HouseholderLinear",
     "Inverse",
     "Logit",
     "MaskedAutoregressive",
+    "OrthogonalLinear",
+    "PLULinear",
+    "Permute",
+    "Planar",
+    "Radial",
+    "Stack",
     "Standardize",
+    "Sylvester",
     "UniformDequantization",
+    "from_distrax",
     "recorded",
     "standard_normal",
+    "to_distrax",
 ]

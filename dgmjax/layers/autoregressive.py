@@ -6,7 +6,12 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.autoregressive import Degrees, made_degrees, sequential_forward
+from dgmjax.bijectors.autoregressive import (
+    Degrees,
+    jacobi_forward,
+    made_degrees,
+    sequential_forward,
+)
 from dgmjax.bijectors.coupling import Transformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.static import StaticArray
@@ -28,6 +33,9 @@ class MaskedAutoregressive(Bijector):
       width: hidden units of the MADE.
       hidden_layers: its hidden layers.
       order: ``"sequential"``, ``"reverse"``, or a permutation: ``order[r]`` comes ``r``-th.
+      sequential: how to go from latent to data: ``"incremental"``, element by element for one pass of the network in
+        all, or ``"jacobi"``, all elements at once, repeated until nothing changes (see
+        `dgmjax.bijectors.jacobi_forward`).
       activation: of the MADE.
       dropout: of the MADE.
       context_shape: ``(c,)`` for a conditional layer, or None.
@@ -44,6 +52,7 @@ class MaskedAutoregressive(Bijector):
         width: int,
         hidden_layers: int = 2,
         order: str | Sequence[int] | np.ndarray = "sequential",
+        sequential: str = "incremental",
         activation: str = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
@@ -58,6 +67,9 @@ class MaskedAutoregressive(Bijector):
             raise ValueError(
                 f"MaskedAutoregressive: expected a vector context (c,), got {tuple(context_shape)}."
             )
+        if sequential not in ("incremental", "jacobi"):
+            raise ValueError(f"sequential: expected 'incremental' or 'jacobi', got {sequential!r}.")
+        self.sequential = sequential
         self.context_shape = None if context_shape is None else tuple(context_shape)
         self.transformer = transformer
         degrees = made_degrees(
@@ -86,11 +98,14 @@ class MaskedAutoregressive(Bijector):
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Latent to data, element by element; costs one pass of the network in all."""
+        """Latent to data."""
         if key is not None and self.conditioner.dropout > 0.0:
             raise ValueError(
                 "MaskedAutoregressive: dropout is not available in the sequential direction; pass no key."
             )
+        if self.sequential == "jacobi":
+            params = self.conditioner, self._own(context)
+            return jacobi_forward(_conditioner, params, z, self.transformer)
         return sequential_forward(
             z,
             self.conditioner.masked_kernels(),
@@ -102,6 +117,11 @@ class MaskedAutoregressive(Bijector):
 
     def _own(self, context: jax.Array | None) -> jax.Array | None:
         return None if self.context_shape is None else context
+
+
+def _conditioner(params: tuple[MADE, jax.Array | None], x: jax.Array) -> jax.Array:
+    made, context = params
+    return made(x, context)
 
 
 def _order(order: str | Sequence[int] | np.ndarray, size: int) -> np.ndarray:

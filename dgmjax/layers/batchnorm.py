@@ -63,7 +63,9 @@ class BatchNorm(Bijector):
         """Data to latent, with the running statistics."""
         return self._inverse(x, self.mean, self.variance)
 
-    def inverse_and_update(self, x: jax.Array) -> tuple[jax.Array, jax.Array, Self]:
+    def inverse_and_update(
+        self, x: jax.Array, context: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent with the statistics of the batch ``x``, and the module with new running statistics.
 
         ``m <- momentum m + (1 - momentum) mean(x)``, and ``v`` likewise with the variance (divided by the number of
@@ -73,6 +75,7 @@ class BatchNorm(Bijector):
 
         Args:
           x: data, ``[*batch, *event]``, at least two values a feature.
+          context: not used.
 
         Returns:
           ``z`` of the shape of ``x``, the log-determinant ``[*batch]``, and the new module; this one stays as it is.
@@ -80,6 +83,7 @@ class BatchNorm(Bijector):
         Raises:
           ValueError: a single value a feature, which has no variance.
         """
+        del context
         mean, variance = self._batch_statistics(x, "inverse_and_update")
         z, log_det = self._inverse(x, mean, variance)
         keep, take = self.momentum, 1.0 - self.momentum

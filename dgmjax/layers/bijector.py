@@ -43,6 +43,11 @@ class Bijector(nnx.Module):
         """Shape of one event on the latent side; the same as ``event_shape`` unless a layer reshapes."""
         return self.event_shape
 
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether `with_data_init` sets anything."""
+        return type(self).with_data_init is not Bijector.with_data_init
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Wrap the two methods that ``cls`` itself defines."""
         super().__init_subclass__(**kwargs)
@@ -79,6 +84,16 @@ class Bijector(nnx.Module):
         """A new module whose data-dependent parts are set from the batch ``x``; this one stays as it is."""
         del x, context
         return self
+
+    def inverse_and_update(
+        self, x: jax.Array, context: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """Data to latent as in training, and the new module: batch statistics in use and accumulated.
+
+        Without such a part this is `inverse_and_log_det` and the same module.
+        """
+        z, log_det = self.inverse_and_log_det(x, context)
+        return z, log_det, self
 
 
 def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Any]:

@@ -51,6 +51,11 @@ class Chain(Bijector):
         """Latent shape of the last layer."""
         return self.layers[-1].latent_shape
 
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether any layer does."""
+        return any(layer.depends_on_data for layer in self.layers)
+
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
@@ -74,12 +79,28 @@ class Chain(Bijector):
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Initialise layer after layer, each from the data as its predecessors leave it."""
         layers = list(self.layers)
-        dependent = [i for i, layer in enumerate(layers) if _depends_on_data(layer)]
+        dependent = [i for i, layer in enumerate(layers) if layer.depends_on_data]
         for index in range(dependent[-1] + 1 if dependent else 0):
             layers[index] = layers[index].with_data_init(x, context)
             if index < dependent[-1]:
                 x = layers[index].inverse(x, context)
-        return type(self)(layers)
+        return self._with(layers)
+
+    def inverse_and_update(
+        self, x: jax.Array, context: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """Data to latent as in training, and the chain of the new layers."""
+        log_dets, layers = [], []
+        for layer in self.layers:
+            x, log_det, layer = layer.inverse_and_update(x, context)
+            log_dets.append(log_det)
+            layers.append(layer)
+        return x, functools.reduce(jnp.add, log_dets), self._with(layers)
+
+    def _with(self, layers: list[Bijector]) -> Self:
+        new = nnx.clone(self)
+        new.layers = nnx.List(layers)
+        return new
 
 
 @recorded
@@ -110,12 +131,6 @@ class Inverse(Bijector):
     ) -> tuple[jax.Array, jax.Array]:
         """The forward of the wrapped layer."""
         return self.layer.forward_and_log_det(x, context, **({} if key is None else {"key": key}))
-
-
-def _depends_on_data(layer: Bijector) -> bool:
-    if isinstance(layer, Chain):
-        return any(_depends_on_data(part) for part in layer.layers)
-    return type(layer).with_data_init is not Bijector.with_data_init
 
 
 def _layer_key(key: jax.Array | None, index: int) -> dict[str, jax.Array]:

@@ -2,7 +2,16 @@
 
 from dgmjax.models.maf import IAF, MAF
 from dgmjax.models.nice import NICE
+from dgmjax.models.planar_flow import PlanarFlow, RadialFlow
 from dgmjax.models.realnvp import RealNVP
 from dgmjax.models.spline_flow import NeuralSplineFlow
 
-__all__ = ["IAF", "MAF", "NICE", "NeuralSplineFlow", "RealNVP"]
+__all__ = [
+    "IAF",
+    "MAF",
+    "NICE",
+    "NeuralSplineFlow",
+    "PlanarFlow",
+    "RadialFlow",
+    "RealNVP",
+]

@@ -1,4 +1,4 @@
-"""What coupling flows on vectors share: a chain of couplings with alternating masks."""
+"""What flows on vectors share: couplings with alternating masks, and layers that alternate as one scan."""
 
 import functools
 from collections.abc import Sequence
@@ -9,7 +9,10 @@ from flax import nnx
 
 from dgmjax.bijectors.coupling import Transformer
 from dgmjax.bijectors.masks import vector_mask
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.combinators import Chain
 from dgmjax.layers.coupling import Coupling
+from dgmjax.layers.stack import Stack
 from dgmjax.nets.mlp import MLP
 
 
@@ -23,9 +26,12 @@ def alternating_couplings(
     width: int,
     hidden_layers: int,
     context_shape: Sequence[int] | None,
+    reversible: bool,
     **options: Any,
-) -> list[Coupling]:
+) -> list[Bijector]:
     """``depth`` couplings with MLP conditioners, whose masks alternate between ``mask`` and its complement.
+
+    They come as `alternating_stack`.
 
     Args:
       name: of the flow, for messages.
@@ -36,6 +42,7 @@ def alternating_couplings(
       width: hidden units of the conditioners.
       hidden_layers: hidden layers of the conditioners.
       context_shape: ``(c,)`` or None.
+      reversible: see `dgmjax.Stack`.
       **options: further arguments of `dgmjax.nets.MLP`.
 
     Raises:
@@ -51,7 +58,7 @@ def alternating_couplings(
         raise ValueError(f"{name}: depth must be at least 2, got {depth}.")
     values = vector_mask(mask, event_shape[0])
     make_conditioner = functools.partial(MLP, width=width, depth=hidden_layers, **options)
-    return [
+    couplings = [
         Coupling(
             event_shape,
             mask=values if index % 2 == 0 else ~values,
@@ -61,6 +68,14 @@ def alternating_couplings(
         )
         for index in range(depth)
     ]
+    return alternating_stack(couplings, reversible=reversible)
+
+
+def alternating_stack(layers: Sequence[Bijector], *, reversible: bool = False) -> list[Bijector]:
+    """Layers of two alternating kinds as one `dgmjax.Stack` of pairs, and the last one alone if their number is odd."""
+    pairs = [Chain([a, b]) for a, b in zip(layers[:-1:2], layers[1::2], strict=True)]
+    stack = [Stack(pairs, reversible=reversible)] if pairs else []
+    return [*stack, *layers[2 * len(pairs) :]]
 
 
 def first_layer(preprocess: nnx.Module | None) -> list[Any]:

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.affine import AffineTransformer
+from dgmjax.bijectors.affine import AffineTransformer, GatedTransformer
+from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.spline import SplineTransformer
 from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
-from dgmjax.models.couplings import first_layer
+from dgmjax.models.couplings import alternating_stack, first_layer
 
 
 @recorded
@@ -24,7 +26,10 @@ class MAF(Flow):
       depth: number of layers.
       width: hidden units of each MADE.
       hidden_layers: hidden layers of each MADE.
-      scale_fn: bounded map of the log-scales, see `dgmjax.bijectors.scale_fn`.
+      transformer: ``"affine"``, ``"gated"`` (IAF's numerically stable form, `dgmjax.bijectors.GatedTransformer`) or
+        ``"spline"`` (rational-quadratic, 8 bins on [-4, 4]: RQ-NSF (AR)).
+      scale_fn: bounded map of the log-scales of ``"affine"``, see `dgmjax.bijectors.scale_fn`.
+      sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
       activation: of the MADEs.
       dropout: in the MADEs, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
@@ -42,7 +47,9 @@ class MAF(Flow):
         depth: int = 5,
         width: int = 128,
         hidden_layers: int = 2,
+        transformer: str = "affine",
         scale_fn: str = "tanh",
+        sequential: str = "incremental",
         activation: str = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
@@ -53,7 +60,8 @@ class MAF(Flow):
         layers = _layers(
             event_shape,
             depth,
-            scale_fn=scale_fn,
+            transformer=_transformer(transformer, scale_fn),
+            sequential=sequential,
             width=width,
             hidden_layers=hidden_layers,
             activation=activation,
@@ -61,7 +69,8 @@ class MAF(Flow):
             context_shape=context_shape,
             rngs=rngs,
         )
-        super().__init__(Chain([*first_layer(preprocess), *layers]), base)
+        stack = alternating_stack(layers)
+        super().__init__(Chain([*first_layer(preprocess), *stack]), base)
 
 
 @recorded
@@ -82,7 +91,9 @@ class IAF(Flow):
         depth: int = 5,
         width: int = 128,
         hidden_layers: int = 2,
+        transformer: str = "affine",
         scale_fn: str = "tanh",
+        sequential: str = "incremental",
         activation: str = "relu",
         context_shape: Sequence[int] | None = None,
         preprocess: Bijector | None = None,
@@ -92,7 +103,8 @@ class IAF(Flow):
         layers = _layers(
             event_shape,
             depth,
-            scale_fn=scale_fn,
+            transformer=_transformer(transformer, scale_fn),
+            sequential=sequential,
             width=width,
             hidden_layers=hidden_layers,
             activation=activation,
@@ -100,13 +112,11 @@ class IAF(Flow):
             context_shape=context_shape,
             rngs=rngs,
         )
-        inverses = [Inverse(layer) for layer in layers]
-        super().__init__(Chain([*first_layer(preprocess), *inverses]), base)
+        stack = alternating_stack([Inverse(layer) for layer in layers])
+        super().__init__(Chain([*first_layer(preprocess), *stack]), base)
 
 
-def _layers(
-    event_shape: Sequence[int], depth: int, *, scale_fn: str, **options: Any
-) -> list[MaskedAutoregressive]:
+def _layers(event_shape: Sequence[int], depth: int, **options: Any) -> list[MaskedAutoregressive]:
     if len(event_shape) != 1:
         raise ValueError(
             f"autoregressive flows: expected event_shape (d,), got {tuple(event_shape)}; flatten the data."
@@ -117,9 +127,18 @@ def _layers(
     return [
         MaskedAutoregressive(
             event_shape,
-            transformer=AffineTransformer(scale_fn),
             order=order if index % 2 == 0 else order[::-1].copy(),
             **options,
         )
         for index in range(depth)
     ]
+
+
+def _transformer(name: str, scale_fn: str) -> Transformer:
+    if name == "affine":
+        return AffineTransformer(scale_fn)
+    if name == "gated":
+        return GatedTransformer()
+    if name == "spline":
+        return SplineTransformer(num_bins=8, bound=4.0)
+    raise ValueError(f"transformer: expected 'affine', 'gated' or 'spline', got {name!r}.")

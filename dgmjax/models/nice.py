@@ -32,6 +32,7 @@ class NICE(Flow):
       activation: of the conditioners.
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
+      reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
       preprocess: a fixed first layer on the data.
       base: distribution of the latents; default independent standard logistic.
       rngs: ``nnx.Rngs`` for the initial weights.
@@ -51,6 +52,7 @@ class NICE(Flow):
         activation: str = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
+        reversible: bool = False,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
@@ -64,6 +66,7 @@ class NICE(Flow):
             width=width,
             hidden_layers=hidden_layers,
             context_shape=context_shape,
+            reversible=reversible,
             activation=activation,
             dropout=dropout,
             rngs=rngs,

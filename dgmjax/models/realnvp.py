@@ -25,9 +25,11 @@ class RealNVP(Flow):
       hidden_layers: hidden layers of the conditioners.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
       scale_fn: bounded map of the log-scales, see `dgmjax.bijectors.scale_fn`.
+      shift_first: ``x = (z + t) s`` as in the code of the paper, instead of ``x = s z + t`` as in its text.
       activation: of the conditioners, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow ``p(x | context)``.
+      reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
       preprocess: a fixed first layer on the data, e.g. `dgmjax.layers.Standardize` or `dgmjax.layers.Logit`.
       base: distribution of the latents; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.
@@ -46,9 +48,11 @@ class RealNVP(Flow):
         hidden_layers: int = 2,
         mask: str | np.ndarray | Sequence[bool] = "alternating",
         scale_fn: str = "tanh",
+        shift_first: bool = False,
         activation: str = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
+        reversible: bool = False,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
@@ -56,12 +60,13 @@ class RealNVP(Flow):
         couplings = alternating_couplings(
             "RealNVP",
             event_shape,
-            AffineTransformer(scale_fn),
+            AffineTransformer(scale_fn, shift_first),
             depth=depth,
             mask=mask,
             width=width,
             hidden_layers=hidden_layers,
             context_shape=context_shape,
+            reversible=reversible,
             activation=activation,
             dropout=dropout,
             rngs=rngs,

@@ -16,6 +16,10 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
 }
 
+# Made once: a module keeps its initializer, and networks that differ in nothing else can then be stacked.
+_HIDDEN_INIT = nnx.initializers.he_normal()
+_LAST_INIT = nnx.initializers.lecun_normal()
+
 
 def activation_fn(name: str) -> Callable[[jax.Array], jax.Array]:
     """Return the activation called ``name``.
@@ -80,11 +84,11 @@ class MLP(nnx.Module):
         sizes = [in_size + context_size] + [width] * depth
         self.hidden = nnx.List(
             [
-                nnx.Linear(a, b, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
+                nnx.Linear(a, b, kernel_init=_HIDDEN_INIT, rngs=rngs)
                 for a, b in zip(sizes[:-1], sizes[1:], strict=True)
             ]
         )
-        last_init = nnx.initializers.zeros if zero_init else nnx.initializers.lecun_normal()
+        last_init = nnx.initializers.zeros if zero_init else _LAST_INIT
         self.last = nnx.Linear(width, math.prod(self.out_shape), kernel_init=last_init, rngs=rngs)
 
     def __call__(

@@ -15,6 +15,8 @@ from dgmjax.testing._report import JIT_HINT, Report, as_float
 from dgmjax.testing._setup import Setup
 from dgmjax.testing._variants import BATCH_HINT, Variant, evaluate
 
+# These programs run a few times: compiling them well takes longer than running them.
+_QUICK = {"xla_backend_optimization_level": 0}
 MAX_PROBES = 8  # events whose Jacobian is taken and which run one by one
 _GRADIENT_HINT = (
     "jnp.where differentiates the branch it does not take as well: make the argument of log, sqrt "
@@ -198,8 +200,8 @@ class Direction:
             out, log_det = self.pure(arrays, event.reshape(self.shape_in), context)
             return out.reshape(-1), (out, log_det)
 
-        forward_mode = jax.jit(jax.jacfwd(flat, argnums=1, has_aux=True))
-        reverse_mode = jax.jit(jax.jacrev(flat, argnums=1, has_aux=True))
+        forward_mode = jax.jit(jax.jacfwd(flat, argnums=1, has_aux=True), compiler_options=_QUICK)
+        reverse_mode = jax.jit(jax.jacrev(flat, argnums=1, has_aux=True), compiler_options=_QUICK)
 
         def either(*args: Any) -> Any:
             try:
@@ -226,7 +228,7 @@ class Direction:
 
         what = f"{self.name}: d(sum of outputs + sum of log-dets)"
         with report.guard("gradient", f"{what}/d(parameters, {self.symbol})"):
-            gradients = jax.jit(jax.grad(loss))(floating, rest)
+            gradients = jax.jit(jax.grad(loss), compiler_options=_QUICK)(floating, rest)
             for name, gradient in gradients.items():
                 data = not name.startswith("['bijector']")
                 report.finite(

@@ -1,0 +1,283 @@
+"""Residual maps ``z = x + g(x)`` with a contraction ``g``: inverse by fixed point, and four log-determinants.
+
+What has to contract is ``g``: ``|g(x) - g(y)| <= L |x - y|`` with ``L < 1``, sufficient for ``x + g(x)`` to be
+invertible, not necessary. The sum itself need not contract and may stretch by up to ``1 + L``.
+
+Every function takes ``g(x, params)`` with the shape of ``x``, ``[*batch, *event]``, that treats events independently.
+Arrays reach ``g`` through ``params`` alone, never by closure: gradients for them are those of the implicit function
+theorem or of the estimator. The direction ``z = x + g(x)`` is the papers' and runs from data to latent.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Branch = Callable[[jax.Array, Any], jax.Array]
+# Fixed point: iteration, point, size of the last step, size of the problem, finished.
+# Roulette: k, (J^T)^k v, weight, value, w.
+_State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+
+# Rounding stops steps from shrinking at a few eps; below this many a step that grows is noise.
+_NOISE = 1e3
+
+
+def residual_fixed_point(
+    g: Branch,
+    params: Any,
+    z: jax.Array,
+    *,
+    event_ndim: int = 1,
+    tolerance: float | None = None,
+    max_iterations: int = 2_000,
+) -> jax.Array:
+    """``x`` with ``x + g(x, params) = z``, by the Banach iteration ``x <- z - g(x)`` from ``x = z``.
+
+    The error shrinks by the Lipschitz constant ``L`` of ``g`` at every iteration; one that ended on a step of size
+    ``s`` is within ``s L / (1 - L)`` of the solution. Events that have converged rest, so the result for one does not
+    depend on its neighbours in the batch.
+
+    Derivatives of any order, forward and reverse, come from the implicit function theorem, not through the loop:
+    ``(I + dg/dx) dx = dz - (dg/dparams) dparams``, solved by the Neumann series ``dx <- rhs - (dg/dx) dx``.
+
+    Args:
+      g: see the module; pass the same object every time, it keys the cache of the compiled loops.
+      params: pytree of arrays.
+      z: floating point, ``[*batch, *event]``.
+      event_ndim: number of axes of an event.
+      tolerance: size of a step, relative to ``|x| + |z|``, that ends the iteration; default ``2 eps`` of the dtype.
+      max_iterations: bound on the iterations.
+
+    Returns:
+      Shape and dtype of ``z``. NaN for events that did not converge, to ``sqrt(eps)`` or ``tolerance`` if larger:
+      ``g`` does not contract there, or so little that it needs more iterations.
+
+    Source: Behrmann et al., 2019, arXiv:1811.00995, algorithm 1.
+    """
+    if tolerance is None:
+        tolerance = 2 * float(jnp.finfo(z.dtype).eps)
+    return _fixed_point(g, (event_ndim, tolerance, max_iterations), params, z)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _fixed_point(
+    g: Branch, options: tuple[int, float, int], params: Any, z: jax.Array
+) -> jax.Array:
+    return _solve(g, options, params, z)
+
+
+@_fixed_point.defjvp
+def _fixed_point_jvp(
+    g: Branch, options: tuple[int, float, int], primals: Any, tangents: Any
+) -> tuple[jax.Array, jax.Array]:
+    params, z = primals
+    params_dot, z_dot = tangents
+    # Not _solve: the implicit rule then holds for the second derivative too.
+    x = _fixed_point(g, options, params, z)
+    _, from_params = jax.jvp(lambda p: g(x, p), (params,), (params_dot,))
+    return x, _solve_tangent(g, options, params, x, z_dot - from_params)
+
+
+# Compiled here, since an eager while_loop with fresh closures would be compiled at every call.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _solve(g: Branch, options: tuple[int, float, int], params: Any, z: jax.Array) -> jax.Array:
+    return _iterate(lambda x: z - g(x, params), z, *options)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _solve_tangent(
+    g: Branch, options: tuple[int, float, int], params: Any, x: jax.Array, rhs: jax.Array
+) -> jax.Array:
+    _, jacobian = jax.linearize(lambda x: g(x, params), x)
+
+    def solve(matvec: Callable[[jax.Array], jax.Array], b: jax.Array) -> jax.Array:
+        return _iterate(lambda v: v + (b - matvec(v)), b, *options)
+
+    return jax.lax.custom_linear_solve(lambda v: v + jacobian(v), rhs, solve, solve)
+
+
+def _iterate(
+    step: Callable[[jax.Array], jax.Array],
+    start: jax.Array,
+    event_ndim: int,
+    tolerance: float,
+    max_iterations: int,
+) -> jax.Array:
+    eps = float(jnp.finfo(start.dtype).eps)
+    noise, found = max(tolerance, _NOISE * eps), max(tolerance, math.sqrt(eps))
+    norm_start = _norm(start, event_ndim)
+
+    def unfinished(state: _State) -> jax.Array:
+        iteration, *_, done = state
+        return (iteration < max_iterations) & ~done.all()
+
+    def body(state: _State) -> _State:
+        iteration, x, old, scale, done = state
+        new = step(x)
+        size = _norm(new - x, event_ndim)
+        new_scale = _norm(new, event_ndim) + norm_start
+        converged = (
+            (size <= tolerance * new_scale)
+            | ((size >= old) & (size <= noise * new_scale))
+            | ~jnp.isfinite(size)
+        )
+        return (
+            iteration + 1,
+            jnp.where(done, x, new),
+            jnp.where(done, old, size),
+            jnp.where(done, scale, new_scale),
+            done | converged,
+        )
+
+    state = (
+        jnp.zeros((), jnp.int32),
+        start,
+        jnp.full_like(norm_start, jnp.inf),
+        norm_start,
+        jnp.zeros(norm_start.shape, bool),
+    )
+    _, x, size, scale, _ = jax.lax.while_loop(unfinished, body, state)
+    # An overflow leaves infinity on both sides of the comparison.
+    return jnp.where((size <= found * scale) & jnp.isfinite(scale), x, jnp.full_like(x, jnp.nan))
+
+
+def exact_log_det(g: Branch, params: Any, x: jax.Array, *, event_ndim: int = 1) -> jax.Array:
+    """``log |det (I + J)|`` with the whole Jacobian ``J`` of ``g``: ``[*batch, *event] -> [*batch]``.
+
+    For events of size ``D`` this takes ``D`` Jacobian-vector products, ``D^2`` numbers an event, and one LU
+    factorisation.
+    """
+    batch, event = _split_shape(x, event_ndim)
+    size = math.prod(event)
+    _, jacobian = jax.linearize(lambda x: g(x, params), x)
+
+    def column(direction: jax.Array) -> jax.Array:
+        return jacobian(jnp.broadcast_to(direction, x.shape)).reshape(*batch, size)
+
+    eye = jnp.eye(size, dtype=x.dtype)
+    columns = jax.vmap(column, out_axes=-1)(eye.reshape(size, *event))
+    return jnp.linalg.slogdet(columns + jnp.broadcast_to(eye, columns.shape))[1]
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("num_terms", "event_ndim"))
+def truncated_log_det(
+    g: Branch,
+    params: Any,
+    x: jax.Array,
+    probes: jax.Array,
+    *,
+    num_terms: int,
+    event_ndim: int = 1,
+) -> jax.Array:
+    """``sum_{k=1}^n (-1)^(k+1) v^T J^k v / k``, the mean over the probes ``v``: ``[*batch]``.
+
+    The expectation over probes with ``E[v v^T] = I`` is the truncated series of ``log det (I + J)``, whose error is at
+    most ``D L^(n+1) / ((n + 1) (1 - L))``: a biased estimate. The probes ``sqrt(D) e_i`` give its exact value.
+
+    Args:
+      g: see the module.
+      params: pytree of arrays.
+      x: ``[*batch, *event]``.
+      probes: ``[num_probes, *batch, *event]``.
+      num_terms: ``n``.
+      event_ndim: number of axes of an event.
+
+    Source: Behrmann et al., 2019, arXiv:1811.00995, section 3 and algorithm 2.
+    """
+    _, jacobian = jax.linearize(lambda x: g(x, params), x)
+    signs = [(1.0 if k % 2 else -1.0) / k for k in range(1, num_terms + 1)]
+
+    def one_probe(probe: jax.Array) -> jax.Array:
+        def term(power: jax.Array, factor: jax.Array) -> tuple[jax.Array, jax.Array]:
+            power = jacobian(power)
+            return power, factor * _sum(probe * power, event_ndim)
+
+        return jax.lax.scan(term, probe, jnp.asarray(signs, x.dtype))[1].sum(0)
+
+    return jax.vmap(one_probe)(probes).mean(0)
+
+
+@functools.partial(
+    jax.jit, static_argnums=0, static_argnames=("num_terms", "stop_probability", "event_ndim")
+)
+def russian_roulette_log_det(
+    g: Branch,
+    params: Any,
+    x: jax.Array,
+    key: jax.Array,
+    *,
+    num_terms: int = 2,
+    stop_probability: float = 0.25,
+    event_ndim: int = 1,
+) -> jax.Array:
+    """``sum_{k=1}^N (-1)^(k+1) / (k P(N >= k)) v^T J^k v``: an unbiased estimate of ``log det (I + J)``, ``[*batch]``.
+
+    ``N`` is ``num_terms`` plus a geometric number of further terms, ``P(N >= num_terms + j) = (1 - p)^j``; one ``N``
+    for the whole batch, one Rademacher probe ``v`` an event.
+
+    The gradient is an estimate of its own, also unbiased, from the same ``N`` and ``v`` and the Neumann series of
+    ``(I + J)^-1``: that of ``w^T J v`` with ``w = sum_{k=0}^N (-1)^k / P(N >= k) (J^T)^k v`` and ``v`` held fixed.
+    Its memory does not grow with ``N``. It holds for first derivatives, forward and reverse, not for second ones.
+
+    Both variances are finite if the spectral radius of ``J`` is below ``sqrt(1 - p)``. The weights of a Poisson
+    number of terms, which the paper uses for images, grow faster than any power: their variance is infinite unless
+    ``J`` is nilpotent.
+
+    Args:
+      g: see the module.
+      params: pytree of arrays.
+      x: ``[*batch, *event]``.
+      key: typed key of ``N`` and ``v``.
+      num_terms: terms that are always computed, at least 0.
+      stop_probability: ``p``, strictly between 0 and 1; ``1 / p - 1`` further terms are expected.
+      event_ndim: number of axes of an event.
+
+    Source: Chen et al., 2019, *Residual Flows for Invertible Generative Modeling*, arXiv:1906.02735,
+      sections 3.1 and 3.2 (equation 8 is the gradient).
+    """
+    count_key, probe_key = jax.random.split(key)
+    extra = jax.random.geometric(count_key, stop_probability, dtype=jnp.int32) - 1
+    probe = jax.random.rademacher(probe_key, x.shape, x.dtype)
+    # Stopped before the loop, which reverse mode could not pass.
+    fixed, at = jax.lax.stop_gradient((params, x))
+    _, transposed = jax.vjp(lambda x: g(x, fixed), at)
+    growth = 1.0 / (1.0 - stop_probability)
+
+    def term(state: _State) -> _State:
+        k, power, weight, value, w = state
+        (power,) = transposed(power)
+        weight = -weight * jnp.where(k > num_terms, growth, 1.0).astype(x.dtype)
+        value = value - weight / k.astype(x.dtype) * _sum(probe * power, event_ndim)
+        return k + 1, power, weight, value, w + weight * power
+
+    batch, _ = _split_shape(x, event_ndim)
+    one = jnp.ones((), jnp.int32)
+    state = (one, probe, jnp.ones((), x.dtype), jnp.zeros(batch, x.dtype), probe)
+    _, _, _, value, w = jax.lax.while_loop(lambda state: state[0] <= num_terms + extra, term, state)
+    _, pushed = jax.jvp(lambda x: g(x, params), (x,), (probe,))
+    surrogate = _sum(w * pushed, event_ndim)
+    return value + (surrogate - jax.lax.stop_gradient(surrogate))
+
+
+def rademacher_probes(key: jax.Array, x: jax.Array, num_probes: int = 1) -> jax.Array:
+    """Independent signs ``[num_probes, *x.shape]``, the probes of smallest variance with independent elements.
+
+    Source: Hutchinson, 1990, *A stochastic estimator of the trace of the influence matrix*.
+    """
+    return jax.random.rademacher(key, (num_probes, *x.shape), x.dtype)
+
+
+def _split_shape(x: jax.Array, event_ndim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    split = x.ndim - event_ndim
+    return x.shape[:split], x.shape[split:]
+
+
+def _sum(x: jax.Array, event_ndim: int) -> jax.Array:
+    return x.sum(tuple(range(-event_ndim, 0)))
+
+
+def _norm(x: jax.Array, event_ndim: int) -> jax.Array:
+    return jnp.sqrt((x * x).sum(tuple(range(-event_ndim, 0)), keepdims=True))

@@ -1,0 +1,119 @@
+"""A scan over invertible steps whose backward pass rebuilds its inputs instead of storing them."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Apply = Callable[[Any, Any, Any], tuple[Any, Any]]
+Invert = Callable[[Any, Any, Any], Any]
+
+
+class _Rules(NamedTuple):
+    """What is static, hashable by identity."""
+
+    apply: Apply
+    invert: Invert
+    reverse: bool
+
+
+def reversible_scan(
+    apply: Apply, invert: Invert, steps: Any, x: Any, shared: Any = None, *, reverse: bool = False
+) -> tuple[Any, Any]:
+    """``x_{k+1}, a_k = apply(steps_k, x_k, shared)``: the last ``x`` and ``sum_k a_k``, with memory free of the depth.
+
+    The backward pass starts from the last output, rebuilds ``x_k = invert(steps_k, x_{k+1}, shared)`` step by step
+    and differentiates one step at a time, so no activation is stored. It costs one more evaluation of every step, and
+    its gradients are those of plain differentiation up to the rounding of the inverses. Reverse mode only.
+
+    Args:
+      apply: ``(step, x, shared) -> (x, a)``; ``x`` and ``a`` are pytrees of arrays. Define it once: it is compared by
+        identity.
+      invert: ``(step, x, shared) -> x``, the inverse of ``apply`` in ``x``.
+      steps: pytree whose leaves have the axis of the steps first.
+      x: pytree, the input of the first step.
+      shared: pytree given to every step (a context, a key). Gradients reach its floating-point leaves.
+      reverse: run the steps from last to first.
+
+    Returns:
+      ``(x_K, sum_k a_k)``.
+
+    Source: Gomez et al., 2017, *The reversible residual network*, arXiv:1707.04585, algorithm 1.
+    """
+    return _scan(_Rules(apply, invert, reverse), steps, x, shared)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any]:
+    def body(carry: Any, step: Any) -> tuple[Any, None]:
+        x, total = carry
+        x, a = rules.apply(step, x, shared)
+        return (x, jax.tree.map(jnp.add, total, a)), None
+
+    first = jax.tree.map(lambda leaf: leaf[0], steps)
+    shapes = jax.eval_shape(lambda: rules.apply(first, x, shared))[1]
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return jax.lax.scan(body, (x, zero), steps, reverse=rules.reverse)[0]
+
+
+def _forward(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any]:
+    result = _scan(rules, steps, x, shared)
+    return result, (steps, result[0], shared)
+
+
+def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any, Any]:
+    steps, last, shared = residuals
+    last_bar, a_bar = cotangents
+    floating, fixed, merge_step = _split(steps)
+    shared_floating, shared_fixed, merge_shared = _split(shared)
+
+    def body(carry: Any, step: Any) -> tuple[Any, Any]:
+        y, y_bar, shared_bar = carry
+        floating, fixed = step
+        x = rules.invert(merge_step(floating, fixed), y, shared)
+
+        def one(floating: Any, x: Any, shared_floating: Any) -> tuple[Any, Any]:
+            step = merge_step(floating, fixed)
+            return rules.apply(step, x, merge_shared(shared_floating, shared_fixed))
+
+        _, pull = jax.vjp(one, floating, x, shared_floating)
+        step_bar, x_bar, more = pull((y_bar, a_bar))
+        return (x, x_bar, [a + b for a, b in zip(shared_bar, more, strict=True)]), step_bar
+
+    start = (last, last_bar, [jnp.zeros_like(leaf) for leaf in shared_floating])
+    (_, x_bar, shared_bar), steps_bar = jax.lax.scan(
+        body, start, (floating, fixed), reverse=not rules.reverse
+    )
+    return (
+        merge_step(steps_bar, _no_gradient(fixed)),
+        x_bar,
+        merge_shared(shared_bar, _no_gradient(shared_fixed)),
+    )
+
+
+_scan.defvjp(_forward, _backward)
+
+
+def _split(tree: Any) -> tuple[list[Any], list[Any], Callable[[Any, Any], Any]]:
+    """Floating-point leaves, the others, and the way back."""
+    leaves, structure = jax.tree.flatten(tree)
+    is_floating = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+
+    def merge(floating: Any, fixed: Any) -> Any:
+        sources = {True: iter(floating), False: iter(fixed)}
+        return jax.tree.unflatten(structure, [next(sources[kind]) for kind in is_floating])
+
+    floating = [leaf for leaf, kind in zip(leaves, is_floating, strict=True) if kind]
+    return (
+        floating,
+        [leaf for leaf, kind in zip(leaves, is_floating, strict=True) if not kind],
+        merge,
+    )
+
+
+def _no_gradient(leaves: list[Any]) -> list[np.ndarray]:
+    """What JAX takes as the gradient of integers and keys."""
+    return [np.zeros(leaf.shape, jax.dtypes.float0) for leaf in leaves]

@@ -1,0 +1,135 @@
+"""The way to distrax and back, for code that asks ``isinstance``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.flow import Flow
+
+
+class DistraxBijector(distrax.Bijector):
+    """A `dgmjax.Bijector` as a ``distrax.Bijector``; with a ``context`` it is the map at that context.
+
+    Args:
+      bijector: the layer.
+      context: ``[*batch, *context_shape]``, given to every call, for conditional layers.
+    """
+
+    def __init__(self, bijector: Bijector, context: jax.Array | None = None):
+        super().__init__(
+            event_ndims_in=len(bijector.latent_shape), event_ndims_out=len(bijector.event_shape)
+        )
+        self.bijector = bijector
+        self.context = context
+
+    def forward_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data; ``x`` is distrax's name for the latent."""
+        return self.bijector.forward_and_log_det(x, self.context)
+
+    def inverse_and_log_det(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; ``y`` is distrax's name for the data."""
+        return self.bijector.inverse_and_log_det(y, self.context)
+
+
+class DistraxDistribution(distrax.Distribution):
+    """Anything with ``log_prob``, ``sample`` and ``event_shape`` as a ``distrax.Distribution``.
+
+    Args:
+      distribution: e.g. `dgmjax.layers.IID`, or a flow as the base of another.
+    """
+
+    def __init__(self, distribution: Any):
+        super().__init__()
+        self.distribution = distribution
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one event."""
+        return tuple(self.distribution.event_shape)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Log-density, ``[*batch]``."""
+        return self.distribution.log_prob(value)
+
+    def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
+        return self.distribution.sample(seed=key, sample_shape=(n,))
+
+    def _sample_n_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+        return self.distribution.sample_and_log_prob(seed=key, sample_shape=(n,))
+
+
+class DistraxLayer(Bijector):
+    """A ``distrax.Bijector`` as a `dgmjax.Bijector` of events ``event_shape``.
+
+    Its arrays are data, not parameters: no optimizer of this library changes them.
+
+    Args:
+      bijector: its parameters must not add batch axes to those of the events.
+      event_shape: shape on the data side, of the rank ``bijector.event_ndims_out`` or more; with more, the
+        log-determinants of the leading axes are summed, as in ``distrax.Block``.
+
+    Raises:
+      ValueError: an event of lower rank than the bijector's.
+    """
+
+    def __init__(self, bijector: distrax.Bijector, event_shape: Sequence[int]):
+        self.event_shape = tuple(event_shape)
+        self._extra = len(self.event_shape) - bijector.event_ndims_out
+        if self._extra < 0:
+            raise ValueError(
+                f"from_distrax: {type(bijector).__name__} maps events of rank {bijector.event_ndims_out}, got "
+                f"event_shape {self.event_shape}."
+            )
+        self.bijector = nnx.data(bijector)
+        event = jax.ShapeDtypeStruct(self.event_shape, jnp.float32)
+        self._latent_shape = tuple(jax.eval_shape(bijector.inverse, event).shape)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape that the distrax bijector's inverse gives."""
+        return self._latent_shape
+
+    def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data."""
+        return self._total(*self.bijector.forward_and_log_det(z))
+
+    def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent."""
+        return self._total(*self.bijector.inverse_and_log_det(x))
+
+    def _total(self, value: jax.Array, log_det: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return value, log_det.sum(tuple(range(log_det.ndim - self._extra, log_det.ndim)))
+
+
+def to_distrax(
+    flow_or_bijector: Flow | Bijector, context: jax.Array | None = None
+) -> distrax.Transformed | distrax.Bijector:
+    """A real ``distrax.Transformed`` of a flow, or a real ``distrax.Bijector`` of a layer.
+
+    Args:
+      flow_or_bijector: what to wrap; its arrays are shared, not copied.
+      context: for conditional ones, the context at which to fix them.
+
+    Raises:
+      TypeError: neither a flow nor a bijector.
+    """
+    if isinstance(flow_or_bijector, Bijector):
+        return DistraxBijector(flow_or_bijector, context)
+    if not isinstance(flow_or_bijector, Flow):
+        raise TypeError(
+            f"to_distrax: expected a dgmjax.Flow or dgmjax.Bijector, got {type(flow_or_bijector).__name__}."
+        )
+    base = flow_or_bijector.base
+    if not isinstance(base, distrax.Distribution):
+        base = DistraxDistribution(base)
+    return distrax.Transformed(base, DistraxBijector(flow_or_bijector.bijector, context))
+
+
+def from_distrax(bijector: distrax.Bijector, event_shape: Sequence[int]) -> Bijector:
+    """A ``distrax.Bijector`` as a layer of `dgmjax.Chain` and the rest; see `DistraxLayer`."""
+    return DistraxLayer(bijector, event_shape)

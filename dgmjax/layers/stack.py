@@ -1,0 +1,156 @@
+"""Many layers of one kind as a scan: compile time and, if wanted, memory that do not grow with the depth."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dgmjax.bijectors.reversible import reversible_scan
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.constructor import recorded
+
+
+@recorded
+class Stack(Bijector):
+    """``Chain(layers)`` for layers that differ in their arrays only, run as one ``jax.lax.scan``.
+
+    The arrays of the layers are stacked along a new first axis. Tracing and compiling cost those of one layer,
+    whatever the depth. As in `dgmjax.Chain` the list reads from data to latent.
+
+    Args:
+      layers: at least one bijector; all of one class, with equal settings and shapes, from an event to the same event.
+      reversible: gradients by rebuilding the activations with the inverses of the layers (`reversible_scan`):
+        activation memory is that of one layer, for about one more forward pass of time.
+      remat: gradients by storing each layer's input and recomputing what is inside, `jax.checkpoint`.
+
+    Raises:
+      ValueError: no layers, layers that differ in more than their arrays, or both ways of saving memory.
+    """
+
+    def __init__(
+        self, layers: Sequence[Bijector], *, reversible: bool = False, remat: bool = False
+    ):
+        layers = list(layers)
+        if not layers:
+            raise ValueError("Stack: expected at least one layer, got none.")
+        if reversible and remat:
+            raise ValueError(
+                "Stack: choose reversible or remat; a reversible stack stores nothing."
+            )
+        first = layers[0]
+        if first.latent_shape != first.event_shape:
+            raise ValueError(
+                f"Stack: {type(first).__name__} maps latents {first.latent_shape} to events {first.event_shape}; "
+                f"only layers that keep the shape can be stacked."
+            )
+        self.layer = _stacked(layers)
+        self.num_layers = len(layers)
+        self.reversible = reversible
+        self.remat = remat
+        self.event_shape = first.event_shape
+        self.context_shape = first.context_shape
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether the layers do."""
+        return self.layer.depends_on_data
+
+    @property
+    def layers(self) -> list[Bijector]:
+        """The single layers, from data to latent."""
+        return [jax.tree.map(lambda a, k=k: a[k], self.layer) for k in range(self.num_layers)]
+
+    def forward_and_log_det(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Apply the layers from last to first."""
+        return self._run(_forward, _inverse_only, z, context, key, reverse=True)
+
+    def inverse_and_log_det(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Apply the inverses from first to last."""
+        return self._run(_inverse, _forward_only, x, context, key, reverse=False)
+
+    def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
+        """Initialise layer after layer, each from the data as its predecessors leave it, in one scan."""
+        if not self.depends_on_data:
+            return self
+
+        def body(x: jax.Array, layer: Bijector) -> tuple[jax.Array, Bijector]:
+            layer = layer.with_data_init(x, context)
+            return layer.inverse(x, context), layer
+
+        return self._with(jax.lax.scan(body, x, self.layer)[1])
+
+    def inverse_and_update(
+        self, x: jax.Array, context: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """Data to latent as in training, and the stack of the new layers."""
+
+        def body(x: jax.Array, layer: Bijector) -> tuple[jax.Array, tuple[jax.Array, Bijector]]:
+            z, log_det, layer = layer.inverse_and_update(x, context)
+            return z, (log_det, layer)
+
+        z, (log_dets, layers) = jax.lax.scan(body, x, self.layer)
+        return z, log_dets.sum(0), self._with(layers)
+
+    def _with(self, layer: Bijector) -> Self:
+        new = nnx.clone(self)
+        new.layer = layer
+        return new
+
+    def _run(
+        self, apply: Any, invert: Any, value: jax.Array, context: Any, key: Any, *, reverse: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        steps, shared = (jnp.arange(self.num_layers), self.layer), (context, key)
+        if self.reversible:
+            return reversible_scan(apply, invert, steps, value, shared, reverse=reverse)
+
+        def body(value: jax.Array, step: Any) -> tuple[jax.Array, jax.Array]:
+            return apply(step, value, shared)
+
+        body = jax.checkpoint(body) if self.remat else body
+        value, log_dets = jax.lax.scan(body, value, steps, reverse=reverse)
+        return value, log_dets.sum(0)
+
+
+def _stacked(layers: list[Bijector]) -> Bijector:
+    """One module whose arrays have the axis of the layers first."""
+    structure: Any = jax.tree.structure(layers[0])
+    shapes = [leaf.shape for leaf in jax.tree.leaves(layers[0])]
+    for index, layer in enumerate(layers):
+        same = jax.tree.structure(layer) == structure
+        if not same or [leaf.shape for leaf in jax.tree.leaves(layer)] != shapes:
+            raise ValueError(
+                f"Stack: layer {index} ({type(layer).__name__}) and layer 0 ({type(layers[0]).__name__}) differ in "
+                f"more than their arrays: class, settings, masks and shapes must be equal. Alternating layers go in "
+                f"pairs, Stack([Chain([a, b]), Chain([a, b]), ...]); otherwise use Chain."
+            )
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+
+
+# Functions of (index, layer), so that the scan hands each layer its own key.
+def _options(index: jax.Array, shared: Any) -> tuple[Any, dict[str, jax.Array]]:
+    context, key = shared
+    return context, {} if key is None else {"key": jax.random.fold_in(key, index)}
+
+
+def _forward(step: Any, z: jax.Array, shared: Any) -> tuple[jax.Array, jax.Array]:
+    context, options = _options(step[0], shared)
+    return step[1].forward_and_log_det(z, context, **options)
+
+
+def _inverse(step: Any, x: jax.Array, shared: Any) -> tuple[jax.Array, jax.Array]:
+    context, options = _options(step[0], shared)
+    return step[1].inverse_and_log_det(x, context, **options)
+
+
+def _forward_only(step: Any, z: jax.Array, shared: Any) -> jax.Array:
+    return _forward(step, z, shared)[0]
+
+
+def _inverse_only(step: Any, x: jax.Array, shared: Any) -> jax.Array:
+    return _inverse(step, x, shared)[0]
