@@ -2,81 +2,14 @@
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import pkgutil
-from typing import Any, Literal
+from typing import Any
 
 import tyro
-from flax import nnx
 
-import dgmjax as dgm
-
-
-@dataclasses.dataclass(frozen=True)
-class RealNVPConfig:
-    """A RealNVP on flattened events."""
-
-    depth: int = 8
-    """Number of affine couplings."""
-    width: int = 64
-    """Hidden units of the conditioners."""
-    hidden_layers: int = 2
-    """Hidden layers of the conditioners."""
-    mask: Literal["alternating", "half", "checkerboard"] = "alternating"
-    """Elements that the first coupling leaves unchanged; the next ones alternate."""
-    scale_fn: Literal["tanh", "sigmoid", "double_sigmoid", "exp"] = "tanh"
-    """Map of the log-scales."""
-    activation: str = "relu"
-    """Activation of the conditioners."""
-    dropout: float = 0.0
-    """Dropout of the conditioners, in training."""
-    preprocess: Literal["none", "standardize", "logit", "histogram"] = "standardize"
-    """Fixed first layer on the data."""
-    alpha: float = 0.05
-    """Margin of the logit."""
-    pseudo_count: float = 1.0
-    """Smoothing of the histogram."""
-
-    def build(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
-        """The model for ``dataset``: dequantized if its values are integers."""
-        shape = dataset.event_shape
-        mask: Any = self.mask
-        if mask == "checkerboard":
-            if dataset.image_shape is None:
-                raise ValueError(
-                    f"model.mask: 'checkerboard' needs images, and {dataset.name} is not known to hold any; use "
-                    f"--model.mask alternating."
-                )
-            height, width, channels = dataset.image_shape
-            mask = dgm.bijectors.checkerboard_mask((height, width))[..., None].repeat(channels, -1)
-            mask = mask.ravel()
-        flow = dgm.RealNVP(
-            shape,
-            depth=self.depth,
-            width=self.width,
-            hidden_layers=self.hidden_layers,
-            mask=mask,
-            scale_fn=self.scale_fn,
-            activation=self.activation,
-            dropout=self.dropout,
-            preprocess=self._preprocess(dataset),
-            rngs=rngs,
-        )
-        levels = dataset.num_levels
-        return flow if levels is None else dgm.Dequantized(flow, levels)
-
-    def _preprocess(self, dataset: dgm.data.Dataset) -> dgm.Bijector | None:
-        shape, levels = dataset.event_shape, dataset.num_levels
-        if self.preprocess in ("logit", "histogram") and levels is None:
-            raise ValueError(
-                f"model.preprocess: {self.preprocess!r} needs integer data with --num-levels, and {dataset.name} is "
-                f"continuous; use --model.preprocess standardize."
-            )
-        if self.preprocess == "logit":
-            return dgm.Logit(shape, float(levels or 0), alpha=self.alpha)
-        if self.preprocess == "histogram":
-            return dgm.HistogramGaussianize(shape, levels or 0, pseudo_count=self.pseudo_count)
-        return dgm.Standardize(shape) if self.preprocess == "standardize" else None
+from experiments.models import SYSTEMS, FlowConfig, RealNVPConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,18 +63,15 @@ class Config:
     """For a file of integers: number of levels; the values are 0 .. num_levels - 1."""
     seed: int = 0
     """Of weights, batches and noise."""
-    model: RealNVPConfig = dataclasses.field(default_factory=RealNVPConfig)
+    model: FlowConfig = dataclasses.field(default_factory=RealNVPConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
 
 
 def config_names() -> list[str]:
-    """The files of ``experiments/configs``."""
-    import experiments.configs
-
-    modules = pkgutil.iter_modules(experiments.configs.__path__)
-    return sorted(module.name for module in modules if not module.name.startswith("_"))
+    """Every config: one a file of ``experiments/configs``, and those of its suites."""
+    return sorted(_configs())
 
 
 def load_config(name: str) -> Config:
@@ -150,18 +80,29 @@ def load_config(name: str) -> Config:
     Raises:
       ValueError: unknown name; the message lists the nearest.
     """
-    names = config_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=3)
+    configs = _configs()
+    if name not in configs:
+        near = difflib.get_close_matches(name, configs, n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(f"unknown config {name!r}; {hint}Known configs: {', '.join(names)}.")
-    return importlib.import_module(f"experiments.configs.{name}").CONFIG
+        raise ValueError(f"unknown config {name!r}; {hint}Known configs: {', '.join(configs)}.")
+    return configs[name]
+
+
+@functools.cache
+def _configs() -> dict[str, Config]:
+    import experiments.configs
+
+    found: dict[str, Config] = {}
+    for info in pkgutil.iter_modules(experiments.configs.__path__):
+        module = importlib.import_module(f"experiments.configs.{info.name}")
+        found |= getattr(module, "CONFIGS", None) or {info.name: module.CONFIG}
+    return found
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:
     """The inverse of ``dataclasses.asdict``, for the ``config.json`` of a run."""
     parts = {
-        "model": RealNVPConfig,
+        "model": SYSTEMS[values["model"]["system"]],
         "optimizer": OptimizerConfig,
         "training": TrainingConfig,
         "augment": AugmentConfig,

@@ -33,11 +33,21 @@ from dgmjax.bijectors.coupling import (
     merge,
     split,
 )
+from dgmjax.bijectors.elementwise import (
+    leaky_relu_forward,
+    leaky_relu_inverse,
+    softplus_forward,
+    softplus_inverse,
+    tanh_forward,
+    tanh_inverse,
+)
+from dgmjax.bijectors.fixed_point import residual_fixed_point
 from dgmjax.bijectors.histogram import (
     histogram_gaussianize_forward,
     histogram_gaussianize_inverse,
     histogram_mass,
 )
+from dgmjax.bijectors.inverse_cdf import Family, inverse_cdf_forward, inverse_cdf_inverse, quantile
 from dgmjax.bijectors.linear import (
     PLU,
     cayley_matrix,
@@ -67,9 +77,29 @@ from dgmjax.bijectors.nonlinearity import (
 from dgmjax.bijectors.permute import permute_forward, permute_inverse
 from dgmjax.bijectors.planar import planar_constrain, planar_forward, planar_inverse
 from dgmjax.bijectors.radial import radial_constrain, radial_forward, radial_inverse
+from dgmjax.bijectors.residual import (
+    exact_log_det,
+    rademacher_probes,
+    russian_roulette_log_det,
+    truncated_log_det,
+)
 from dgmjax.bijectors.reversible import reversible_scan
 from dgmjax.bijectors.root import monotone_root
+from dgmjax.bijectors.rosenblatt import (
+    NORMAL_MIXTURES,
+    gaussian_mixture_conditional,
+    rosenblatt_forward,
+    rosenblatt_inverse,
+)
 from dgmjax.bijectors.scales import SCALE_FNS, scale_fn
+from dgmjax.bijectors.spectral import (
+    conv_power_iteration,
+    dense_power_iteration,
+    dense_spectral_norm,
+    same_conv,
+    spectral_init,
+    spectral_normalize,
+)
 from dgmjax.bijectors.spline import SplineTransformer, spline_forward, spline_inverse
 from dgmjax.bijectors.sylvester import (
     householder_columns,
@@ -80,12 +110,14 @@ from dgmjax.bijectors.sylvester import (
 
 __all__ = [
     "NONLINEARITIES",
+    "NORMAL_MIXTURES",
     "PLU",
     "SCALE_FNS",
     "AdditiveTransformer",
     "AffineTransformer",
     "BatchNormParams",
     "Degrees",
+    "Family",
     "GatedTransformer",
     "MixtureCDFTransformer",
     "Nonlinearity",
@@ -100,19 +132,28 @@ __all__ = [
     "bounded_coefficient",
     "cayley_matrix",
     "checkerboard_mask",
+    "conv_power_iteration",
     "coupling_forward",
     "coupling_inverse",
+    "dense_power_iteration",
+    "dense_spectral_norm",
+    "exact_log_det",
+    "gaussian_mixture_conditional",
     "half_mask",
     "histogram_gaussianize_forward",
     "histogram_gaussianize_inverse",
     "histogram_mass",
     "householder_columns",
     "householder_matrix",
+    "inverse_cdf_forward",
+    "inverse_cdf_inverse",
+    "jacobi_forward",
+    "leaky_relu_forward",
+    "leaky_relu_inverse",
     "linear_forward",
     "linear_inverse",
     "logit_forward",
     "logit_inverse",
-    "jacobi_forward",
     "made_degrees",
     "made_masks",
     "merge",
@@ -131,19 +172,33 @@ __all__ = [
     "plu_forward",
     "plu_inverse",
     "plu_matrix",
+    "quantile",
+    "rademacher_probes",
     "radial_constrain",
     "radial_forward",
     "radial_inverse",
+    "residual_fixed_point",
     "reversible_scan",
+    "rosenblatt_forward",
+    "rosenblatt_inverse",
+    "russian_roulette_log_det",
+    "same_conv",
     "scale_fn",
     "sequential_forward",
     "shift_scale_forward",
     "shift_scale_inverse",
+    "softplus_forward",
+    "softplus_inverse",
+    "spectral_init",
+    "spectral_normalize",
     "spline_forward",
     "spline_inverse",
     "split",
     "sylvester_forward",
     "sylvester_inverse",
     "sylvester_triangles",
+    "tanh_forward",
+    "tanh_inverse",
+    "truncated_log_det",
     "vector_mask",
 ]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.bijectors.coupling import Transformer
-from dgmjax.bijectors.residual import residual_fixed_point
+from dgmjax.bijectors.fixed_point import residual_fixed_point
 
 
 class Degrees(NamedTuple):

@@ -15,7 +15,10 @@ import numpy as np
 
 
 class Transformer(Protocol):
-    """A strictly monotone elementwise map whose parameters are an argument."""
+    """A strictly monotone elementwise map whose parameters are an argument; hashable, e.g. a frozen dataclass."""
+
+    def __hash__(self) -> int:
+        """Equal settings, equal hash: programs compiled for a transformer are kept by it."""
 
     @property
     def num_params(self) -> int:

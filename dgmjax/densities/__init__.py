@@ -5,6 +5,7 @@ from dgmjax.densities.discretized import (
     discretized_log_prob,
     discretized_logistic_mixture_log_prob,
 )
+from dgmjax.densities.discretized_distribution import DiscretizedFromCDF
 from dgmjax.densities.logistic_mixture import (
     logistic_mixture_cdf,
     logistic_mixture_icdf,
@@ -15,10 +16,28 @@ from dgmjax.densities.logistic_mixture import (
     logistic_mixture_logit_icdf,
     logistic_mixture_sample,
 )
+from dgmjax.densities.logit_normal import (
+    logit_normal_cdf,
+    logit_normal_icdf,
+    logit_normal_log_prob,
+    logit_normal_sample,
+)
+from dgmjax.densities.normal_mixture import normal_mixture_log_prob, normal_mixture_log_tails
+from dgmjax.densities.truncated import (
+    truncated_logistic_cdf,
+    truncated_logistic_icdf,
+    truncated_logistic_log_prob,
+    truncated_logistic_sample,
+    truncated_normal_cdf,
+    truncated_normal_icdf,
+    truncated_normal_log_prob,
+    truncated_normal_sample,
+)
 
 __all__ = [
     "EXACT",
     "Bound",
+    "DiscretizedFromCDF",
     "bits_per_dim",
     "discretized_log_prob",
     "discretized_logistic_mixture_log_prob",
@@ -30,4 +49,18 @@ __all__ = [
     "logistic_mixture_logit_cdf",
     "logistic_mixture_logit_icdf",
     "logistic_mixture_sample",
+    "logit_normal_cdf",
+    "logit_normal_icdf",
+    "logit_normal_log_prob",
+    "logit_normal_sample",
+    "normal_mixture_log_prob",
+    "normal_mixture_log_tails",
+    "truncated_logistic_cdf",
+    "truncated_logistic_icdf",
+    "truncated_logistic_log_prob",
+    "truncated_logistic_sample",
+    "truncated_normal_cdf",
+    "truncated_normal_icdf",
+    "truncated_normal_log_prob",
+    "truncated_normal_sample",
 ]

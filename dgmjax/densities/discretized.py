@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_sigmoid, log_softmax, logsumexp
 
+from dgmjax.densities.tails import log_difference
+
 
 def discretized_log_prob(
     log_cdf: Callable[[jax.Array], jax.Array],
@@ -49,7 +51,7 @@ def discretized_log_prob(
     log_cdf_left, log_cdf_right = log_cdf(left), log_cdf(right)
     log_sf_left, log_sf_right = log_sf(left), log_sf(right)
     lower = log_cdf_right < log_sf_left
-    inner = _log_difference(
+    inner = log_difference(
         jnp.where(lower, log_cdf_right, log_sf_left), jnp.where(lower, log_cdf_left, log_sf_right)
     )
     return _fold(y, num_levels, log_cdf_right, inner, log_sf_left)
@@ -101,17 +103,6 @@ def _fold(
     """The log-mass of the first, an inner or the last level; ``-inf`` outside."""
     log_mass = jnp.where(y == 0, first, jnp.where(y == num_levels - 1, last, inner))
     return jnp.where((y >= 0) & (y <= num_levels - 1), log_mass, -jnp.inf)
-
-
-def _log_difference(a: jax.Array, b: jax.Array) -> jax.Array:
-    """``log(exp(a) - exp(b))`` for ``a >= b``; ``-inf`` for ``a = b``, with zero gradient."""
-    positive = a > b
-    gap = jnp.where(positive, a - b, jnp.ones_like(a))
-    # Each form keeps the digits that the other loses (Maechler, 2012, *Accurately computing log(1 - exp(-|a|))*).
-    small = gap < np.log(2.0)
-    near = jnp.log(-jnp.expm1(-jnp.where(small, gap, jnp.ones_like(gap))))
-    far = jnp.log1p(-jnp.exp(-jnp.where(small, jnp.ones_like(gap), gap)))
-    return jnp.where(positive, a + jnp.where(small, near, far), -jnp.inf)
 
 
 def _check_levels(num_levels: int, where: str) -> None:

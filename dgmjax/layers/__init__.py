@@ -11,7 +11,9 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.dequantize import Dequantized, UniformDequantization
 from dgmjax.layers.distrax import from_distrax, to_distrax
+from dgmjax.layers.elementwise import LeakyReLU, Sigmoid, Softplus, Tanh
 from dgmjax.layers.flow import IID, Flow, standard_normal
+from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
 from dgmjax.layers.linear import (
     DenseLinear,
     DiagonalLinear,
@@ -23,6 +25,7 @@ from dgmjax.layers.permute import Permute
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
 from dgmjax.layers.radial import Radial
+from dgmjax.layers.residual import Residual
 from dgmjax.layers.stack import Stack
 from dgmjax.layers.sylvester import Sylvester
 
@@ -39,9 +42,12 @@ __all__ = [
     "Dequantized",
     "DiagonalLinear",
     "Flow",
+    "GaussianMixtureRosenblatt",
     "HistogramGaussianize",
     "HouseholderLinear",
     "Inverse",
+    "InverseCDF",
+    "LeakyReLU",
     "Logit",
     "MaskedAutoregressive",
     "OrthogonalLinear",
@@ -49,9 +55,13 @@ __all__ = [
     "Permute",
     "Planar",
     "Radial",
+    "Residual",
+    "Sigmoid",
+    "Softplus",
     "Stack",
     "Standardize",
     "Sylvester",
+    "Tanh",
     "UniformDequantization",
     "from_distrax",
     "recorded",

@@ -4,6 +4,7 @@ from dgmjax.models.maf import IAF, MAF
 from dgmjax.models.nice import NICE
 from dgmjax.models.planar_flow import PlanarFlow, RadialFlow
 from dgmjax.models.realnvp import RealNVP
+from dgmjax.models.residual_flow import ResidualFlow
 from dgmjax.models.spline_flow import NeuralSplineFlow
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "PlanarFlow",
     "RadialFlow",
     "RealNVP",
+    "ResidualFlow",
 ]

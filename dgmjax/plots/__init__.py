@@ -6,6 +6,7 @@ function touches pyplot's global state, so they are safe in threads and on machi
 
 from dgmjax.plots.curves import training_curves
 from dgmjax.plots.density import density_2d
+from dgmjax.plots.density_table import density_table
 from dgmjax.plots.images import image_grid
 
-__all__ = ["density_2d", "image_grid", "training_curves"]
+__all__ = ["density_2d", "density_table", "image_grid", "training_curves"]

@@ -2,26 +2,22 @@
 
 import os
 import pathlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots._plane import LogProb, density_on, picture_grid, picture_window, robust_maximum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CHUNK = 4096
 _MAX_POINTS = 5000
 _PANEL = 3.125  # inches: 400 pixels, whole pixels for the default resolution
 _COLOURS = "magma"
-
-LogProb = Callable[[jax.Array], jax.Array]
 
 
 def density_2d(
@@ -61,15 +57,15 @@ def density_2d(
         ImportError: If matplotlib is not installed.
     """
     clouds = {"data": _points(data, "data"), "samples": _points(samples, "samples")}
-    window = _window(clouds["data"], limits)
+    window = picture_window(clouds["data"], limits)
     if resolution < 2:
         raise ValueError(f"density_2d: expected resolution >= 2 points per axis, got {resolution}.")
     functions = {"learned density": log_prob}
     if true_log_prob is not None:
         functions["true density"] = true_log_prob
-    grid = jnp.asarray(_grid(window, resolution), jnp.asarray(samples).dtype)
-    densities = {name: _density(function, grid, name) for name, function in functions.items()}
-    top = max(map(_robust_maximum, densities.values())) or 1.0  # 1 for a picture of no mass
+    grid = jnp.asarray(picture_grid(window, resolution), jnp.asarray(samples).dtype)
+    densities = {name: density_on(function, grid, name) for name, function in functions.items()}
+    top = max(map(robust_maximum, densities.values())) or 1.0  # 1 for a picture of no mass
 
     count = len(clouds) + len(densities)
     figure, panels = _panels(count, title)
@@ -127,51 +123,6 @@ def _points(values: ArrayLike, name: str) -> np.ndarray:
     if not jnp.issubdtype(points.dtype, jnp.floating):
         raise ValueError(f"density_2d: expected {name} of a floating dtype, got {points.dtype}.")
     return points.astype(np.float64)
-
-
-def _window(data: np.ndarray, limits: tuple[float, float] | None) -> np.ndarray:
-    """``[[x_low, x_high], [y_low, y_high]]``."""
-    if limits is not None:
-        low, high = limits
-        if not low < high:
-            raise ValueError(f"density_2d: expected limits (low, high), low < high, got {limits}.")
-        return np.array([[low, high], [low, high]], np.float64)
-    # Quantiles, lest one outlier shrink the rest to a dot; the margin shows the tails.
-    low, high = np.quantile(data[np.isfinite(data).all(axis=1)], (0.002, 0.998), axis=0)
-    half = max(0.6 * float(np.max(high - low)), 1e-3)
-    return (low + high)[:, None] / 2 + np.array([[-half, half]])
-
-
-def _grid(window: np.ndarray, resolution: int) -> np.ndarray:
-    """Centres of the picture's cells, ``[resolution**2, 2]``, the row of lowest y first."""
-    fractions = (np.arange(resolution) + 0.5) / resolution
-    x, y = (low + (high - low) * fractions for low, high in window)
-    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-
-
-def _density(log_prob: LogProb, grid: jax.Array, name: str) -> np.ndarray:
-    """``exp(log_prob)`` at the points of the grid, ``[n]``."""
-    compiled = jax.jit(log_prob)
-    count = len(grid)
-    size = min(_CHUNK, count)
-    # The last chunk is padded to the size of the others: one shape, one compilation.
-    padded = jnp.concatenate([grid, jnp.tile(grid[-1:], (-count % size, 1))])
-    parts = [compiled(chunk) for chunk in padded.reshape(-1, size, 2)]
-    if parts[0].shape != (size,):
-        raise ValueError(
-            f"density_2d: expected the {name}'s log_prob to map [{size}, 2] to [{size}], "
-            f"got {parts[0].shape}; wrap a log_prob of one point in jax.vmap."
-        )
-    with np.errstate(over="ignore"):
-        return np.exp(np.concatenate(parts).astype(np.float64))[:count]
-
-
-def _robust_maximum(density: np.ndarray) -> float:
-    values = density[np.isfinite(density)]
-    if not values.size:
-        return 0.0
-    bulk, peak = np.quantile(values, 0.998), values.max()
-    return float(peak if peak <= 2 * bulk else bulk)
 
 
 def _scatter(axes: "Axes", points: np.ndarray) -> None:

@@ -1,1 +1,1 @@
-"""One file a result: the header says what it reproduces, the command, the expected number and the cost."""
+"""One file a result, or a suite of them: what it reproduces, the command, the expected number and the cost."""

@@ -6,7 +6,8 @@ Expected: test 88.0 nats (1.98 bits/dim), one-sample bound (uniform dequantizati
 Cost: under a minute on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, RealNVPConfig, TrainingConfig
+from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.models import RealNVPConfig
 
 CONFIG = Config(
     name="realnvp_digits",

@@ -1,0 +1,72 @@
+"""Parameter-free increasing maps of one variable: leaky ReLU, softplus and tanh, with their log-derivatives.
+
+The sigmoid is `dgmjax.bijectors.logit_forward` with ``levels=1`` and ``alpha=0``.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_sigmoid, softplus
+
+
+def leaky_relu_forward(z: jax.Array, negative_slope: float) -> tuple[jax.Array, jax.Array]:
+    """``x = z`` for ``z >= 0``, ``negative_slope * z`` below; elementwise, latent to data.
+
+    Args:
+      z: latent, any shape.
+      negative_slope: positive.
+
+    Returns:
+      ``x`` and the elementwise log-derivative, ``0`` or ``log(negative_slope)``, both with the shape of ``z``.
+    """
+    log_derivative = jnp.where(z >= 0, jnp.zeros_like(z), math.log(negative_slope))
+    return jnp.where(z >= 0, z, negative_slope * z), log_derivative
+
+
+def leaky_relu_inverse(x: jax.Array, negative_slope: float) -> tuple[jax.Array, jax.Array]:
+    """``z = x`` for ``x >= 0``, ``x / negative_slope`` below: the inverse of `leaky_relu_forward`."""
+    return leaky_relu_forward(x, 1.0 / negative_slope)
+
+
+def softplus_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``x = log(1 + exp(z)) > 0``, elementwise, latent to data.
+
+    Returns:
+      ``x`` and the elementwise log-derivative ``log sigmoid(z)``, both with the shape of ``z``. Where ``exp(z)``
+      underflows (``z < -87`` in float32), ``x`` is 0 and cannot be inverted.
+    """
+    return softplus(z), log_sigmoid(z)
+
+
+def softplus_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``z = x + log(1 - exp(-x))`` for ``x > 0``, elementwise: the inverse of `softplus_forward`.
+
+    Returns:
+      ``z`` and the elementwise log-derivative ``-log(1 - exp(-x))``, both with the shape of ``x``; NaN for ``x < 0``.
+    """
+    # dx/dz = sigmoid(z) = 1 - exp(-x): taken from x, which still has digits where z rounds.
+    log_slope = jnp.log(-jnp.expm1(-x))
+    return x + log_slope, -log_slope
+
+
+def tanh_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``x = tanh(z)`` in ``(-1, 1)``, elementwise, latent to data.
+
+    Returns:
+      ``x`` and the elementwise log-derivative ``log(1 - tanh(z)^2) = 2 (log 2 - |z| - softplus(-2 |z|))``, both with
+      the shape of ``z``. ``x`` rounds to 1, and cannot be inverted, from ``|z| = 9`` on in float32.
+    """
+    # 1 - tanh^2 rounds to 0 where this form is still exact.
+    log_derivative = 2.0 * (math.log(2.0) + log_sigmoid(2.0 * z) - z)
+    return jnp.tanh(z), log_derivative
+
+
+def tanh_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``z = artanh(x) = (log(1 + x) - log(1 - x)) / 2`` for ``|x| < 1``: the inverse of `tanh_forward`.
+
+    Returns:
+      ``z`` and the elementwise log-derivative ``-log(1 + x) - log(1 - x)``, both with the shape of ``x``.
+    """
+    log_right, log_left = jnp.log1p(x), jnp.log1p(-x)
+    return 0.5 * (log_right - log_left), -log_right - log_left

@@ -1,0 +1,72 @@
+"""The logit-normal distribution on ``(0, 1)``: ``x = sigmoid(loc + s e)``, ``e ~ N(0, 1)``.
+
+Parameters ``loc`` and ``log_scale`` (natural log of ``s``) are scalars or of the shape of ``x``.
+
+Source: Aitchison and Shen, 1980, *Logistic-normal distributions*, Biometrika 67(2), with two categories.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import log_ndtr, ndtri
+from jax.scipy.stats import norm
+from jax.typing import ArrayLike
+
+
+def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
+    """``log N(logit x; loc, s^2) - log x - log(1 - x)`` in nats, elementwise.
+
+    Returns:
+      Shape of ``x``; ``-inf`` with zero gradient outside ``(0, 1)`` and at its ends, where the density vanishes.
+    """
+    x, loc, log_scale = _arrays(x, loc, log_scale)
+    inside = (x > 0) & (x < 1)
+    x = jnp.where(inside, x, 0.5)
+    log_x, log_rest = jnp.log(x), jnp.log1p(-x)
+    z = (log_x - log_rest - loc) * jnp.exp(-log_scale)
+    return jnp.where(inside, norm.logpdf(z) - log_scale - log_x - log_rest, -jnp.inf)
+
+
+def logit_normal_cdf(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
+    """``Phi((logit x - loc) / s)``, elementwise; 0 below and 1 above ``(0, 1)``; shape of ``x``."""
+    x, loc, log_scale = _arrays(x, loc, log_scale)
+    inside = (x > 0) & (x < 1)
+    safe = jnp.where(inside, x, 0.5)
+    z = (jnp.log(safe) - jnp.log1p(-safe) - loc) * jnp.exp(-log_scale)
+    return jnp.where(inside, jnp.exp(log_ndtr(z)), jnp.where(x <= 0, 0.0, 1.0).astype(x.dtype))
+
+
+def logit_normal_icdf(p: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
+    """``sigmoid(loc + s Phi^-1(p))`` for ``p`` in ``[0, 1]``, elementwise; shape of ``p``."""
+    p, loc, log_scale = _arrays(p, loc, log_scale)
+    limits = jnp.finfo(p.dtype)
+    p = jnp.clip(p, limits.tiny, 1.0 - limits.epsneg)
+    return _inside(loc + jnp.exp(log_scale) * ndtri(p))
+
+
+def logit_normal_sample(
+    key: jax.Array, loc: ArrayLike, log_scale: ArrayLike, *, sample_shape: tuple[int, ...] = ()
+) -> jax.Array:
+    """``sigmoid(loc + s e)``, ``e ~ N(0, 1)``, reparametrized.
+
+    Returns:
+      ``[*sample_shape, *broadcast shape of the parameters]``, strictly inside ``(0, 1)``: what rounds to an end is
+      moved to the float beside it, where the log-density is finite.
+    """
+    loc, log_scale = jnp.asarray(loc), jnp.asarray(log_scale)
+    shape = (*sample_shape, *np.broadcast_shapes(loc.shape, log_scale.shape))
+    noise = jax.random.normal(key, shape, jnp.result_type(loc, log_scale))
+    return _inside(
+        jnp.broadcast_to(loc, shape) + jnp.exp(jnp.broadcast_to(log_scale, shape)) * noise
+    )
+
+
+def _inside(logit: jax.Array) -> jax.Array:
+    limits = jnp.finfo(logit.dtype)
+    return jnp.clip(jax.nn.sigmoid(logit), limits.tiny, 1.0 - limits.epsneg)
+
+
+def _arrays(x: jax.Array, *parameters: ArrayLike) -> list[jax.Array]:
+    arrays = [x, *(jnp.asarray(a, x.dtype) if np.ndim(a) == 0 else a for a in parameters)]
+    shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
+    return [jnp.broadcast_to(a, shape) for a in arrays]

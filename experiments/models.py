@@ -1,0 +1,191 @@
+"""Typed settings of the systems: one dataclass a model of `dgmjax.models`, whose fields are constructor arguments."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import tyro
+from flax import nnx
+
+import dgmjax as dgm
+
+ScaleFn = Literal["tanh", "sigmoid", "double_sigmoid", "softplus", "exp"]
+Mask = Literal["alternating", "half", "checkerboard"]
+_OF_THE_CONFIG = ("system", "preprocess", "alpha", "pseudo_count")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowConfig:
+    """What all flows on vectors share."""
+
+    constructor: ClassVar[Any]
+
+    system: tyro.conf.Suppress[str]
+    depth: int = 8
+    """Number of layers."""
+    width: int = 64
+    """Hidden units of the conditioners."""
+    hidden_layers: int = 2
+    """Hidden layers of the conditioners."""
+    preprocess: Literal["none", "standardize", "logit", "histogram"] = "standardize"
+    """Fixed first layer on the data."""
+    alpha: float = 0.05
+    """Margin of the logit."""
+    pseudo_count: float = 1.0
+    """Smoothing of the histogram."""
+
+    def build(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
+        """The model for ``dataset``: dequantized if its values are integers."""
+        names = [field.name for field in dataclasses.fields(self)]
+        options = {name: getattr(self, name) for name in names if name not in _OF_THE_CONFIG}
+        if options.get("mask") == "checkerboard":
+            options["mask"] = _checkerboard(dataset)
+        flow = self.constructor(
+            dataset.event_shape, **options, preprocess=self._preprocess(dataset), rngs=rngs
+        )
+        levels = dataset.num_levels
+        return flow if levels is None else dgm.Dequantized(flow, levels)
+
+    def _preprocess(self, dataset: dgm.data.Dataset) -> dgm.Bijector | None:
+        shape, levels = dataset.event_shape, dataset.num_levels
+        if self.preprocess in ("logit", "histogram") and levels is None:
+            raise ValueError(
+                f"model.preprocess: {self.preprocess!r} needs integer data with --num-levels, and {dataset.name} is "
+                f"continuous; use --model.preprocess standardize."
+            )
+        if self.preprocess == "logit":
+            return dgm.Logit(shape, float(levels or 0), alpha=self.alpha)
+        if self.preprocess == "histogram":
+            return dgm.HistogramGaussianize(shape, levels or 0, pseudo_count=self.pseudo_count)
+        return dgm.Standardize(shape) if self.preprocess == "standardize" else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CouplingConfig(FlowConfig):
+    """What coupling flows share."""
+
+    mask: Mask = "alternating"
+    """Elements that the first coupling leaves unchanged; the next ones alternate."""
+    activation: str = "relu"
+    """Activation of the conditioners."""
+    dropout: float = 0.0
+    """Dropout of the conditioners, in training."""
+    reversible: bool = False
+    """Gradients in the activation memory of one layer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RealNVPConfig(CouplingConfig):
+    """A RealNVP on flattened events."""
+
+    constructor: ClassVar[Any] = dgm.RealNVP
+    system: tyro.conf.Suppress[str] = "realnvp"
+    scale_fn: ScaleFn = "tanh"
+    """Map of the log-scales."""
+    shift_first: bool = False
+    """x = (z + t) s instead of x = s z + t."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NICEConfig(CouplingConfig):
+    """A NICE on flattened events."""
+
+    constructor: ClassVar[Any] = dgm.NICE
+    system: tyro.conf.Suppress[str] = "nice"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplineConfig(CouplingConfig):
+    """A neural spline flow with coupling layers."""
+
+    constructor: ClassVar[Any] = dgm.NeuralSplineFlow
+    system: tyro.conf.Suppress[str] = "spline"
+    num_bins: int = 8
+    """Bins of a spline."""
+    bound: float = 4.0
+    """Half the width of the square of the splines."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IAFConfig(FlowConfig):
+    """An inverse autoregressive flow."""
+
+    constructor: ClassVar[Any] = dgm.IAF
+    system: tyro.conf.Suppress[str] = "iaf"
+    transformer: Literal["affine", "gated", "spline"] = "affine"
+    """The elementwise map."""
+    scale_fn: ScaleFn = "tanh"
+    """Map of the log-scales of the affine transformer."""
+    sequential: Literal["incremental", "jacobi"] = "incremental"
+    """How the sequential direction runs."""
+    activation: str = "relu"
+    """Activation of the MADEs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MAFConfig(IAFConfig):
+    """A masked autoregressive flow."""
+
+    constructor: ClassVar[Any] = dgm.MAF
+    system: tyro.conf.Suppress[str] = "maf"
+    dropout: float = 0.0
+    """Dropout of the MADEs, in training."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanarConfig(FlowConfig):
+    """A planar flow."""
+
+    constructor: ClassVar[Any] = dgm.PlanarFlow
+    system: tyro.conf.Suppress[str] = "planar"
+    h: Literal["tanh", "sigmoid", "softplus", "leaky_relu"] = "tanh"
+    """The nonlinearity."""
+    fast: Literal["density", "sampling"] = "density"
+    """The direction that has the formula."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RadialConfig(FlowConfig):
+    """A radial flow."""
+
+    constructor: ClassVar[Any] = dgm.RadialFlow
+    system: tyro.conf.Suppress[str] = "radial"
+    fast: Literal["density", "sampling"] = "density"
+    """The direction that has the formula."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResidualConfig(FlowConfig):
+    """A residual flow."""
+
+    constructor: ClassVar[Any] = dgm.ResidualFlow
+    system: tyro.conf.Suppress[str] = "residual"
+    coefficient: float = 0.97
+    """Bound on the spectral norm of every kernel."""
+    log_det: Literal["exact", "truncated", "unbiased"] = "exact"
+    """The log-determinant in training."""
+
+
+SYSTEMS: dict[str, type[FlowConfig]] = {
+    cls.system: cls
+    for cls in (
+        RealNVPConfig,
+        NICEConfig,
+        SplineConfig,
+        MAFConfig,
+        IAFConfig,
+        PlanarConfig,
+        RadialConfig,
+        ResidualConfig,
+    )
+}
+
+
+def _checkerboard(dataset: dgm.data.Dataset) -> Any:
+    if dataset.image_shape is None:
+        raise ValueError(
+            f"model.mask: 'checkerboard' needs images, and {dataset.name} is not known to hold any; use "
+            f"--model.mask alternating."
+        )
+    height, width, channels = dataset.image_shape
+    mask = dgm.bijectors.checkerboard_mask((height, width))[..., None].repeat(channels, -1)
+    return mask.ravel()
