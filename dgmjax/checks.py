@@ -1,5 +1,7 @@
 """Checks at the boundary: what was expected, what came, and the fix. Trace-time only, so free at run time."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,3 +94,9 @@ def check_context(
 def _dtype(value: jax.Array | np.ndarray) -> np.dtype:
     """The dtype as the caller sees it: JAX would report NumPy's int64 as int32."""
     return value.dtype if hasattr(value, "dtype") else jnp.result_type(value)
+
+
+def floating_dtype(tree: Any) -> Any:
+    """The dtype in which a module or pytree computes: that of its first floating-point leaf, float32 without any."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
+    return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.dtype(jnp.float32))

@@ -12,7 +12,6 @@ import dgmjax as dgm
 from dgmjax.bijectors.nonlinearity import NONLINEARITIES, bounded_coefficient, nonlinearity
 from dgmjax.bijectors.planar import planar_constrain, planar_forward, planar_inverse
 from dgmjax.bijectors.radial import radial_constrain, radial_forward, radial_inverse
-from dgmjax.bijectors.root import monotone_root
 from dgmjax.bijectors.sylvester import (
     householder_columns,
     sylvester_forward,
@@ -22,6 +21,7 @@ from dgmjax.bijectors.sylvester import (
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.radial import Radial
 from dgmjax.layers.sylvester import Sylvester
+from dgmjax.numerics.root import monotone_root
 from tests.instances import cast, scramble
 
 COUNT = 10_000

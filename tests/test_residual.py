@@ -9,13 +9,16 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.bijectors.fixed_point import residual_fixed_point
 from dgmjax.bijectors.residual import (
     exact_log_det,
     russian_roulette_log_det,
     truncated_log_det,
 )
-from dgmjax.bijectors.spectral import (
+from dgmjax.layers.residual import Residual
+from dgmjax.models.residual_flow import ResidualFlow
+from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP, lipswish
+from dgmjax.numerics.fixed_point import residual_fixed_point
+from dgmjax.numerics.spectral import (
     conv_power_iteration,
     dense_power_iteration,
     dense_spectral_norm,
@@ -23,9 +26,6 @@ from dgmjax.bijectors.spectral import (
     spectral_init,
     spectral_normalize,
 )
-from dgmjax.layers.residual import Residual
-from dgmjax.models.residual_flow import ResidualFlow
-from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP, lipswish
 from tests.instances import cast, scramble
 
 KEY = jax.random.key(0)

@@ -41,7 +41,6 @@ from dgmjax.bijectors.elementwise import (
     tanh_forward,
     tanh_inverse,
 )
-from dgmjax.bijectors.fixed_point import residual_fixed_point
 from dgmjax.bijectors.histogram import (
     histogram_gaussianize_forward,
     histogram_gaussianize_inverse,
@@ -83,8 +82,6 @@ from dgmjax.bijectors.residual import (
     russian_roulette_log_det,
     truncated_log_det,
 )
-from dgmjax.bijectors.reversible import reversible_scan
-from dgmjax.bijectors.root import monotone_root
 from dgmjax.bijectors.rosenblatt import (
     NORMAL_MIXTURES,
     gaussian_mixture_conditional,
@@ -92,14 +89,6 @@ from dgmjax.bijectors.rosenblatt import (
     rosenblatt_inverse,
 )
 from dgmjax.bijectors.scales import SCALE_FNS, scale_fn
-from dgmjax.bijectors.spectral import (
-    conv_power_iteration,
-    dense_power_iteration,
-    dense_spectral_norm,
-    same_conv,
-    spectral_init,
-    spectral_normalize,
-)
 from dgmjax.bijectors.spline import SplineTransformer, spline_forward, spline_inverse
 from dgmjax.bijectors.sylvester import (
     householder_columns,
@@ -132,11 +121,8 @@ __all__ = [
     "bounded_coefficient",
     "cayley_matrix",
     "checkerboard_mask",
-    "conv_power_iteration",
     "coupling_forward",
     "coupling_inverse",
-    "dense_power_iteration",
-    "dense_spectral_norm",
     "exact_log_det",
     "gaussian_mixture_conditional",
     "half_mask",
@@ -159,7 +145,6 @@ __all__ = [
     "merge",
     "mixture_cdf_forward",
     "mixture_cdf_inverse",
-    "monotone_root",
     "nonlinearity",
     "orthogonal_forward",
     "orthogonal_inverse",
@@ -177,20 +162,15 @@ __all__ = [
     "radial_constrain",
     "radial_forward",
     "radial_inverse",
-    "residual_fixed_point",
-    "reversible_scan",
     "rosenblatt_forward",
     "rosenblatt_inverse",
     "russian_roulette_log_det",
-    "same_conv",
     "scale_fn",
     "sequential_forward",
     "shift_scale_forward",
     "shift_scale_inverse",
     "softplus_forward",
     "softplus_inverse",
-    "spectral_init",
-    "spectral_normalize",
     "spline_forward",
     "spline_inverse",
     "split",

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.bijectors.coupling import Transformer
-from dgmjax.bijectors.fixed_point import residual_fixed_point
+from dgmjax.numerics.fixed_point import residual_fixed_point
 
 
 class Degrees(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgmjax.bijectors.root import Monotone, monotone_root
+from dgmjax.numerics.root import Monotone, monotone_root
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.root import monotone_root
+from dgmjax.numerics.root import monotone_root
 
 # The smallest slope of a constrained map. At the bound itself a float32 derivative rounds to 0, its log to -inf.
 MARGIN = 1e-3

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgmjax.bijectors.fixed_point import Branch
+from dgmjax.numerics.fixed_point import Branch
 
 # k, (J^T)^k v, weight, value, w.
 _State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]

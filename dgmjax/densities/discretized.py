@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_sigmoid, log_softmax, logsumexp
 
-from dgmjax.densities.tails import log_difference
+from dgmjax.numerics.tails import log_difference
 
 
 def discretized_log_prob(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.densities.discretized import discretized_log_prob
-from dgmjax.densities.tails import log_tails, over_batch
+from dgmjax.numerics.tails import log_tails, over_batch
 
 
 @jax.tree_util.register_pytree_node_class

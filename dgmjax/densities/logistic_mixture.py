@@ -179,7 +179,8 @@ def _root_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     return x, (y_dot - logit_dot) * jnp.exp(-log_slope)
 
 
-# Compiled on its own, or every eager call would compile its loop anew.
+# Not `monotone_root`: with the slope in closed form and one evaluation a step this is 2 to 3 times as fast (100,000
+# elements, K = 32, 2 CPU cores). Compiled on its own, or every eager call would compile its loop anew.
 @jax.jit
 def _solve(y: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array) -> jax.Array:
     quantiles = means + jnp.exp(log_scales) * y[..., None]

@@ -14,9 +14,9 @@ from dgmjax.bijectors.autoregressive import (
 )
 from dgmjax.bijectors.coupling import Transformer
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.static import StaticArray
 from dgmjax.nets.made import MADE
 from dgmjax.nets.mlp import activation_fn
+from dgmjax.nets.static import StaticArray
 
 
 class MaskedAutoregressive(Bijector):

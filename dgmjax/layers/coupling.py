@@ -10,7 +10,7 @@ from flax import nnx
 from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse
 from dgmjax.bijectors.masks import vector_mask
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.static import StaticArray
+from dgmjax.nets.static import StaticArray
 
 
 class Coupling(Bijector):

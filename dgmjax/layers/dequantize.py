@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.checks import check_context, check_integer_event
+from dgmjax.checks import check_context, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
@@ -110,7 +110,7 @@ class Dequantized(nnx.Module):
         check_context(context, self.context_shape, batch, where=where)
         if num_samples < 1:
             raise ValueError(f"{where}: num_samples must be at least 1, got {num_samples}.")
-        dtype = _float_dtype(self)
+        dtype = floating_dtype(self)
         keyword: dict[str, Any] = {} if key is None else {"key": key}
 
         def one_sample(seed: jax.Array) -> jax.Array:
@@ -140,13 +140,7 @@ class Dequantized(nnx.Module):
         self, value: jax.Array, context: jax.Array | None = None, *, seed: jax.Array
     ) -> Self:
         """A new model whose data-dependent layers are set from the dequantized batch ``value``."""
-        x, _ = self.dequantization.dequantize(value, seed=seed, dtype=_float_dtype(self))
+        x, _ = self.dequantization.dequantize(value, seed=seed, dtype=floating_dtype(self))
         new = nnx.clone(self)
         new.density = self.density.with_data_init(x, context)
         return new
-
-
-def _float_dtype(module: nnx.Module) -> Any:
-    """The dtype in which ``module`` computes: that of its floating-point leaves."""
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves(module)]
-    return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.dtype(jnp.float32))

@@ -17,9 +17,9 @@ from dgmjax.bijectors.rosenblatt import (
     rosenblatt_forward,
     rosenblatt_inverse,
 )
-from dgmjax.densities.tails import log_tails, over_batch
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics.tails import log_tails, over_batch
 
 
 @recorded

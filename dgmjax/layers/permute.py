@@ -9,7 +9,7 @@ import numpy as np
 from dgmjax.bijectors.permute import permute_forward, permute_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
-from dgmjax.layers.static import StaticArray
+from dgmjax.nets.static import StaticArray
 
 
 @recorded

@@ -6,7 +6,6 @@ from typing import Any, Self
 import jax
 from flax import nnx
 
-from dgmjax.bijectors.fixed_point import residual_fixed_point
 from dgmjax.bijectors.residual import (
     exact_log_det,
     rademacher_probes,
@@ -14,6 +13,7 @@ from dgmjax.bijectors.residual import (
     truncated_log_det,
 )
 from dgmjax.layers.bijector import Bijector
+from dgmjax.numerics.fixed_point import residual_fixed_point
 
 LOG_DETS = ("exact", "truncated", "unbiased")
 

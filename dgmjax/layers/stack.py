@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.reversible import reversible_scan
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics.reversible import reversible_scan
 
 
 @recorded

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.spectral import (
+from dgmjax.numerics.spectral import (
     conv_power_iteration,
     dense_spectral_norm,
     same_conv,
@@ -64,7 +64,7 @@ class LipschitzMLP(nnx.Module):
     """``[*batch, in_size] -> [*batch, out_size]``, Lipschitz in ``x`` with constant ``coefficient ** (depth + 1)``.
 
     Dense layers whose kernels are scaled down to spectral norm ``coefficient`` where theirs is larger, with `lipswish`
-    between them. The norms are exact and computed in every call (`dgmjax.bijectors.dense_spectral_norm`), so the bound
+    between them. The norms are exact and computed in every call (`dgmjax.numerics.dense_spectral_norm`), so the bound
     holds for any parameters, after any update, and there is no state to keep in step with the weights. A stored
     power-iteration vector would lag behind them, and its estimate is below the norm.
 

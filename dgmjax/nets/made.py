@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.autoregressive import Degrees, made_masks
 from dgmjax.nets.mlp import activation_fn, dropout
+from dgmjax.nets.static import StaticArray
 
 
 class MADE(nnx.Module):
@@ -43,8 +43,9 @@ class MADE(nnx.Module):
         self.activation = activation
         self.dropout = dropout
         self.num_params = num_params
-        self.masks = _Masks(made_masks(degrees, depth, num_params))
-        shapes = [mask.shape for mask in self.masks.values]
+        masks = made_masks(degrees, depth, num_params)
+        self.masks = tuple(StaticArray(mask) for mask in masks)
+        shapes = [mask.shape for mask in masks]
         init = nnx.initializers.he_normal()
         kernels = [init(rngs.params(), shape, jnp.float32) for shape in shapes[:-1]]
         self.kernels = nnx.List(
@@ -59,8 +60,8 @@ class MADE(nnx.Module):
     def masked_kernels(self) -> list[jax.Array]:
         """The kernels ``[in, out]`` with forbidden connections set to zero."""
         return [
-            jnp.where(mask, kernel[...], jnp.zeros((), kernel.dtype))
-            for mask, kernel in zip(self.masks.values, self.kernels, strict=True)
+            jnp.where(mask.value, kernel[...], jnp.zeros((), kernel.dtype))
+            for mask, kernel in zip(self.masks, self.kernels, strict=True)
         ]
 
     def offsets(self, context: jax.Array | None) -> list[jax.Array]:
@@ -86,18 +87,3 @@ class MADE(nnx.Module):
                 if key is not None and self.dropout > 0.0:
                     hidden = dropout(hidden, self.dropout, jax.random.fold_in(key, index))
         return hidden.reshape(*x.shape, self.num_params)
-
-
-class _Masks:
-    """Static masks: equal masks are equal structure."""
-
-    def __init__(self, values: list[np.ndarray]):
-        self.values = values
-        self._key = tuple((v.shape, np.packbits(v).tobytes()) for v in values)
-        self._hash = hash(self._key)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, _Masks) and self._key == other._key)

@@ -1,8 +1,6 @@
 """``dgmjax.fit``: train a density model on an array by one call."""
 
 import functools
-import hashlib
-import math
 import pathlib
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -14,15 +12,15 @@ import optax
 from numpy.typing import ArrayLike
 
 from dgmjax.data.batches import Batches
-from dgmjax.data.checks import check_data
 from dgmjax.layers.constructor import describe
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
+from dgmjax.training.arrays import digest, make_evaluator, prepare
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.loop import Loop, Progress, Schedule
-from dgmjax.training.metrics import MetricsLog, Record, merge_metrics
+from dgmjax.training.metrics import MetricsLog, Record
 from dgmjax.training.optimizer import default_optimizer
-from dgmjax.training.partition import Arrays, partition
+from dgmjax.training.partition import partition
 from dgmjax.training.step import (
     Loss,
     averaged_params,
@@ -118,10 +116,10 @@ def fit(
         raise TypeError(f"fit: seed must be a typed key, jax.random.key(0), got {seed!r}.")
     if patience is not None and validation is None:
         raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
-    train = _prepare(model, x, context, "x")
+    train = prepare(model, x, context, "x")
     held_out = None
     if validation is not None:
-        held_out = _prepare(model, validation, validation_context, "validation")
+        held_out = prepare(model, validation, validation_context, "validation")
     data_key, init_key, train_key, eval_key = jax.random.split(seed, 4)
     initial = _data_init(model, train, init_key) if data_init else model
     params, fixed, merge = partition(initial)
@@ -137,12 +135,12 @@ def fit(
         call = {
             "model": _description(model),
             "seed": np.asarray(jax.random.key_data(seed)).tolist(),
-            "x": _digest(train),
-            "validation": None if held_out is None else _digest(held_out),
+            "x": digest(train),
+            "validation": None if held_out is None else digest(held_out),
             "steps": steps,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
-            "optimizer_state": _digest(state.opt_state),
+            "optimizer_state": digest(state.opt_state),
             "ema_decay": ema_decay,
             "eval_every": eval_every,
             "patience": patience,
@@ -170,7 +168,7 @@ def fit(
         evaluated=functools.partial(averaged_params, ema_decay=ema_decay),
         evaluate=None
         if held_out is None
-        else _evaluator(make_eval_step(validation_loss, merge), held_out, eval_key),
+        else make_evaluator(make_eval_step(validation_loss, merge), held_out, eval_key),
         schedule=schedule,
         log=log,
         checkpoints=checkpoints,
@@ -186,29 +184,6 @@ def fit(
         if checkpoints is not None:
             checkpoints.close()
     return FitResult(merge(best, state.fixed), log.records, position.best_step, position.step)
-
-
-def _prepare(
-    model: Any, x: ArrayLike, context: ArrayLike | None, name: str
-) -> dict[str, np.ndarray]:
-    """Check one split and give floats the dtype of the model."""
-    levels = getattr(model, "num_levels", None)
-    arrays = {"x": check_data(x, tuple(model.event_shape), num_levels=levels, name=name)}
-    if context is not None:
-        shape = getattr(model, "context_shape", None)
-        if shape is None:
-            raise ValueError(f"fit: a context was given for {name}, but the model takes none.")
-        arrays["context"] = check_data(context, shape, name=f"context of {name}")
-        if len(arrays["context"]) != len(arrays["x"]):
-            raise ValueError(
-                f"fit: {len(arrays['x'])} events in {name} but {len(arrays['context'])} contexts."
-            )
-    floats = [leaf for leaf in jax.tree.leaves(model) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    dtype = floats[0].dtype if floats else np.dtype(np.float32)
-    return {
-        key: array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
-        for key, array in arrays.items()
-    }
 
 
 def _data_init(model: Any, train: dict[str, np.ndarray], key: jax.Array) -> Any:
@@ -229,39 +204,8 @@ def _augmented(loss: Loss, augment: Callable[[jax.Array, jax.Array], jax.Array])
     return augmented
 
 
-def _evaluator(
-    eval_step: Callable[..., Any],
-    arrays: dict[str, np.ndarray],
-    key: jax.Array,
-    *,
-    chunk: int = 1_024,
-) -> Callable[[Arrays, Arrays], dict[str, float]]:
-    """Metrics over all of ``arrays``, with the same noise at every call, so that evaluations compare."""
-    count = math.ceil(len(arrays["x"]) / chunk)
-    chunks = [
-        {name: array[i * chunk : (i + 1) * chunk] for name, array in arrays.items()}
-        for i in range(count)
-    ]
-
-    def evaluate(params: Arrays, fixed: Arrays) -> dict[str, float]:
-        return merge_metrics(
-            eval_step(params, fixed, batch, jax.random.fold_in(key, i))
-            for i, batch in enumerate(chunks)
-        )
-
-    return evaluate
-
-
 def _description(model: Any) -> Any:
     try:
         return describe(model)
     except TypeError:
         return type(model).__name__
-
-
-def _digest(tree: Any) -> str:
-    """SHA-256 of a pytree of arrays: structure, shapes, dtypes and values."""
-    digest = hashlib.sha256(str(jax.tree.structure(tree)).encode())
-    for leaf in map(np.asarray, jax.tree.leaves(tree)):
-        digest.update(f"{leaf.shape}{leaf.dtype}".encode() + leaf.tobytes())
-    return digest.hexdigest()

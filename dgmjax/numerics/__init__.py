@@ -1,0 +1,28 @@
+"""Numerical methods that bijectors, densities and networks share: solvers with implicit gradients, norms, tails."""
+
+from dgmjax.numerics.fixed_point import residual_fixed_point
+from dgmjax.numerics.reversible import reversible_scan
+from dgmjax.numerics.root import monotone_root
+from dgmjax.numerics.spectral import (
+    conv_power_iteration,
+    dense_power_iteration,
+    dense_spectral_norm,
+    same_conv,
+    spectral_init,
+    spectral_normalize,
+)
+from dgmjax.numerics.tails import log_difference, log_tails
+
+__all__ = [
+    "conv_power_iteration",
+    "dense_power_iteration",
+    "dense_spectral_norm",
+    "log_difference",
+    "log_tails",
+    "monotone_root",
+    "residual_fixed_point",
+    "reversible_scan",
+    "same_conv",
+    "spectral_init",
+    "spectral_normalize",
+]
