@@ -1,14 +1,21 @@
 """The three commands, as a user types them, on runs of seconds."""
 
+import dataclasses
+import importlib
 import json
 import pathlib
+import pkgutil
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 import dgmjax as dgm
-from experiments import evaluate, sample, train
+import experiments.configs
+from experiments import evaluate, plane, sample, train
 from experiments.config import config_from_dict, config_names, load_config
+from experiments.models import SYSTEMS
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -179,16 +186,49 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path):
 
 
 @pytest.mark.parametrize("name", config_names())
-def test_every_config_is_named_after_its_file_and_says_what_it_expects(name):
+def test_every_config_survives_its_run_directory(name):
     config = load_config(name)
     assert config.name == name
     assert config_from_dict(json.loads(json.dumps(train.settings_of(config)))) == config
-    module = __import__(f"experiments.configs.{name}", fromlist=["CONFIG"])
-    for part in (
-        "Reproduces:",
-        f"Command: python -m experiments.train {name}",
-        "Expected: ",
-        "Cost: ",
-    ):
+
+
+FILES = [module.name for module in pkgutil.iter_modules(experiments.configs.__path__)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_config_file_says_what_it_expects(name):
+    module = importlib.import_module(f"experiments.configs.{name}")
+    configs = getattr(module, "CONFIGS", {name: getattr(module, "CONFIG", None)})
+    command = "<system>_<toy>" if len(configs) > 1 else name
+    for part in ("Reproduces: ", f"Command: python -m experiments.train {command}", "Expected: "):
         assert part in module.__doc__
-    assert "@" not in module.__doc__
+    assert "Cost: " in module.__doc__
+    assert "XX" not in module.__doc__
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_trains_on_digits_and_in_the_plane(system):
+    """One step each, of the configs as they are."""
+    for name in (f"{system}_digits", f"{system}_two_moons"):
+        config = load_config(name)
+        dataset = dgm.data.load_dataset(config.data)
+        config = dataclasses.replace(config.model, depth=2, width=66)
+        model = config.build(dataset, nnx.Rngs(0))
+        fitted = dgm.fit(
+            model,
+            dataset.train[:64],
+            seed=jax.random.key(0),
+            steps=1,
+            batch_size=32,
+            progress=False,
+        )
+        assert np.isfinite(fitted.history[-1]["nats"])
+
+
+def test_the_suite_writes_its_tables(tmp_path):
+    options = plane.Options(("planar", "radial"), ("circles",), tmp_path, steps=2)
+    plane.run_suite(options)
+    table = (tmp_path / "plane.md").read_text()
+    assert "| system | circles |" in table
+    assert table.count("\n| ") == 4
+    assert (tmp_path / "plane.png").read_bytes()[:4] == b"\x89PNG"

@@ -180,7 +180,7 @@ def test_metrics_log_rewinds_and_drops_a_line_cut_short(tmp_path):
 def test_partition_names_parameters_by_their_path_and_puts_them_together_again():
     flow = small_flow(preprocess=dgm.Standardize((2,)))
     params, fixed, merge = training.partition(flow)
-    assert "bijector/layers/1/conditioner/last/kernel" in params
+    assert "bijector/layers/1/layer/layers/0/conditioner/last/kernel" in params
     assert {"bijector/layers/0/mean", "bijector/layers/0/log_std"} <= set(fixed)
     assert not set(params) & set(fixed)
     chex.assert_trees_all_equal(merge(params, fixed), flow)

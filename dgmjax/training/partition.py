@@ -14,7 +14,7 @@ def partition(model: Model) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], 
     """Split ``model`` into trainable arrays, fixed arrays and the function that puts them together again.
 
     ``merge(params, fixed)`` equals ``model``. Names are the paths in the module, e.g.
-    ``bijector/layers/0/conditioner/last/kernel``, stable across processes, so checkpoints are readable by name; and a
+    ``bijector/layers/1/conditioner/last/kernel``, stable across processes, so checkpoints are readable by name; and a
     flat dict crosses the boundary of a jitted function without any Python work per array.
 
     Args:
