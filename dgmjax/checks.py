@@ -97,6 +97,7 @@ def _dtype(value: jax.Array | np.ndarray) -> np.dtype:
 
 
 def floating_dtype(tree: Any) -> Any:
-    """The dtype in which a module or pytree computes: that of its first floating-point leaf, float32 without any."""
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
-    return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.dtype(jnp.float32))
+    """The dtype in which a module or pytree computes: that of its first floating-point array, JAX's default without."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
+    floating = (dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating))
+    return next(floating, jnp.result_type(float))

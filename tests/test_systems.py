@@ -42,6 +42,24 @@ def test_systems_are_densities(name):
     dgm.testing.check_density(flow, seed=jax.random.key(1), smooth=smooth)
 
 
+def test_couplings_are_undone_in_the_opposite_order():
+    """E-L5-1: y1 = x1 + F(x2), y2 = x2 + G(y1) is undone by G first; as printed it is not, unless F = G."""
+    flow = dgm.NICE((4,), depth=2, width=8, mask="half", activation="tanh", rngs=nnx.Rngs(0))
+    pair = cast(scramble(flow, jax.random.key(0)), jnp.float64).bijector.layers[0].layers[0]
+    move_second, move_first = pair.layers  # a chain applies its last layer first
+    f, g = (lambda half, c=c: c.conditioner(half)[..., 0] for c in (move_first, move_second))
+    x1, x2 = jax.random.normal(jax.random.key(1), (2, 5, 2))
+    y1 = x1 + f(x2)
+    y2 = x2 + g(y1)
+    y = jnp.concatenate([y1, y2], -1)
+    np.testing.assert_allclose(pair.forward(jnp.concatenate([x1, x2], -1)), y, rtol=1e-12)
+    np.testing.assert_allclose(pair.inverse(y), jnp.concatenate([x1, x2], -1), rtol=1e-12)
+    printed_x2 = y2 - f(y1)
+    printed_x1 = y1 - g(printed_x2)
+    assert (jnp.abs(printed_x2 - x2) > 1e-3).any()
+    assert (jnp.abs(printed_x1 - x1) > 1e-3).any()
+
+
 def test_wrong_shapes_say_what_to_do():
     with pytest.raises(
         ValueError, match=r"NICE: expected event_shape \(d,\) with d >= 2, got \(1,\)"

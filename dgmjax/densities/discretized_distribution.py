@@ -5,6 +5,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
+from dgmjax.checks import floating_dtype
 from dgmjax.densities.discretized import discretized_log_prob
 from dgmjax.numerics.tails import log_tails, over_batch
 
@@ -59,7 +60,7 @@ class DiscretizedFromCDF:
         """
         value = jnp.asarray(value)
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            value = value.astype(self._dtype())
+            value = value.astype(floating_dtype(self.dist))
         if value.ndim < len(self.batch_shape):
             value = jnp.broadcast_to(value, self.batch_shape)
         return over_batch(self._log_prob, value, self.batch_shape)
@@ -107,9 +108,3 @@ class DiscretizedFromCDF:
                 return log_tails(self.dist, x)[1]
 
         return discretized_log_prob(log_cdf, log_sf, y, self.num_levels)
-
-    def _dtype(self) -> Any:
-        """The dtype in which ``dist`` computes: that of its floating-point parameters."""
-        dtypes = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(self.dist)]
-        floating = (d for d in dtypes if d is not None and jnp.issubdtype(d, jnp.floating))
-        return next(floating, jnp.zeros(()).dtype)

@@ -6,6 +6,7 @@ from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.layers.batchnorm import BatchNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.block import Block
+from dgmjax.layers.checked import Checked, checked
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.coupling import Coupling
@@ -37,6 +38,7 @@ __all__ = [
     "Bijector",
     "Block",
     "Chain",
+    "Checked",
     "Coupling",
     "DenseLinear",
     "Dequantized",
@@ -63,6 +65,7 @@ __all__ = [
     "Sylvester",
     "Tanh",
     "UniformDequantization",
+    "checked",
     "from_distrax",
     "recorded",
     "standard_normal",

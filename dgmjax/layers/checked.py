@@ -102,7 +102,9 @@ class Checked(Bijector):
         if type(self.layer).inverse_and_update is Bijector.inverse_and_update:
             return super().inverse_and_update(x, context)
         z, log_det, layer = self.layer.inverse_and_update(x, context)
-        self._finite((x, z, log_det), "inverse_and_update meets or makes a value that is not finite")
+        self._finite(
+            (x, z, log_det), "inverse_and_update meets or makes a value that is not finite"
+        )
         return z, log_det, self._with(layer)
 
     def _with(self, layer: Bijector) -> Self:
@@ -129,7 +131,8 @@ class Checked(Bijector):
         self._finite(value, f"{there} is called with a value that is not finite")
         self._finite((image, log_det), f"{there} makes a value or log-det that is not finite")
         self._finite(
-            (again, back_log_det), f"{back} after {there} makes a value or log-det that is not finite"
+            (again, back_log_det),
+            f"{back} after {there} makes a value or log-det that is not finite",
         )
         self._close(again, value, tolerance.round_trip, f"{back}({there}(v)) is not v")
         self._close(
