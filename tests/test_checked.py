@@ -105,6 +105,34 @@ def test_vmap_and_gradients_are_checked_where_they_run():
         grad(layer, BAD)
 
 
+class Searched(Broken):
+    """Its way back, a loop, has no gradient in reverse mode."""
+
+    def forward_and_log_det(self, z):
+        def halve(ends):
+            low, high = ends
+            middle = 0.5 * (low + high)
+            below = super(Searched, self).inverse_and_log_det(middle)[0] < z
+            return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+        def wide(ends):
+            return (ends[1] - ends[0] > 1e-5).any()
+
+        ends = jnp.full_like(z, -16.0), jnp.full_like(z, 16.0)
+        x = jax.lax.while_loop(wide, halve, ends)[0]
+        return x, super().forward_and_log_det(z)[1]
+
+
+def test_the_way_back_needs_no_gradient():
+    layer, plain = checked(Searched()), Broken()
+
+    def loss(layer):
+        return (layer.inverse_and_log_det(GOOD)[0] ** 2).sum()
+
+    got, expected = run(jax.grad(loss))(layer), jax.grad(loss)(plain)
+    chex.assert_trees_all_close(got.layer.log_scale[...], expected.log_scale[...], rtol=1e-6)
+
+
 def test_errors_of_asynchronous_checks_come_at_the_next_wait():
     call = chex.chexify(jax.jit(inverse))
     call(checked(Broken("value")), BAD)
@@ -170,10 +198,14 @@ def test_layers_that_learn_from_data_stay_checked():
     chex.assert_trees_all_equal(jax.tree.leaves(new), jax.tree.leaves(expected))
     assert checked(chain).depends_on_data
     assert [type(layer) for layer in new.layers] == [Checked] * 3
-    with pytest.raises(AssertionError, match=r"layers\[0\] \(BatchNorm\): inverse_and_update meets"):
+    with pytest.raises(
+        AssertionError, match=r"layers\[0\] \(BatchNorm\): inverse_and_update meets"
+    ):
         new.inverse_and_update(x.at[0, 0].set(jnp.nan))
     broken = checked(dgm.Chain([dgm.BatchNorm((2,)), Broken("value")]))
-    with pytest.raises(AssertionError, match=r"layers\[1\] \(Broken\): forward\(inverse\(v\)\) is not v"):
+    with pytest.raises(
+        AssertionError, match=r"layers\[1\] \(Broken\): forward\(inverse\(v\)\) is not v"
+    ):
         broken.inverse_and_update(x)
 
 

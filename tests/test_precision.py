@@ -96,7 +96,9 @@ def measure(name: str, dtype: str) -> Budget:
     z = jnp.asarray(np.random.default_rng(0).normal(size=(BATCH, SIZE))).astype(dtype)
     x, again, x_again, *log_dets = there_and_back(layer, z)
     # Rounded parameters and inputs are another exact map: what is measured is the arithmetic.
-    exact_x, exact_again, _, *exact = there_and_back(cast(layer, jnp.float64), z.astype(jnp.float64))
+    exact_x, exact_again, _, *exact = there_and_back(
+        cast(layer, jnp.float64), z.astype(jnp.float64)
+    )
     assert error(exact_again, z) < 1e-12, "badly conditioned: move the parameters less"
     assert {a.dtype.name for a in (x, again, x_again)} == {dtype}
     return Budget(

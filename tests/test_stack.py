@@ -110,6 +110,32 @@ def test_batch_statistics_pass_through_as_returned_state(combine):
     assert log_det.shape == (32,)
 
 
+def test_parts_that_change_places_are_masks_that_alternate():
+    """The form in which the models stack equal couplings, against alternating masks and the same networks."""
+    nets = [dgm.nets.MLP(2, (2, 2), width=8, activation="tanh", rngs=nnx.Rngs(k)) for k in range(4)]
+    nets = [cast(scramble(net, jax.random.key(k)), jnp.float64) for k, net in enumerate(nets)]
+    mask = np.array([True, False, True, False])
+
+    def coupling(net, mask, **options):
+        return dgm.Coupling(
+            (4,),
+            mask=mask,
+            make_conditioner=lambda *_, **__: net,
+            transformer=dgm.bijectors.AffineTransformer(),
+            **options,
+        )
+
+    stack = dgm.Stack([coupling(net, mask, swap=True) for net in nets])
+    chain = dgm.Chain([coupling(net, mask ^ bool(k % 2)) for k, net in enumerate(nets)])
+    x = jax.random.normal(jax.random.key(9), (6, 4))
+    z, log_det = stack.inverse_and_log_det(x)
+    expected, expected_log_det = chain.inverse_and_log_det(x)
+    np.testing.assert_allclose(z, expected, rtol=1e-12)
+    np.testing.assert_allclose(log_det, expected_log_det, rtol=1e-12)
+    with pytest.raises(ValueError, match="swap needs parts of one size, got 1 kept and 3 moved"):
+        coupling(nets[0], [True, False, False, False], swap=True)
+
+
 def test_a_layer_sees_what_its_neighbours_left():
     """D3-11 and E-D3-2: log-determinants belong to the points where the layers act, not all to the first."""
     parts = layers(2)

@@ -1,5 +1,7 @@
 """Named coupling systems: identity at first, densities, trained by one call."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,9 +46,16 @@ def test_systems_are_densities(name):
 
 def test_couplings_are_undone_in_the_opposite_order():
     """E-L5-1: y1 = x1 + F(x2), y2 = x2 + G(y1) is undone by G first; as printed it is not, unless F = G."""
-    flow = dgm.NICE((4,), depth=2, width=8, mask="half", activation="tanh", rngs=nnx.Rngs(0))
-    pair = cast(scramble(flow, jax.random.key(0)), jnp.float64).bijector.layers[0].layers[0]
-    move_second, move_first = pair.layers  # a chain applies its last layer first
+
+    def coupling(kept: list[bool], seed: int) -> dgm.Coupling:
+        net = functools.partial(dgm.nets.MLP, width=8, activation="tanh", rngs=nnx.Rngs(seed))
+        additive = dgm.bijectors.AdditiveTransformer()
+        made = dgm.Coupling((4,), mask=kept, make_conditioner=net, transformer=additive)
+        return cast(scramble(made, jax.random.key(seed)), jnp.float64)
+
+    move_second = coupling([True, True, False, False], 0)
+    move_first = coupling([False, False, True, True], 1)
+    pair = dgm.Chain([move_second, move_first])  # applies its last layer first
     f, g = (lambda half, c=c: c.conditioner(half)[..., 0] for c in (move_first, move_second))
     x1, x2 = jax.random.normal(jax.random.key(1), (2, 5, 2))
     y1 = x1 + f(x2)

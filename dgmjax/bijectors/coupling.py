@@ -75,6 +75,8 @@ def coupling_forward(
     mask: np.ndarray,
     conditioner: Callable[[jax.Array], jax.Array],
     transformer: Transformer,
+    *,
+    swap: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """``x_A = z_A``, ``x_B = transformer.forward(z_B, conditioner(z_A))``.
 
@@ -83,11 +85,14 @@ def coupling_forward(
       mask: ``d`` booleans, NumPy; ``True`` passes through (part A).
       conditioner: ``[*batch, |A|] -> [*batch, |B|, transformer.num_params]``.
       transformer: the elementwise map, e.g. `dgmjax.bijectors.AffineTransformer`.
+      swap: exchange the parts of ``z`` first; they must be of one size. Equal layers then alternate.
 
     Returns:
       ``x`` of shape ``[*batch, d]`` and the log-determinant of ``dx/dz``, ``[*batch]``, natural log.
     """
     kept, moved = split(z, mask)
+    if swap:
+        kept, moved = moved, kept
     moved, log_derivative = transformer.forward(moved, conditioner(kept))
     return merge(kept, moved, mask), log_derivative.sum(-1)
 
@@ -97,6 +102,8 @@ def coupling_inverse(
     mask: np.ndarray,
     conditioner: Callable[[jax.Array], jax.Array],
     transformer: Transformer,
+    *,
+    swap: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """``z_A = x_A``, ``z_B = transformer.inverse(x_B, conditioner(x_A))``: the inverse of `coupling_forward`.
 
@@ -105,4 +112,6 @@ def coupling_inverse(
     """
     kept, moved = split(x, mask)
     moved, log_derivative = transformer.inverse(moved, conditioner(kept))
+    if swap:
+        kept, moved = moved, kept
     return merge(kept, moved, mask), log_derivative.sum(-1)

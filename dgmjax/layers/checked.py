@@ -28,10 +28,10 @@ def checked(bijector: Bijector, tolerance: Tolerance | None = None) -> Bijector:
         log_prob = chex.chexify(jax.jit(lambda flow, x: flow.log_prob(x)), async_check=False)
         log_prob(flow, x)  # AssertionError: ... layers[0].layer.layers[1] (Coupling): ...
 
-    Without it nothing passes unchecked: eager calls assert at once, and tracing (``jit``, ``vmap``, ``grad``, and always
-    inside a `dgmjax.Stack`) raises the ``RuntimeError`` of chex that asks for ``chex.chexify``, or, where JAX kept the
-    trace of an earlier chexified call, the ``ValueError`` of checkify. Give ``chexify`` a function that is already
-    jitted; by default it reports at the next call or at ``.wait_checks()``, with ``async_check=False`` at once.
+    Without it nothing passes unchecked. Eager calls assert at once; tracing (``jit``, ``vmap``, ``grad``, and always
+    inside a `dgmjax.Stack`) raises the ``RuntimeError`` of chex that asks for ``chex.chexify`` or, where JAX kept the
+    trace of an earlier chexified call, the ``ValueError`` of checkify. ``chexify`` takes the function that is already
+    jitted. By default it reports at the next call or at ``.wait_checks()``; with ``async_check=False``, at once.
 
     Args:
       bijector: any bijector; with data-dependent layers, before or after `Bijector.with_data_init`.
@@ -121,11 +121,8 @@ class Checked(Bijector):
         context: jax.Array | None,
         key: jax.Array | None,
     ) -> None:
-        # Watching is not part of the map: no gradient goes through, and none has to exist.
-        layer, value, (image, log_det), context = jax.lax.stop_gradient(
-            (self.layer, value, result, context)
-        )
-        way_back = getattr(layer, f"{back}_and_log_det")
+        image, log_det = result
+        way_back = getattr(self.layer, f"{back}_and_log_det")
         again, back_log_det = way_back(image, context, **_option(key))
         tolerance = self.tolerance or Tolerance.for_dtype(value.dtype)
         self._finite(value, f"{there} is called with a value that is not finite")

@@ -26,10 +26,12 @@ class Coupling(Bijector):
         ``net(kept, context, key=None) -> [*batch, *out_shape]``, ``out_shape = (|B|, transformer.num_params)``;
         e.g. a partial of `dgmjax.nets.MLP`.
       transformer: the elementwise map `f`.
+      swap: exchange A and B on the latent side, so that equal layers in a row, e.g. of a `dgmjax.Stack`, alternate. A
+        and B must be of one size.
       context_shape: ``(c,)`` for a conditional layer, or None.
 
     Raises:
-      ValueError: event of another rank than 1, or a mask that does not fit it.
+      ValueError: event of another rank than 1, a mask that does not fit it, or parts to swap of different sizes.
 
     Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, equations 4-8.
     """
@@ -41,6 +43,7 @@ class Coupling(Bijector):
         mask: str | np.ndarray | Sequence[bool],
         make_conditioner: Callable[..., nnx.Module],
         transformer: Transformer,
+        swap: bool = False,
         context_shape: Sequence[int] | None = None,
     ):
         self.event_shape = tuple(event_shape)
@@ -57,6 +60,11 @@ class Coupling(Bijector):
         self.mask = StaticArray(values)
         self.transformer = transformer
         kept = int(values.sum())
+        if swap and 2 * kept != values.size:
+            raise ValueError(
+                f"Coupling: swap needs parts of one size, got {kept} kept and {values.size - kept} moved elements."
+            )
+        self.swap = swap
         self.conditioner = make_conditioner(
             kept,
             (values.size - kept, transformer.num_params),
@@ -67,13 +75,17 @@ class Coupling(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data."""
-        return coupling_forward(z, self.mask.value, self._net(context, key), self.transformer)
+        return coupling_forward(
+            z, self.mask.value, self._net(context, key), self.transformer, swap=self.swap
+        )
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent; one pass of the same network."""
-        return coupling_inverse(x, self.mask.value, self._net(context, key), self.transformer)
+        return coupling_inverse(
+            x, self.mask.value, self._net(context, key), self.transformer, swap=self.swap
+        )
 
     def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:
         if self.context_shape is None:

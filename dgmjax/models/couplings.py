@@ -1,4 +1,4 @@
-"""What flows on vectors share: couplings with alternating masks, and layers that alternate as one scan."""
+"""What flows on vectors share: couplings with alternating masks, as one scan."""
 
 import functools
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def alternating_couplings(
 ) -> list[Bijector]:
     """``depth`` couplings with MLP conditioners, whose masks alternate between ``mask`` and its complement.
 
-    They come as `alternating_stack`.
+    They come as one `dgmjax.Stack`, and the last one alone if their number is odd.
 
     Args:
       name: of the flow, for messages.
@@ -57,25 +57,21 @@ def alternating_couplings(
     if depth < 2:
         raise ValueError(f"{name}: depth must be at least 2, got {depth}.")
     values = vector_mask(mask, event_shape[0])
-    make_conditioner = functools.partial(MLP, width=width, depth=hidden_layers, **options)
-    couplings = [
-        Coupling(
-            event_shape,
-            mask=values if index % 2 == 0 else ~values,
-            make_conditioner=make_conditioner,
-            transformer=transformer,
-            context_shape=context_shape,
-        )
-        for index in range(depth)
-    ]
-    return alternating_stack(couplings, reversible=reversible)
-
-
-def alternating_stack(layers: Sequence[Bijector], *, reversible: bool = False) -> list[Bijector]:
-    """Layers of two alternating kinds as one `dgmjax.Stack` of pairs, and the last one alone if their number is odd."""
-    pairs = [Chain([a, b]) for a, b in zip(layers[:-1:2], layers[1::2], strict=True)]
-    stack = [Stack(pairs, reversible=reversible)] if pairs else []
-    return [*stack, *layers[2 * len(pairs) :]]
+    make = functools.partial(
+        Coupling,
+        event_shape,
+        make_conditioner=functools.partial(MLP, width=width, depth=hidden_layers, **options),
+        transformer=transformer,
+        context_shape=context_shape,
+    )
+    if 2 * values.sum() == values.size:
+        # Parts of one size change places instead of masks, so all layers are equal.
+        equal = [make(mask=values, swap=True) for _ in range(depth - depth % 2)]
+        rest = [make(mask=values)] if depth % 2 else []
+        return [Stack(equal, reversible=reversible), *rest]
+    pairs = [Chain([make(mask=values), make(mask=~values)]) for _ in range(depth // 2)]
+    rest = [make(mask=values)] if depth % 2 else []
+    return [Stack(pairs, reversible=reversible), *rest]
 
 
 def first_layer(preprocess: nnx.Module | None) -> list[Any]:

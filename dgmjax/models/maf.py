@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer, GatedTransformer
@@ -14,7 +13,9 @@ from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
-from dgmjax.models.couplings import alternating_stack, first_layer
+from dgmjax.layers.permute import Permute
+from dgmjax.layers.stack import Stack
+from dgmjax.models.couplings import first_layer
 
 
 @recorded
@@ -69,7 +70,7 @@ class MAF(Flow):
             context_shape=context_shape,
             rngs=rngs,
         )
-        stack = alternating_stack(layers)
+        stack = _alternating(layers)
         super().__init__(Chain([*first_layer(preprocess), *stack]), base)
 
 
@@ -112,7 +113,7 @@ class IAF(Flow):
             context_shape=context_shape,
             rngs=rngs,
         )
-        stack = alternating_stack([Inverse(layer) for layer in layers])
+        stack = _alternating([Inverse(layer) for layer in layers])
         super().__init__(Chain([*first_layer(preprocess), *stack]), base)
 
 
@@ -123,15 +124,14 @@ def _layers(event_shape: Sequence[int], depth: int, **options: Any) -> list[Mask
         )
     if depth < 1:
         raise ValueError(f"autoregressive flows: depth must be at least 1, got {depth}.")
-    order = np.arange(event_shape[0])
-    return [
-        MaskedAutoregressive(
-            event_shape,
-            order=order if index % 2 == 0 else order[::-1].copy(),
-            **options,
-        )
-        for index in range(depth)
-    ]
+    return [MaskedAutoregressive(event_shape, **options) for _ in range(depth)]
+
+
+def _alternating(layers: list[Any]) -> list[Bijector]:
+    """The layers with a reversal after each, so that equal layers alternate in order; an even number of reversals."""
+    reverse = Permute.reverse(layers[0].event_shape)
+    even = [Chain([layer, reverse]) for layer in layers[: len(layers) - len(layers) % 2]]
+    return [*([Stack(even)] if even else []), *layers[len(even) :]]
 
 
 def _transformer(name: str, scale_fn: str) -> Transformer:

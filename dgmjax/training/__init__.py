@@ -4,7 +4,7 @@ from dgmjax.training.checkpoint import Checkpoints, Restored
 from dgmjax.training.fit import FitResult, fit
 from dgmjax.training.fit_density import fit_density
 from dgmjax.training.loop import Loop, Progress, Schedule
-from dgmjax.training.metrics import MetricsLog, merge_metrics
+from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.partition import partition
 from dgmjax.training.save import load, save
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "make_eval_step",
     "make_train_step",
+    "StepMetrics",
     "merge_metrics",
     "partition",
     "read_settings",

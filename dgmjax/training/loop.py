@@ -10,9 +10,9 @@ import jax
 from tqdm.auto import tqdm
 
 from dgmjax.training.checkpoint import Checkpoints
-from dgmjax.training.metrics import MetricsLog, Record, merge_metrics
+from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, merge_metrics
 from dgmjax.training.partition import Arrays
-from dgmjax.training.step import Metrics, TrainState
+from dgmjax.training.step import TrainState
 
 _RUN_AHEAD = 32
 
@@ -78,7 +78,7 @@ class Loop:
       show_progress: True, False, or None for "if standard error is a terminal".
     """
 
-    train_step: Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+    train_step: Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]
     batches: Callable[[int], Any]
     evaluated: Callable[[TrainState], Arrays]
     evaluate: Callable[[Arrays, Arrays], dict[str, float]] | None
@@ -100,7 +100,7 @@ class Loop:
             unit="step",
             disable=None if self.show_progress is None else not self.show_progress,
         )
-        window: list[Metrics] = []
+        window: list[StepMetrics] = []
         started = time.perf_counter()
         with bar:
             while not progress.finished:
@@ -108,7 +108,7 @@ class Loop:
                 window.append(metrics)
                 if len(window) > _RUN_AHEAD:
                     # Steps are queued well ahead of the device, but not without bound; this one is long done.
-                    jax.block_until_ready(window[-_RUN_AHEAD]["loss"])
+                    jax.block_until_ready(window[-_RUN_AHEAD])
                 progress.step += 1
                 bar.update()
                 last = progress.step >= self.schedule.steps
@@ -124,7 +124,7 @@ class Loop:
                 window, started = [], time.perf_counter()
         return state, best, progress
 
-    def _log_window(self, step: int, window: list[Metrics], started: float) -> Record:
+    def _log_window(self, step: int, window: list[StepMetrics], started: float) -> Record:
         """Fetch the metrics of the steps since the last log: the loop's only copy from the device."""
         means = merge_metrics(window)
         seconds = time.perf_counter() - started  # after the fetch, which waits for the last step

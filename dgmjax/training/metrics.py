@@ -1,18 +1,49 @@
 """Metrics as (sum, count) pairs, and their log: one JSON object a line."""
 
+import dataclasses
+import functools
 import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, ItemsView, Iterable, Mapping
+from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 
 Record = dict[str, Any]
 
 
-def merge_metrics(metrics: Iterable[Mapping[str, tuple[Any, Any]]]) -> dict[str, float]:
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["names"])
+@dataclasses.dataclass(frozen=True)
+class StepMetrics:
+    """The metrics of one step in one array: a step has a dozen numbers, and every array costs time to hand out.
+
+    Attributes:
+      names: what the rows are.
+      values: ``[len(names), 2]``, sums and counts.
+    """
+
+    names: tuple[str, ...]
+    values: Any
+
+    @classmethod
+    def pack(cls, metrics: Mapping[str, tuple[jax.Array, jax.Array]]) -> Self:
+        """From pairs (sum, count) by name, in the widest of their floating dtypes."""
+        dtype = jnp.result_type(*(total.dtype for total, _ in metrics.values()))
+        pairs = [jnp.stack([a.astype(dtype) for a in pair]) for pair in metrics.values()]
+        return cls(tuple(metrics), jnp.stack(pairs))
+
+    def items(self) -> ItemsView[str, tuple[Any, Any]]:
+        """Names with their pairs (sum, count)."""
+        pairs = ((total, count) for total, count in self.values)
+        return dict(zip(self.names, pairs, strict=True)).items()
+
+
+def merge_metrics(
+    metrics: Iterable[StepMetrics | Mapping[str, tuple[Any, Any]]],
+) -> dict[str, float]:
     """Means over batches of any size: ``sum of sums / sum of counts`` for every name.
 
     Waits for the device, so it is called once a window of steps, never every step.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dgmjax.training.metrics import StepMetrics
 from dgmjax.training.partition import Arrays
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
@@ -51,7 +52,7 @@ def make_train_step(
     *,
     key: jax.Array,
     ema_decay: float,
-) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+) -> Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]:
     """Jit one optimizer step; the input state is donated.
 
     ``average <- d average + (1 - d) params`` is kept undivided; `averaged_params` debiases it.
@@ -64,7 +65,7 @@ def make_train_step(
       ema_decay: ``d``; 0 follows the parameters themselves.
     """
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
         step_key = jax.random.fold_in(key, state.step)
 
         def objective(params: Arrays) -> tuple[jax.Array, Metrics]:
@@ -81,7 +82,8 @@ def make_train_step(
             "param_norm": (optax.tree.norm(params), one),
             "update_norm": (optax.tree.norm(updates), one),
         }
-        return TrainState(state.step + 1, params, state.fixed, opt_state, average), metrics
+        new = TrainState(state.step + 1, params, state.fixed, opt_state, average)
+        return new, StepMetrics.pack(metrics)
 
     return jax.jit(step, donate_argnums=0)
 
@@ -96,10 +98,10 @@ def averaged_params(state: TrainState, ema_decay: float) -> Arrays:
 
 def make_eval_step(
     loss: Loss, merge: Callable[[Arrays, Arrays], Any]
-) -> Callable[[Arrays, Arrays, Any, jax.Array], Metrics]:
+) -> Callable[[Arrays, Arrays, Any, jax.Array], StepMetrics]:
     """Jit the metrics of ``loss`` on one batch, without gradients: ``(params, fixed, batch, key) -> metrics``."""
 
-    def step(params: Arrays, fixed: Arrays, batch: Any, key: jax.Array) -> Metrics:
-        return loss(merge(params, fixed), batch, key)[1]
+    def step(params: Arrays, fixed: Arrays, batch: Any, key: jax.Array) -> StepMetrics:
+        return StepMetrics.pack(loss(merge(params, fixed), batch, key)[1])
 
     return jax.jit(step)

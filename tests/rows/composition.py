@@ -40,6 +40,19 @@ def stack(num_layers: int = 3, context_shape: tuple[int, ...] | None = None, **o
     )
 
 
+def _swapping(rngs: nnx.Rngs) -> dgm.Bijector:
+    make = functools.partial(dgm.nets.MLP, width=8, activation="tanh", dropout=0.3, rngs=rngs)
+    transformer = dgm.bijectors.AffineTransformer()
+    return dgm.Stack(
+        [
+            dgm.Coupling(
+                (4,), mask="half", make_conditioner=make, transformer=transformer, swap=True
+            )
+            for _ in range(3)
+        ]
+    )
+
+
 def _block(rngs: nnx.Rngs) -> dgm.Bijector:
     return dgm.Block(dgm.PLULinear((3,), rngs=rngs), (2, 2))
 
@@ -82,6 +95,7 @@ ROWS: dict[str, Instance] = {
         stack(2, (2,), reversible=True), _normal, context_shape=(2,)
     ),
     "stack, remat": Instance(stack(2, remat=True), _normal),
+    "stack, parts change places": Instance(_swapping, _normal),
     "block": Instance(_block, _normal),
     "block, context": Instance(_conditional_block, _normal, context_shape=(2,)),
     "coupling, shift first": Instance(_affine(shift_first=True), _normal),
