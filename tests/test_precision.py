@@ -1,6 +1,6 @@
 """Stated budgets of rounding at depth 32, in float32 and bfloat16, against float64 of the same parameters.
 
-Parameters are scrambled as far as the float64 round trip stays below 1e-12, i.e. the maps stay well conditioned, with
+Parameters are scrambled as far as the float64 round trip stays below 1e-13, i.e. the maps stay well conditioned, with
 log-dets of several nats: deep maps that expand by 1e4 lose four more digits in any precision.
 """
 
@@ -20,7 +20,7 @@ DEPTH, SIZE, BATCH = 32, 8, 64
 
 
 class Budget(NamedTuple):
-    """Largest ``|error| / (1 + |exact|)`` of any element, about four times what was measured.
+    """Largest ``|error| / (1 + |exact|)`` of any element, about four times the worst of six draws of parameters.
 
     Attributes:
       round_trip: of inverse(forward(z)) against z, and of forward(inverse(x)) against x.
@@ -52,24 +52,24 @@ def _flow(cls: type):
 
 # The map and how far its parameters are moved.
 FLOWS = {
-    "RealNVP": (_flow(dgm.RealNVP), 0.02),
-    "NICE": (_flow(dgm.NICE), 0.05),
-    "NeuralSplineFlow": (_flow(dgm.NeuralSplineFlow), 0.015),
-    "MAF": (_flow(dgm.MAF), 0.03),
-    "ActNorm, PLU, coupling": (_glow_like, 0.015),
+    "RealNVP": (_flow(dgm.RealNVP), 0.015),
+    "NICE": (_flow(dgm.NICE), 0.03),
+    "NeuralSplineFlow": (_flow(dgm.NeuralSplineFlow), 0.01),
+    "MAF": (_flow(dgm.MAF), 0.02),
+    "ActNorm, PLU, coupling": (_glow_like, 0.01),
 }
 BUDGETS = {
-    ("RealNVP", "float32"): Budget(5e-6, 5e-6, 5e-6),
-    ("RealNVP", "bfloat16"): Budget(0.3, 0.2, 0.2),
-    ("NICE", "float32"): Budget(4e-6, 4e-6, 2.5e-8),
-    ("NICE", "bfloat16"): Budget(0.4, 0.4, 7e-4),
-    ("NeuralSplineFlow", "float32"): Budget(3e-5, 3e-5, 8e-5),
+    ("RealNVP", "float32"): Budget(4e-6, 4e-6, 3e-6),
+    ("RealNVP", "bfloat16"): Budget(0.2, 0.25, 0.2),
+    ("NICE", "float32"): Budget(3e-6, 2e-6, 4e-8),
+    ("NICE", "bfloat16"): Budget(0.12, 0.12, 2e-3),
+    ("NeuralSplineFlow", "float32"): Budget(3.2e-5, 3.2e-5, 9e-5),
     # No precision to work with: a bin of a spline has few bfloat16 numbers in it.
-    ("NeuralSplineFlow", "bfloat16"): Budget(2.3, 2.3, 2.8),
-    ("MAF", "float32"): Budget(3e-6, 3e-6, 1.4e-6),
-    ("MAF", "bfloat16"): Budget(0.24, 0.24, 0.16),
-    ("ActNorm, PLU, coupling", "float32"): Budget(1.2e-5, 1.2e-5, 1.2e-5),
-    ("ActNorm, PLU, coupling", "bfloat16"): Budget(0.7, 0.7, 0.27),
+    ("NeuralSplineFlow", "bfloat16"): Budget(1.4, 1.4, 3.0),
+    ("MAF", "float32"): Budget(3e-6, 3e-6, 2.2e-6),
+    ("MAF", "bfloat16"): Budget(0.23, 0.23, 0.17),
+    ("ActNorm, PLU, coupling", "float32"): Budget(2e-5, 2e-5, 6e-6),
+    ("ActNorm, PLU, coupling", "bfloat16"): Budget(1.0, 1.0, 0.26),
 }
 
 
@@ -99,7 +99,7 @@ def measure(name: str, dtype: str) -> Budget:
     exact_x, exact_again, _, *exact = there_and_back(
         cast(layer, jnp.float64), z.astype(jnp.float64)
     )
-    assert error(exact_again, z) < 1e-12, "badly conditioned: move the parameters less"
+    assert error(exact_again, z) < 1e-13, "badly conditioned: move the parameters less"
     assert {a.dtype.name for a in (x, again, x_again)} == {dtype}
     return Budget(
         round_trip=max(error(again, z), error(x_again, x)),

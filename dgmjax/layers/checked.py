@@ -169,9 +169,9 @@ def _checked(bijector: Bijector, tolerance: Tolerance | None, path: str) -> Bije
         )
         return new
     if isinstance(bijector, Stack | Block | Inverse):
-        new = nnx.clone(bijector)
-        new.layer = _checked(bijector.layer, tolerance, f"{prefix}layer")
-        return new
+        outer = nnx.clone(bijector)
+        outer.layer = _checked(bijector.layer, tolerance, f"{prefix}layer")
+        return outer
     name = type(bijector).__name__
     return Checked(bijector, tolerance, f"{path} ({name})" if path else name)
 
