@@ -101,3 +101,8 @@ def floating_dtype(tree: Any) -> Any:
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
     floating = (dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating))
     return next(floating, jnp.result_type(float))
+
+
+def widened(log_values: jax.Array) -> jax.Array:
+    """Log-dets and log-probs of 16-bit computations as float32: sums of many would lose whole nats."""
+    return log_values.astype(jnp.float32) if log_values.dtype.itemsize < 4 else log_values

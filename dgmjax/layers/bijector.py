@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.checks import check_context, check_float_event
+from dgmjax.checks import check_context, check_float_event, widened
 
 
 class Bijector(nnx.Module):
@@ -28,7 +28,8 @@ class Bijector(nnx.Module):
     leave ``key`` out of its signature, and one without a conditioner ``context`` too.
 
     Both methods are wrapped once, here: shapes, dtype and context of the input and the shape of the log-determinant
-    are checked while tracing, so layers hold no checks of their own.
+    are checked while tracing, so layers hold no checks of their own. The log-determinant of a 16-bit computation comes
+    out in float32.
 
     Attributes:
       event_shape: shape of one event on the data side.
@@ -128,7 +129,7 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
             [(*batch, *out), batch],
             custom_message=f"{where} must return the event and one log-determinant a batch element",
         )
-        return result, log_det
+        return result, widened(log_det)
 
     return wrapper
 

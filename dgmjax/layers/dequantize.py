@@ -1,5 +1,6 @@
 """Densities of discrete data: dequantization under any continuous density."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.checks import check_context, check_integer_event, floating_dtype
+from dgmjax.checks import check_context, check_integer_event, floating_dtype, widened
 from dgmjax.densities.bound import Bound
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
@@ -36,7 +37,7 @@ class UniformDequantization(nnx.Module):
         u = jax.random.uniform(seed, y.shape, dtype)
         # In float32 y + u can round up to y + 1: stay inside the bin of y.
         x = jnp.minimum(y + u, jnp.nextafter(y + 1, y))
-        return x, jnp.zeros(y.shape[: y.ndim - len(self.event_shape)], dtype)
+        return x, widened(jnp.zeros(y.shape[: y.ndim - len(self.event_shape)], dtype))
 
     def quantize(self, x: jax.Array, num_levels: int) -> jax.Array:
         """``floor(x)``, clipped to ``0 .. num_levels - 1``, int32."""
@@ -120,7 +121,7 @@ class Dequantized(nnx.Module):
         if num_samples == 1:
             return one_sample(seed)
         log_weights = jax.lax.map(one_sample, jax.random.split(seed, num_samples))
-        return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(num_samples).astype(dtype)
+        return jax.nn.logsumexp(log_weights, axis=0) - math.log(num_samples)
 
     def sample(
         self,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.checks import batch_shape, check_context, check_float_event
+from dgmjax.checks import batch_shape, check_context, check_float_event, widened
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
@@ -138,8 +138,8 @@ class Flow(nnx.Module):
         keyword: dict[str, Any] = {} if key is None else {"key": key}
         z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
         if key is not None and isinstance(self.base, Flow):
-            return self.base.log_prob(z, key=jax.random.fold_in(key, 0)) + log_det
-        return self.base.log_prob(z) + log_det
+            return self.base.log_prob(z, key=jax.random.fold_in(key, 0)) + widened(log_det)
+        return widened(self.base.log_prob(z)) + widened(log_det)
 
     def sample(
         self,
@@ -169,7 +169,7 @@ class Flow(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Draw events and their log-density in one pass, without inverting the bijector."""
         x, z, log_det = self._sample(seed, sample_shape, context, 1.0)
-        return x, self.base.log_prob(z) - log_det
+        return x, widened(self.base.log_prob(z)) - widened(log_det)
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """A new flow whose data-dependent layers are set from the batch ``x``."""
