@@ -34,7 +34,7 @@ def test_every_task_reports_its_systems(run):
         "MAF step": ["dgmjax"],
         "MAF sampling": ["dgmjax"],
         "inversion at D=12": ["incremental", "jacobi", "naive, D passes"],
-        "first call of the coupling step": ["dgmjax"],
+        "first call of the coupling step": ["dgmjax", "bare step"],
         "trace the coupling step": ["depth 2", "depth 4"],
         "lower the coupling step": ["depth 2", "depth 4"],
         "compile the coupling step": ["depth 2", "depth 4"],

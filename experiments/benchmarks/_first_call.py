@@ -24,7 +24,8 @@ def first_call(sizes: Sizes, peers: dict[str, ModuleType]) -> list[Row]:
     persistent, fresh = config.jax_enable_compilation_cache, False
     config.update("jax_enable_compilation_cache", fresh)
     try:
-        systems = [_dgmjax.training_system(_dgmjax.realnvp(sizes), x)]
+        model = _dgmjax.realnvp(sizes)
+        systems = [_dgmjax.training_system(model, x), _dgmjax.bare_system(model, x)]
         if "flowjax" in peers:
             flowjax = peers["flowjax"]
             systems.append(flowjax.training_system(flowjax.coupling(sizes), x))

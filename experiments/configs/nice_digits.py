@@ -2,8 +2,8 @@
 
 Reproduces: NICE (Dinh et al., 2015, arXiv:1410.8516) with MLP conditioners on scikit-learn's digits.
 Command: python -m experiments.train nice_digits
-Expected: test XX nats (X.XX bits/dim), one-sample bound (uniform dequantization), selected on validation.
-Cost: XX on 2 CPU cores.
+Expected: test 88.57 nats (2.00 bits/dim), one-sample bound (uniform dequantization), selected on validation.
+Cost: 1.5 minutes on 2 CPU cores.
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig

@@ -2,8 +2,8 @@
 
 Reproduces: Planar flow (Rezende and Mohamed, 2015, arXiv:1505.05770) on scikit-learn's digits.
 Command: python -m experiments.train planar_digits
-Expected: test XX nats (X.XX bits/dim), one-sample bound (uniform dequantization), selected on validation.
-Cost: XX on 2 CPU cores.
+Expected: test 94.15 nats (2.12 bits/dim), one-sample bound (uniform dequantization), selected on validation.
+Cost: half a minute on 2 CPU cores.
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
