@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics import random
 from dgmjax.numerics.fixed_point import Branch
 
 # k, (J^T)^k v, weight, value, w.
@@ -93,7 +94,7 @@ def russian_roulette_log_det(
     """``sum_{k=1}^N (-1)^(k+1) / (k P(N >= k)) v^T J^k v``: an unbiased estimate of ``log det (I + J)``, ``[*batch]``.
 
     ``N`` is ``num_terms`` plus a geometric number of further terms, ``P(N >= num_terms + j) = (1 - p)^j``; one ``N``
-    for the whole batch, one Rademacher probe ``v`` an event.
+    a key, one Rademacher probe ``v`` an event.
 
     The gradient is an estimate of its own, also unbiased, from the same ``N`` and ``v`` and the Neumann series of
     ``(I + J)^-1``: that of ``w^T J v`` with ``w = sum_{k=0}^N (-1)^k / P(N >= k) (J^T)^k v`` and ``v`` held fixed.
@@ -107,7 +108,7 @@ def russian_roulette_log_det(
       g: see the module.
       params: pytree of arrays.
       x: ``[*batch, *event]``.
-      key: typed key of ``N`` and ``v``.
+      key: typed key of ``N`` and ``v``; one, or one an event.
       num_terms: terms that are always computed, at least 0.
       stop_probability: ``p``, strictly between 0 and 1; ``1 / p - 1`` further terms are expected.
       event_ndim: number of axes of an event.
@@ -115,9 +116,14 @@ def russian_roulette_log_det(
     Source: Chen et al., 2019, *Residual Flows for Invertible Generative Modeling*, arXiv:1906.02735,
       sections 3.1 and 3.2 (equation 8 is the gradient).
     """
-    count_key, probe_key = jax.random.split(key)
-    extra = jax.random.geometric(count_key, stop_probability, dtype=jnp.int32) - 1
-    probe = jax.random.rademacher(probe_key, x.shape, x.dtype)
+    count_key, probe_key = random.split(key)
+    geometric = functools.partial(jax.random.geometric, p=stop_probability, dtype=jnp.int32)
+    last = (
+        num_terms
+        - 1
+        + random.draw(lambda k, shape: geometric(k, shape=shape), count_key, key.shape)
+    )
+    probe = rademacher_probes(probe_key, x)[0]
     # Stopped before the loop, which reverse mode could not pass.
     fixed, at = jax.lax.stop_gradient((params, x))
     _, transposed = jax.vjp(lambda x: g(x, fixed), at)
@@ -127,13 +133,14 @@ def russian_roulette_log_det(
         k, power, weight, value, w = state
         (power,) = transposed(power)
         weight = -weight * jnp.where(k > num_terms, growth, 1.0).astype(x.dtype)
-        value = value - weight / k.astype(x.dtype) * _sum(probe * power, event_ndim)
-        return k + 1, power, weight, value, w + weight * power
+        taken = jnp.broadcast_to(jnp.where(k <= last, weight, jnp.zeros_like(weight)), batch)
+        value = value - taken / k.astype(x.dtype) * _sum(probe * power, event_ndim)
+        return k + 1, power, weight, value, w + taken.reshape(*batch, *(1,) * event_ndim) * power
 
     batch, _ = _split_shape(x, event_ndim)
     one = jnp.ones((), jnp.int32)
     state = (one, probe, jnp.ones((), x.dtype), jnp.zeros(batch, x.dtype), probe)
-    _, _, _, value, w = jax.lax.while_loop(lambda state: state[0] <= num_terms + extra, term, state)
+    _, _, _, value, w = jax.lax.while_loop(lambda state: state[0] <= last.max(), term, state)
     _, pushed = jax.jvp(lambda x: g(x, params), (x,), (probe,))
     surrogate = _sum(w * pushed, event_ndim)
     return value + (surrogate - jax.lax.stop_gradient(surrogate))
@@ -144,7 +151,12 @@ def rademacher_probes(key: jax.Array, x: jax.Array, num_probes: int = 1) -> jax.
 
     Source: Hutchinson, 1990, *A stochastic estimator of the trace of the influence matrix*.
     """
-    return jax.random.rademacher(key, (num_probes, *x.shape), x.dtype)
+    keys = random.split(key, num_probes)
+    return jnp.stack([random.draw(_signs(x.dtype), key, x.shape) for key in keys])
+
+
+def _signs(dtype: Any) -> random.Draw:
+    return lambda key, shape: jax.random.rademacher(key, shape, dtype)
 
 
 def _split_shape(x: jax.Array, event_ndim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics.random import example_keys
+
 _FLOAT = jnp.float32
 _MAX_ANGLE = 0.175  # radians, 10 degrees
 _MAX_STRETCH = 0.1
@@ -28,9 +30,9 @@ class Augment:
     shift: float = 0.05
 
     def __call__(self, x: jax.Array, key: jax.Array) -> jax.Array:
-        """Augment ``[n, height * width * channels]`` integers; same shape and dtype."""
+        """Augment ``[n, height * width * channels]`` integers, with one key or ``n``; same shape and dtype."""
         images = x.reshape(-1, *self.image_shape)
-        keys = jax.random.split(key, len(images))
+        keys = example_keys(key, len(images)) if key.ndim == 0 else key
         return jax.vmap(self._one)(images, keys).reshape(x.shape)
 
     def _one(self, image: jax.Array, key: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics import random
 
 
 @recorded
@@ -135,4 +136,4 @@ class Inverse(Bijector):
 
 def _layer_key(key: jax.Array | None, index: int) -> dict[str, jax.Array]:
     """Keyword arguments, so that layers of others, which know no ``key``, work in deterministic use."""
-    return {} if key is None else {"key": jax.random.fold_in(key, index)}
+    return {} if key is None else {"key": random.fold_in(key, index)}

@@ -12,6 +12,7 @@ from dgmjax.checks import check_context, check_integer_event, floating_dtype, wi
 from dgmjax.densities.bound import Bound
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
+from dgmjax.numerics import random
 
 
 @recorded
@@ -34,7 +35,7 @@ class UniformDequantization(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Integers ``[*batch, *event]`` to ``x`` of the same shape and ``log q(u | y)`` of shape ``[*batch]``."""
         y = y.astype(dtype)
-        u = jax.random.uniform(seed, y.shape, dtype)
+        u = random.draw(lambda key, shape: jax.random.uniform(key, shape, dtype), seed, y.shape)
         # In float32 y + u can round up to y + 1: stay inside the bin of y.
         x = jnp.minimum(y + u, jnp.nextafter(y + 1, y))
         return x, widened(jnp.zeros(y.shape[: y.ndim - len(self.event_shape)], dtype))
@@ -98,7 +99,7 @@ class Dequantized(nnx.Module):
           value: integers in ``0 .. num_levels - 1``; the range is checked where data enter (`dgmjax.fit`), since a
             traced value cannot be.
           context: ``[*batch, *context_shape]`` or one row, for a conditional density.
-          seed: key of the dequantization noise.
+          seed: key of the dequantization noise; one, or one an example.
           num_samples: importance samples ``K``; the bound tightens with ``K``. One pass each, so memory is that of one.
           key: switches dropout on; leave it out to evaluate.
 
@@ -120,7 +121,7 @@ class Dequantized(nnx.Module):
 
         if num_samples == 1:
             return one_sample(seed)
-        log_weights = jax.lax.map(one_sample, jax.random.split(seed, num_samples))
+        log_weights = jax.lax.map(one_sample, jnp.stack(random.split(seed, num_samples)))
         return jax.nn.logsumexp(log_weights, axis=0) - math.log(num_samples)
 
     def sample(

@@ -12,6 +12,7 @@ from dgmjax.checks import batch_shape, check_context, check_float_event, widened
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics import random
 
 
 def as_shape(sample_shape: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -126,7 +127,7 @@ class Flow(nnx.Module):
         Args:
           value: events, floating point.
           context: ``[*batch, *context_shape]`` or one row, for a conditional flow.
-          key: switches dropout in the conditioners on; leave it out to evaluate.
+          key: switches dropout in the conditioners on, one key or one an example; leave it out to evaluate.
 
         Raises:
           ValueError: wrong event or context shape.
@@ -138,7 +139,7 @@ class Flow(nnx.Module):
         keyword: dict[str, Any] = {} if key is None else {"key": key}
         z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
         if key is not None and isinstance(self.base, Flow):
-            return self.base.log_prob(z, key=jax.random.fold_in(key, 0)) + widened(log_det)
+            return self.base.log_prob(z, key=random.fold_in(key, 0)) + widened(log_det)
         return widened(self.base.log_prob(z)) + widened(log_det)
 
     def sample(

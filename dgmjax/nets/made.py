@@ -7,6 +7,7 @@ from flax import nnx
 from dgmjax.bijectors.autoregressive import Degrees, made_masks
 from dgmjax.nets.mlp import activation_fn, dropout
 from dgmjax.nets.static import StaticArray
+from dgmjax.numerics import random
 
 
 class MADE(nnx.Module):
@@ -85,5 +86,5 @@ class MADE(nnx.Module):
             if index < len(kernels) - 1:
                 hidden = act(hidden)
                 if key is not None and self.dropout > 0.0:
-                    hidden = dropout(hidden, self.dropout, jax.random.fold_in(key, index))
+                    hidden = dropout(hidden, self.dropout, random.fold_in(key, index))
         return hidden.reshape(*x.shape, self.num_params)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.numerics import random
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "elu": jax.nn.elu,
     "gelu": jax.nn.gelu,
@@ -35,11 +37,13 @@ def activation_fn(name: str) -> Callable[[jax.Array], jax.Array]:
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
-    """Zero each element with probability ``rate`` and scale the rest by ``1 / (1 - rate)``.
+    """Zero each element with probability ``rate`` and scale the rest by ``1 / (1 - rate)``; one key, or one an example.
 
     Source: Srivastava et al., 2014, *Dropout*, JMLR 15.
     """
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    keep = random.draw(
+        lambda key, shape: jax.random.bernoulli(key, 1.0 - rate, shape), key, x.shape
+    )
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
@@ -102,5 +106,5 @@ class MLP(nnx.Module):
         for index, layer in enumerate(self.hidden):
             x = activation(layer(x))
             if key is not None and self.dropout > 0.0:
-                x = dropout(x, self.dropout, jax.random.fold_in(key, index))
+                x = dropout(x, self.dropout, random.fold_in(key, index))
         return self.last(x).reshape(*x.shape[:-1], *self.out_shape)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from dgmjax.densities.bound import bits_per_dim
+from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import log_prob
 
 Batch = dict[str, jax.Array]
@@ -18,19 +19,19 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Ar
     Args:
       model: flow, `dgmjax.Dequantized` or anything with their ``log_prob``.
       batch: ``{"x": [n, *event]}`` and, for a conditional model, ``"context": [n, *context]``.
-      key: of the dequantization noise and of dropout.
+      key: of the dequantization noise and of dropout; one, or one an example.
 
     Returns:
       The loss, and metrics ``nats`` and ``bits_per_dim`` as pairs (sum, count), so that means over ragged batches
       merge exactly.
     """
-    seed, dropout_key = jax.random.split(key)
+    seed, dropout_key = random.split(key)
     return _negative_log_likelihood(model, batch, seed, dropout_key)
 
 
 def negative_log_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
     """`maximum_likelihood` without dropout: what validation and test report."""
-    seed, _ = jax.random.split(key)
+    seed, _ = random.split(key)
     return _negative_log_likelihood(model, batch, seed, None)
 
 

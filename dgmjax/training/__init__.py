@@ -6,6 +6,7 @@ from dgmjax.training.fit_density import fit_density
 from dgmjax.training.loop import Loop, Progress, Schedule
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition
 from dgmjax.training.save import load, save
 from dgmjax.training.step import (
@@ -35,6 +36,7 @@ __all__ = [
     "load",
     "make_eval_step",
     "make_train_step",
+    "Parallel",
     "StepMetrics",
     "merge_metrics",
     "partition",

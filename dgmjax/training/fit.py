@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from dgmjax.data.batches import Batches
 from dgmjax.layers.constructor import describe
+from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
 from dgmjax.training.arrays import digest, make_evaluator, prepare
@@ -20,6 +21,7 @@ from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.loop import Loop, Progress, Schedule
 from dgmjax.training.metrics import MetricsLog, Record
 from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition
 from dgmjax.training.step import (
     Loss,
@@ -68,6 +70,7 @@ def fit(
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     loss: Loss = maximum_likelihood,
     validation_loss: Loss = negative_log_likelihood,
+    parallel: Parallel | None = None,
     workdir: str | pathlib.Path | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
     on_record: Callable[[Record], None] | None = None,
@@ -96,8 +99,10 @@ def fit(
       data_init: set data-dependent layers (standardisation, histograms) from ``x`` first; False to continue from a
         trained model as it is.
       augment: ``augment(x, key) -> x``, applied to training batches inside the step.
-      loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training.
+      loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training, see `dgmjax.training.make_train_step`.
       validation_loss: the same for validation; its metric ``nats`` is compared.
+      parallel: how to spread a step over devices; default as many of them as divide the batch. It changes neither the
+        result, up to the order of sums, nor what a checkpoint holds: a run may continue on other devices.
       workdir: run directory.
       on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
       on_record: called with every record of the history as it is written.
@@ -126,10 +131,15 @@ def fit(
     if optimizer is None:
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
     state = init_state(params, fixed, optimizer)
+    batches = Batches(train, batch_size, seed=int(jax.random.bits(data_key)))
+    parallel = Parallel.for_batch(batches.batch_size) if parallel is None else parallel
+    parallel.check_batch_size(batches.batch_size)
 
     log, checkpoints = MetricsLog(None, on_record), None
     # Copies: the first step donates the state.
     position, best = Progress(), jax.tree.map(jnp.copy, state.params)
+    first_opt_state = digest(state.opt_state)
+    state, best = parallel.place_state(state), parallel.place_state(best)
     if workdir is not None:
         folder = pathlib.Path(workdir)
         call = {
@@ -140,7 +150,7 @@ def fit(
             "steps": steps,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
-            "optimizer_state": digest(state.opt_state),
+            "optimizer_state": first_opt_state,
             "ema_decay": ema_decay,
             "eval_every": eval_every,
             "patience": patience,
@@ -163,8 +173,9 @@ def fit(
             optimizer,
             key=train_key,
             ema_decay=ema_decay,
+            parallel=parallel,
         ),
-        batches=Batches(train, batch_size, seed=int(jax.random.bits(data_key))),
+        batches=lambda step: parallel.place_batch(batches(step)),
         evaluated=functools.partial(averaged_params, ema_decay=ema_decay),
         evaluate=None
         if held_out is None
@@ -198,7 +209,7 @@ def _data_init(model: Any, train: dict[str, np.ndarray], key: jax.Array) -> Any:
 
 def _augmented(loss: Loss, augment: Callable[[jax.Array, jax.Array], jax.Array]) -> Loss:
     def augmented(model: Any, batch: Any, key: jax.Array) -> Any:
-        loss_key, augment_key = jax.random.split(key)
+        loss_key, augment_key = random.split(key)
         return loss(model, batch | {"x": augment(batch["x"], augment_key)}, loss_key)
 
     return augmented

@@ -1,0 +1,92 @@
+"""Twenty steps on 8 virtual devices in every way, against one device: prints the differences as JSON.
+
+``python -m tests.programs.parallel_steps DTYPE``
+"""
+
+import json
+import sys
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_enable_x64", sys.argv[1] == "float64")
+
+import jax.numpy as jnp  # noqa: E402 - the devices are made at first use
+import numpy as np  # noqa: E402
+import optax  # noqa: E402
+from flax import nnx  # noqa: E402
+
+import dgmjax as dgm  # noqa: E402
+from dgmjax import training  # noqa: E402
+from tests.instances import cast, scramble  # noqa: E402
+
+STEPS, BATCH = 20, 32
+WAYS = {
+    "jit, 8": training.Parallel(),
+    "jit, 2": training.Parallel(num_devices=2),
+    "jit, fsdp 8": training.Parallel(fsdp=8),
+    "jit, data 4 fsdp 2": training.Parallel(fsdp=2),
+    "shard_map, 8": training.Parallel("shard_map"),
+    "shard_map, 4": training.Parallel("shard_map", num_devices=4),
+    "pmap, 8": training.Parallel("pmap"),
+    "pmap, 2": training.Parallel("pmap", num_devices=2),
+}
+
+
+def model() -> dgm.Dequantized:
+    """Noise of three kinds: dequantization, dropout, and random log-determinants would be the third."""
+    rngs = nnx.Rngs(0)
+    flow = dgm.RealNVP(
+        (6,), depth=4, width=16, dropout=0.3, preprocess=dgm.Standardize((6,)), rngs=rngs
+    )
+    made = cast(scramble(dgm.Dequantized(flow, 8), jax.random.key(0)), jnp.dtype(sys.argv[1]))
+    return made.with_data_init(jnp.asarray(DATA), seed=jax.random.key(1))
+
+
+DATA = np.random.RandomState(0).randint(0, 8, (200, 6))
+
+
+def train(parallel: training.Parallel):
+    """Parameters and metrics after `STEPS` steps, and where the parameters lie."""
+    params, fixed, merge = training.partition(model())
+    # Not Adam: where a gradient is as small as its epsilon, it would blow up differences of rounding.
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2, momentum=0.9))
+    step = training.make_train_step(
+        dgm.objectives.maximum_likelihood,
+        merge,
+        optimizer,
+        key=jax.random.key(2),
+        ema_decay=0.9,
+        parallel=parallel,
+    )
+    state = parallel.place_state(training.init_state(params, fixed, optimizer))
+    batches = dgm.data.Batches({"x": DATA}, BATCH, seed=3)
+    for index in range(STEPS):
+        state, metrics = step(state, parallel.place_batch(batches(index)))
+    shards = {
+        name: leaf.addressable_shards[0].data.size / leaf.size
+        for name, leaf in state.params.items()
+    }
+    arrays = {**state.params, **{f"average/{k}": v for k, v in state.average.items()}}
+    return jax.device_get(arrays), np.asarray(metrics.values), shards
+
+
+def main() -> None:
+    """Print one JSON object."""
+    expected, expected_metrics, _ = train(training.Parallel(num_devices=1))
+    report = {}
+    for name, parallel in WAYS.items():
+        arrays, metrics, shards = train(parallel)
+        report[name] = {
+            "params": max(float(np.abs(arrays[k] - expected[k]).max()) for k in expected),
+            "metrics": float(np.abs(metrics / expected_metrics - 1.0).max()),
+            "smallest_shard": min(shards.values()),
+        }
+    report["moved"] = max(
+        float(np.abs(expected[k] - v).max()) for k, v in training.partition(model())[0].items()
+    )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
