@@ -13,11 +13,15 @@ import dgmjax as dgm
 
 
 class Instance(NamedTuple):
-    """A layer under test: how to make it, and data in its domain."""
+    """A layer under test: how to make it, and data in its domain.
+
+    ``slow`` leaves the laws of a row that takes long to compile, and whose like is in the table, to the slow checks.
+    """
 
     make: Callable[[nnx.Rngs], dgm.Bijector]
     data: Callable[[jax.Array, tuple[int, ...]], jax.Array]
     context_shape: tuple[int, ...] | None = None
+    slow: bool = False
 
 
 def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -11,6 +11,9 @@ from experiments.benchmarks import vector
 pytestmark = pytest.mark.usefixtures("x32")
 
 
+slow = pytest.mark.slow  # it empties JAX's caches for first calls
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, x32) -> tuple[dict, str]:
     """The written results, and what was printed."""
@@ -23,6 +26,7 @@ def run(tmp_path_factory, x32) -> tuple[dict, str]:
     return written, printed.getvalue()
 
 
+@slow
 def test_every_task_reports_its_systems(run):
     results, _ = run
     assert set(results["header"]["load_after"]) == set(vector.TASKS)
@@ -48,6 +52,7 @@ def test_every_task_reports_its_systems(run):
     }  # fmt: skip
 
 
+@slow
 def test_timed_rows_have_a_spread_and_the_first_of_a_race_no_ratio(run):
     first = {}
     for row in run[0]["rows"]:
@@ -59,11 +64,13 @@ def test_timed_rows_have_a_spread_and_the_first_of_a_race_no_ratio(run):
         assert row["ratio"] is None or row["ratio"] > 0
 
 
+@slow
 def test_the_systems_of_a_race_train_equally_many_parameters(run):
     rows = [row for row in run[0]["rows"] if row["task"] == "coupling step"]
     assert rows[0]["parameters"] == rows[1]["parameters"] > 0
 
 
+@slow
 def test_the_memory_of_a_reversible_gradient_does_not_grow_with_the_depth(run):
     rows = [row for row in run[0]["rows"] if row["unit"] == "MiB"]
     size = {row["system"].removeprefix("dgmjax, "): row["median"] for row in rows}
@@ -71,6 +78,7 @@ def test_the_memory_of_a_reversible_gradient_does_not_grow_with_the_depth(run):
     assert size["plain, depth 16"] > 1.5 * size["plain, depth 4"]
 
 
+@slow
 def test_the_text_names_the_machine_the_numbers_and_the_differences(run):
     _, printed = run
     assert "cores, load [" in printed

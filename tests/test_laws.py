@@ -33,17 +33,21 @@ def inputs(instance: Instance, layer: dgm.Bijector, batch: tuple[int, ...], seed
     return x, context
 
 
-@pytest.mark.parametrize("name", BIJECTORS)
-@pytest.mark.parametrize(
-    ("dtype", "batch", "seed"),
-    [
+def _cases():
+    for name, instance in BIJECTORS.items():
         # check_bijector itself goes through single events, one batch axis (vmap) and one more.
-        (jnp.float64, (2, 3), 2),
-        pytest.param(jnp.float32, (3,), 3, marks=pytest.mark.slow),
-        pytest.param(jnp.float64, (), 0, marks=pytest.mark.slow),
-        pytest.param(jnp.float64, (3,), 1, marks=pytest.mark.slow),
-    ],
-)
+        marks = [pytest.mark.slow] if instance.slow else []
+        yield pytest.param(name, jnp.float64, (2, 3), 2, marks=marks, id=name)
+        for dtype, batch, seed in (
+            (jnp.float32, (3,), 3),
+            (jnp.float64, (), 0),
+            (jnp.float64, (3,), 1),
+        ):
+            case = f"{name}, {dtype.__name__}, {batch}"
+            yield pytest.param(name, dtype, batch, seed, marks=pytest.mark.slow, id=case)
+
+
+@pytest.mark.parametrize(("name", "dtype", "batch", "seed"), list(_cases()))
 def test_bijector_obeys_the_laws(name, dtype, batch, seed):
     instance = BIJECTORS[name]
     layer = build(instance, seed, dtype)

@@ -42,8 +42,10 @@ ROWS: dict[str, Instance] = {
     "sigmoid": Instance(lambda _: Sigmoid((2, 2)), _between(0.02, 0.98)),
     "tanh": Instance(lambda _: Tanh((3,)), _between(-0.97, 0.97)),
     "inverse cdf, normals": Instance(lambda _: InverseCDF(normals(), (3,)), _between(-1.5, 1.5)),
-    "rosenblatt": Instance(lambda _: GaussianMixtureRosenblatt(*FULL), _between(-1.5, 1.5)),
+    "rosenblatt": Instance(
+        lambda _: GaussianMixtureRosenblatt(*FULL), _between(-1.5, 1.5), slow=True
+    ),
     "rosenblatt, diagonal": Instance(
-        lambda _: GaussianMixtureRosenblatt(*DIAGONAL), _between(-1.5, 1.5)
+        lambda _: GaussianMixtureRosenblatt(*DIAGONAL), _between(-1.5, 1.5), slow=True
     ),
 }

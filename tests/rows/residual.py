@@ -34,5 +34,5 @@ ROWS: dict[str, Instance] = {
     "residual, vector": Instance(_vector, _normal),
     "residual, image": Instance(_image, _normal),
     "residual, context": Instance(_context, _normal, context_shape=(2,)),
-    "residual, flow": Instance(_flow, _normal),
+    "residual, flow": Instance(_flow, _normal, slow=True),
 }
