@@ -235,8 +235,37 @@ def test_bad_levels_say_what_to_do(y, error, message):
 
 
 def test_divergence_is_an_error_that_names_the_steps(data):
-    with pytest.raises(FloatingPointError, match="between steps 0 and 20; lower the learning"):
+    message = "the last 20 steps, up to step 20, .* first: the update of the optimizer. Lower the"
+    with pytest.raises(FloatingPointError, match=message):
         dgm.fit(
             small_flow(scale_fn="exp"), data * 1e3, seed=SEED, steps=20, eval_every=20,
             optimizer=optax.sgd(1e30),
         )  # fmt: skip
+
+
+def _poisoned(model, batch, key):
+    """The likelihood, but NaN for batches with a marked row."""
+    value, metrics = dgm.objectives.maximum_likelihood(model, batch, key)
+    spoil = jnp.where((batch["x"] > 50.0).any(), jnp.nan, 1.0).astype(value.dtype)
+    return value * spoil, metrics | {"spoilt": (spoil, jnp.ones_like(value))}
+
+
+def test_a_step_with_bad_numbers_changes_nothing_and_is_counted(data):
+    x = np.concatenate([data[:100], np.full((1, 2), 99.0, np.float32)])
+    options = {"seed": SEED, "batch_size": 25, "ema_decay": 0.5, "data_init": False}
+    result = dgm.fit(small_flow(), x, steps=16, eval_every=8, loss=_poisoned, **options)
+    skipped = sum(record.get("skipped_steps", 0) for record in result.history)
+    batches = dgm.data.Batches(
+        {"x": x}, 25, seed=int(jax.random.bits(jax.random.split(SEED, 4)[0]))
+    )
+    assert skipped == sum(bool((batches(step)["x"] > 50).any()) for step in range(16)) > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.model))
+    assert all(math.isfinite(record["nats"]) for record in result.history)
+
+
+def test_bad_numbers_in_a_row_stop_the_run_and_the_first_term_is_named(data):
+    x = np.full((50, 2), 99.0, np.float32)
+    with pytest.raises(
+        FloatingPointError, match="the last 5 steps, up to step 5, .* first: spoilt"
+    ):
+        dgm.fit(small_flow(), x, seed=SEED, steps=20, eval_every=5, loss=_poisoned, max_skipped=5)

@@ -13,6 +13,7 @@ from dgmjax.training.step import (
     TrainState,
     averaged_params,
     init_state,
+    make_diagnosis,
     make_eval_step,
     make_train_step,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "fit_density",
     "init_state",
     "load",
+    "make_diagnosis",
     "make_eval_step",
     "make_train_step",
     "Parallel",

@@ -27,6 +27,7 @@ from dgmjax.training.step import (
     Loss,
     averaged_params,
     init_state,
+    make_diagnosis,
     make_eval_step,
     make_train_step,
 )
@@ -71,6 +72,7 @@ def fit(
     loss: Loss = maximum_likelihood,
     validation_loss: Loss = negative_log_likelihood,
     parallel: Parallel | None = None,
+    max_skipped: int = 10,
     workdir: str | pathlib.Path | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
     on_record: Callable[[Record], None] | None = None,
@@ -103,6 +105,8 @@ def fit(
       validation_loss: the same for validation; its metric ``nats`` is compared.
       parallel: how to spread a step over devices; default as many of them as divide the batch. It changes neither the
         result, up to the order of sums, nor what a checkpoint holds: a run may continue on other devices.
+      max_skipped: a step whose loss or gradient is not finite changes nothing and is counted as ``skipped_steps`` in
+        the history; after so many in a row the run stops.
       workdir: run directory.
       on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
       on_record: called with every record of the history as it is written.
@@ -111,7 +115,7 @@ def fit(
     Raises:
       TypeError, ValueError: data that do not fit the model (see `dgmjax.data.check_data`), a work directory of
         another run, or impossible settings.
-      FloatingPointError: the loss became NaN or infinite.
+      FloatingPointError: ``max_skipped`` steps in a row gave numbers that are not finite; it names the first such term.
       RuntimeError: every checkpoint in ``workdir`` is damaged.
     """
     schedule = Schedule(steps, eval_every, patience)
@@ -166,9 +170,11 @@ def fit(
             position = Progress(**restored.progress)
         log.rewind(position.step)
 
+    if augment is not None:
+        loss = _augmented(loss, augment)
     loop = Loop(
         train_step=make_train_step(
-            loss if augment is None else _augmented(loss, augment),
+            loss,
             merge,
             optimizer,
             key=train_key,
@@ -183,6 +189,8 @@ def fit(
         schedule=schedule,
         log=log,
         checkpoints=checkpoints,
+        diagnose=make_diagnosis(loss, merge, key=train_key),
+        max_skipped=max_skipped,
         labels={"bound": str(bound_of(model))},
         on_evaluation=None
         if on_evaluation is None

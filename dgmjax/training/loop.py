@@ -10,7 +10,7 @@ import jax
 from tqdm.auto import tqdm
 
 from dgmjax.training.checkpoint import Checkpoints
-from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, merge_metrics
+from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, means_of
 from dgmjax.training.partition import Arrays
 from dgmjax.training.step import TrainState
 
@@ -72,6 +72,8 @@ class Loop:
       schedule: when.
       log: where records go.
       checkpoints: where checkpoints go, or None.
+      diagnose: ``(state, batch) -> text``, the first term that is not finite; see `make_diagnosis`.
+      max_skipped: stop after so many skipped steps in a row.
       labels: constants to add to every record, e.g. the bound of a likelihood.
       on_evaluation: called as ``on_evaluation(step, params)`` after each evaluation.
       monitor: metric of ``evaluate`` that selects the best parameters.
@@ -85,6 +87,8 @@ class Loop:
     schedule: Schedule
     log: MetricsLog
     checkpoints: Checkpoints | None = None
+    diagnose: Callable[[TrainState, Any], str] | None = None
+    max_skipped: int = 10
     labels: dict[str, Any] = dataclasses.field(default_factory=dict)
     on_evaluation: Callable[[int, Arrays], None] | None = None
     monitor: str = "nats"
@@ -101,6 +105,7 @@ class Loop:
             disable=None if self.show_progress is None else not self.show_progress,
         )
         window: list[StepMetrics] = []
+        streak = 0
         started = time.perf_counter()
         with bar:
             while not progress.finished:
@@ -115,6 +120,7 @@ class Loop:
                 if progress.step % self.schedule.eval_every and not last:
                     continue
                 record = self._log_window(progress.step, window, started)
+                streak = self._check_numbers(state, progress.step, window, streak)
                 best = self._evaluate(state, best, progress, record)
                 progress.finished = progress.finished or last
                 bar.set_postfix(_short(record), refresh=False)
@@ -126,18 +132,31 @@ class Loop:
 
     def _log_window(self, step: int, window: list[StepMetrics], started: float) -> Record:
         """Fetch the metrics of the steps since the last log: the loop's only copy from the device."""
-        means = merge_metrics(window)
+        window[:] = jax.device_get(window)
+        means = means_of(window)
         seconds = time.perf_counter() - started  # after the fetch, which waits for the last step
+        skipped = round(means.pop("skipped", 0.0) * len(window))
         record = {"step": step, "split": "train", **means, **self.labels}
         record["steps_per_second"] = round(len(window) / seconds, 2)
+        if skipped:
+            record["skipped_steps"] = skipped
         self.log.write(record)
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{name} became {value} between steps {step - len(window)} and {step}; lower the learning rate or "
-                    f"bound the scales (scale_fn='tanh'). Checkpoints up to step {step - len(window)} are kept."
-                )
         return record
+
+    def _check_numbers(
+        self, state: TrainState, step: int, window: list[StepMetrics], streak: int
+    ) -> int:
+        """Skipped steps in a row up to now; raises if they are too many."""
+        for metrics in window:
+            streak = streak + 1 if dict(metrics.items()).get("skipped", (0.0,))[0] else 0
+        if streak >= self.max_skipped:
+            term = "" if self.diagnose is None else self.diagnose(state, self.batches(step - 1))
+            raise FloatingPointError(
+                f"the last {streak} steps, up to step {step}, gave numbers that are not finite and changed nothing; "
+                f"first: {term or 'not looked for'}. Lower the learning rate or bound the scales (scale_fn='tanh'). "
+                f"The parameters are those of step {step - streak}; checkpoints are kept."
+            )
+        return streak
 
     def _evaluate(
         self, state: TrainState, best: Arrays, progress: Progress, record: Record

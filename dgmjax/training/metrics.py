@@ -48,12 +48,17 @@ def merge_metrics(
 
     Waits for the device, so it is called once a window of steps, never every step.
     """
+    return means_of(jax.device_get(list(metrics)))
+
+
+def means_of(metrics: Iterable[StepMetrics | Mapping[str, tuple[Any, Any]]]) -> dict[str, float]:
+    """`merge_metrics` of values that are fetched already."""
     totals: dict[str, tuple[float, float]] = {}
-    for batch in jax.device_get(list(metrics)):
+    for batch in metrics:
         for name, (total, count) in batch.items():
             previous = totals.get(name, (0.0, 0.0))
             totals[name] = (previous[0] + float(total), previous[1] + float(count))
-    return {name: total / count for name, (total, count) in totals.items()}
+    return {name: total / count if count else math.nan for name, (total, count) in totals.items()}
 
 
 class MetricsLog:

@@ -20,7 +20,8 @@ class TrainState(NamedTuple):
     """Everything a step changes.
 
     Attributes:
-      step: optimizer steps taken so far; randomness is folded from it, so a restart replays the same noise.
+      step: batches seen so far; randomness is folded from it, so a restart replays the same noise.
+      updates: how many of them changed the parameters; the others gave numbers that are not finite and were skipped.
       params: trainable arrays by name.
       fixed: the model's other arrays by name; no step changes them.
       opt_state: of the optimizer.
@@ -28,6 +29,7 @@ class TrainState(NamedTuple):
     """
 
     step: jax.Array
+    updates: jax.Array
     params: Arrays
     fixed: Arrays
     opt_state: optax.OptState
@@ -40,6 +42,7 @@ def init_state(
     """The state before the first step; copies, since the step donates its input."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
+        updates=jnp.zeros((), jnp.int32),
         params=jax.tree.map(jnp.copy, params),
         fixed=jax.tree.map(jnp.copy, fixed),
         opt_state=optimizer.init(params),
@@ -57,6 +60,9 @@ def make_train_step(
     parallel: Parallel | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]:
     """Jit one optimizer step; the input state is donated.
+
+    A step whose loss, gradient or update is not finite changes nothing but ``step``; its metrics count for nothing, and
+    ``skipped`` is 1.
 
     ``average <- d average + (1 - d) params`` is kept undivided; `averaged_params` debiases it.
 
@@ -92,17 +98,28 @@ def make_train_step(
         state: TrainState, outcome: tuple[jax.Array, Metrics], grads: Arrays
     ) -> tuple[TrainState, StepMetrics]:
         value, metrics = outcome
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        update_norm = optax.tree.norm(updates)
+        good = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
         params = optax.apply_updates(state.params, updates)
         average = optax.tree.update_moment(params, state.average, ema_decay, 1)
+        params, opt_state, average = jax.tree.map(
+            lambda new, old: jnp.where(good, new, old),
+            (params, opt_state, average),
+            (state.params, state.opt_state, state.average),
+        )
         one = jnp.ones((), value.dtype)
         metrics = metrics | {
             "loss": (value, one),
-            "grad_norm": (optax.tree.norm(grads), one),
+            "grad_norm": (grad_norm, one),
             "param_norm": (optax.tree.norm(params), one),
-            "update_norm": (optax.tree.norm(updates), one),
+            "update_norm": (update_norm, one),
         }
-        new = TrainState(state.step + 1, params, state.fixed, opt_state, average)
+        metrics = jax.tree.map(lambda a: jnp.where(good, a, jnp.zeros_like(a)), metrics)
+        metrics["skipped"] = (1 - good.astype(value.dtype), one)
+        updated = state.updates + good.astype(jnp.int32)
+        new = TrainState(state.step + 1, updated, params, state.fixed, opt_state, average)
         return new, StepMetrics.pack(metrics)
 
     return parallel.compile(step, device_step)
@@ -118,11 +135,41 @@ def batch_keys(key: jax.Array, batch: Any, *, shard: int | jax.Array = 0) -> jax
 
 
 def averaged_params(state: TrainState, ema_decay: float) -> Arrays:
-    """The debiased exponential moving average, ``average / (1 - d^step)``: fresh arrays.
+    """The debiased exponential moving average, ``average / (1 - d^updates)``: fresh arrays.
 
     Source: Kingma and Ba, 2015, *Adam*, arXiv:1412.6980, section 3 (the debiasing) and section 7.2.
     """
-    return optax.tree.bias_correction(state.average, ema_decay, state.step)
+    return optax.tree.bias_correction(state.average, ema_decay, state.updates)
+
+
+def make_diagnosis(
+    loss: Loss, merge: Callable[[Arrays, Arrays], Any], *, key: jax.Array
+) -> Callable[[TrainState, Any], str]:
+    """``(state, batch) -> text``: the first term that is not finite in the step before ``state``, had it been skipped.
+
+    Terms are looked at in the order metrics, loss, gradients by name. ``batch`` is the one of that step.
+    """
+    names: list[str] = []  # set while tracing; a dict would come out sorted
+
+    @jax.jit
+    def terms(state: TrainState, batch: Any) -> list[jax.Array]:
+        keys = batch_keys(jax.random.fold_in(key, state.step - 1), batch)
+
+        def objective(params: Arrays) -> tuple[jax.Array, Metrics]:
+            return loss(merge(params, state.fixed), batch, keys)
+
+        (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        named = {name: total for name, (total, _) in metrics.items()} | {"loss": value}
+        named |= {f"the gradient of {name}": grad for name, grad in grads.items()}
+        names[:] = named
+        return [jnp.isfinite(array).all() for array in named.values()]
+
+    def diagnose(state: TrainState, batch: Any) -> str:
+        finite = jax.device_get(terms(state, batch))
+        bad = [name for name, good in zip(names, finite, strict=True) if not good]
+        return bad[0] if bad else "the update of the optimizer"
+
+    return diagnose
 
 
 def make_eval_step(
