@@ -58,7 +58,7 @@ class Config:
 
     name: tyro.conf.Suppress[str]
     data: str
-    """A data set of dgmjax.data.DATASETS, or a .npy / .npz file."""
+    """A name (digits, two_moons, mnist, tfds:NAME, ...; see docs/data.md), or a .npy / .npz file."""
     num_levels: int | None = None
     """For a file of integers: number of levels; the values are 0 .. num_levels - 1."""
     seed: int = 0

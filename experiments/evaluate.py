@@ -37,7 +37,7 @@ def load_run(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
             f"{run} has no trained model yet; finish it with: python -m experiments.train {config.name} --workdir "
             f"{run}"
         )
-    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
+    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels).flattened()
     return config, dgm.load(run / "model"), dataset
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"--importance-samples must be at least 1, got {options.importance_samples}."
             )
         config, model, dataset = load_run(options.run)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
     draws = NOISE_DRAWS if options.importance_samples == 1 else 1
     likelihood = likelihood_on(

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
                 seed=options.seed,
                 temperature=options.temperature,
             )
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
     print(f"wrote {options.out}")
 

@@ -41,7 +41,7 @@ def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     if any((workdir / "checkpoints").glob("*/")):
         print(f"continuing the run in {workdir}", flush=True)
     started = time.perf_counter()
-    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
+    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels).flattened()
     if dataset.num_levels is None and np.issubdtype(dataset.train.dtype, np.integer):
         raise ValueError(
             f"{config.data} holds integers; pass --num-levels {dataset.train.max() + 1} to model them as levels 0 .. "
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(
             "interrupted; the same command continues from the last checkpoint"
         ) from None
-    except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
 
 

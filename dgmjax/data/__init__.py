@@ -1,22 +1,59 @@
-"""Data: 2-D toys with known densities, the digits, users' files; batches as a pure function of (seed, step)."""
+"""Data: toys with known densities, digits, TFDS, users' files; batches as a pure function of (seed, step)."""
 
 from dgmjax.data.augment import Augment
 from dgmjax.data.batches import Batches
+from dgmjax.data.binarization import binarized, static_binarization
 from dgmjax.data.checks import check_data
-from dgmjax.data.sources import DATASETS, Dataset, digits, file_dataset, load_dataset, toy_dataset
+from dgmjax.data.dataset import Dataset
+from dgmjax.data.order import Order
+from dgmjax.data.preparation import SourceFile, prepare
+from dgmjax.data.prepared import DataNotFound, Prepared, find_prepared
+from dgmjax.data.records import ImageRecords
+from dgmjax.data.sources import DATASETS, digits, file_dataset, load_dataset, toy_dataset
+from dgmjax.data.stream import Stream
+from dgmjax.data.tfds import TFDS_NAMES, split_parts, tfds_dataset
 from dgmjax.data.toy import TOYS, Toy, toy
+from dgmjax.data.transforms import (
+    ImageTransform,
+    binarize,
+    crop_to,
+    pad_to,
+    random_flip,
+    random_shift,
+    reduce_bits,
+)
 
 __all__ = [
     "DATASETS",
+    "TFDS_NAMES",
     "TOYS",
     "Augment",
     "Batches",
+    "DataNotFound",
     "Dataset",
+    "ImageRecords",
+    "ImageTransform",
+    "Order",
+    "Prepared",
+    "SourceFile",
+    "Stream",
     "Toy",
+    "binarize",
+    "binarized",
     "check_data",
+    "crop_to",
     "digits",
     "file_dataset",
+    "find_prepared",
     "load_dataset",
+    "pad_to",
+    "prepare",
+    "random_flip",
+    "random_shift",
+    "reduce_bits",
+    "split_parts",
+    "static_binarization",
+    "tfds_dataset",
     "toy",
     "toy_dataset",
 ]

@@ -1,8 +1,8 @@
 """Data sets by name, and arrays from files: splits of NumPy arrays."""
 
-import dataclasses
 import difflib
 import functools
+import os
 import pathlib
 import zipfile
 import zlib
@@ -11,33 +11,10 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from dgmjax.data.dataset import Dataset
+from dgmjax.data.prepared import data_root, is_prepared
+from dgmjax.data.tfds import TFDS_NAMES, tfds_dataset
 from dgmjax.data.toy import TOYS
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Fixed splits of one data set.
-
-    Attributes:
-      name: what to call it in results.
-      train: ``[n, *event]``; integers for discrete data.
-      validation: for model selection.
-      test: touched once, at the end.
-      num_levels: values an element can take, or None for continuous data.
-      image_shape: ``(height, width, channels)`` if events are flattened images.
-    """
-
-    name: str
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-    num_levels: int | None = None
-    image_shape: tuple[int, int, int] | None = None
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one event."""
-        return self.train.shape[1:]
 
 
 def digits() -> Dataset:
@@ -121,18 +98,35 @@ DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits} | {
 }
 
 
-def load_dataset(name: str, *, num_levels: int | None = None) -> Dataset:
-    """A data set by name (`DATASETS`), or a user's file if ``name`` ends in ``.npy`` or ``.npz``.
+def load_dataset(
+    name: str,
+    *,
+    num_levels: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Dataset:
+    """A data set by name.
+
+    Args:
+      name: one of `DATASETS`; the path of a ``.npy`` or ``.npz`` file; one of `TFDS_NAMES`, such as ``"mnist"``, or of
+        any other set prepared by TensorFlow Datasets, ``"tfds:NAME"`` or plain ``"NAME"`` if it is there.
+      num_levels: for a file of integers, their number of levels.
+      data_dir: where prepared sets lie; default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
 
     Raises:
       ValueError: unknown name; the message lists the nearest.
+      DataNotFound: a set of TensorFlow Datasets that is not prepared; nothing is downloaded.
     """
     if name.endswith((".npy", ".npz")):
         return file_dataset(name, num_levels=num_levels)
-    if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=3)
-        raise ValueError(
-            f"unknown data set {name!r}; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
-            f"Expected one of {sorted(DATASETS)}, or the path of a .npy or .npz file."
-        )
-    return DATASETS[name]()
+    if name in DATASETS:
+        return DATASETS[name]()
+    plain = name.removeprefix("tfds:")
+    known = plain.split("/")[0].split(":")[0] in TFDS_NAMES
+    if plain != name or known or is_prepared(plain, data_dir):
+        return tfds_dataset(plain, data_dir=data_dir)
+    near = difflib.get_close_matches(name, [*DATASETS, *TFDS_NAMES], n=3)
+    raise ValueError(
+        f"unknown data set {name!r}; {'did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+        f"Expected one of {sorted(DATASETS)}, the path of a .npy or .npz file, or a set prepared by TensorFlow "
+        f"Datasets, such as {', '.join(TFDS_NAMES)} (found nothing of that name under {data_root(data_dir)})."
+    )

@@ -1,0 +1,54 @@
+"""What a data set is: fixed splits of arrays."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Fixed splits of one data set.
+
+    Attributes:
+      name: what to call it in results.
+      train: ``[n, *event]``; integers for discrete data.
+      validation: for model selection.
+      test: touched once, at the end.
+      num_levels: values an element can take, or None for continuous data.
+      image_shape: ``(height, width, channels)`` if events are images, flattened or not.
+      labels: for each split, by its name, one label or condition an event, ``[n]`` or ``[n, k]``; rows agree with
+        those of the split.
+      label_names: names of the labels ``0, 1, ...`` of classes, or of the ``k`` conditions.
+    """
+
+    name: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    num_levels: int | None = None
+    image_shape: tuple[int, int, int] | None = None
+    labels: Mapping[str, np.ndarray] | None = None
+    label_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Labels belong to events."""
+        for split, labels in (self.labels or {}).items():
+            rows = len(getattr(self, split))
+            if len(labels) != rows:
+                raise ValueError(
+                    f"Dataset {self.name!r}: expected one label for each of the {rows} events of {split}, "
+                    f"got {len(labels)}."
+                )
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one event."""
+        return self.train.shape[1:]
+
+    def flattened(self) -> "Dataset":
+        """The same data with events as vectors ``[n, prod(event_shape)]``, for models of vectors; no copy."""
+        train, validation, test = (
+            part.reshape(len(part), -1) for part in (self.train, self.validation, self.test)
+        )
+        return dataclasses.replace(self, train=train, validation=validation, test=test)
