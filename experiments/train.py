@@ -106,6 +106,9 @@ def main(arguments: list[str] | None = None) -> None:
         if options.resume and not (workdir / "config.json").exists():
             raise ValueError(f"--resume: {workdir} holds no run to continue; leave --resume out.")
         print_result(train(options.config, workdir), workdir)
+    except dgm.training.PreemptedError as stop:
+        print(stop, flush=True)
+        raise SystemExit(143) from None  # 128 + SIGTERM, what schedulers expect
     except KeyboardInterrupt:
         raise SystemExit(
             "interrupted; the same command continues from the last checkpoint"

@@ -34,7 +34,7 @@ def finish(workdir: pathlib.Path) -> str:
     return done.stdout
 
 
-def kill_after(workdir: pathlib.Path, seconds: float) -> int:
+def kill_after(workdir: pathlib.Path, seconds: float, how: int = signal.SIGKILL) -> int:
     """Kill the run ``seconds`` after its first checkpoint appeared; returns the last whole checkpoint."""
     checkpoints = workdir / "checkpoints"
     process = subprocess.Popen(
@@ -46,8 +46,8 @@ def kill_after(workdir: pathlib.Path, seconds: float) -> int:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(seconds)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    os.kill(process.pid, how)
+    assert process.wait() == (-how if how == signal.SIGKILL else 128 + how)
     return max(int(path.parent.name) for path in checkpoints.glob("*/manifest.json"))
 
 
@@ -73,6 +73,14 @@ def check(workdir: pathlib.Path, uninterrupted: pathlib.Path) -> None:
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, uninterrupted):
     step = kill_after(tmp_path / "run", 0.3)
+    assert 0 < step < 600
+    assert "600" in finish(tmp_path / "run")
+    check(tmp_path / "run", uninterrupted)
+
+
+def test_a_preempted_run_writes_a_checkpoint_of_that_very_step_first(tmp_path, uninterrupted):
+    """Between two logs: the metrics since the last one are in the checkpoint, so the records agree as well."""
+    step = kill_after(tmp_path / "run", 0.3, signal.SIGTERM)
     assert 0 < step < 600
     assert "600" in finish(tmp_path / "run")
     check(tmp_path / "run", uninterrupted)

@@ -8,6 +8,7 @@ from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition
+from dgmjax.training.preemption import PreemptedError
 from dgmjax.training.save import load, save
 from dgmjax.training.step import (
     TrainState,
@@ -39,6 +40,7 @@ __all__ = [
     "make_eval_step",
     "make_train_step",
     "Parallel",
+    "PreemptedError",
     "StepMetrics",
     "merge_metrics",
     "partition",

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from tqdm.auto import tqdm
 
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, means_of
 from dgmjax.training.partition import Arrays
+from dgmjax.training.preemption import PreemptedError, watch_for_preemption
 from dgmjax.training.step import TrainState
 
 _RUN_AHEAD = 32
@@ -51,6 +53,9 @@ class Progress:
       best_value: its value, lower is better.
       stale: evaluations since then.
       finished: whether all steps are done or patience ran out.
+      streak: skipped steps in a row up to now.
+      names: names of the metrics in ``window``.
+      window: metrics since the last log, a list of (sum, count) for each step; empty but in a preempted run.
     """
 
     step: int = 0
@@ -58,6 +63,9 @@ class Progress:
     best_value: float = math.inf
     stale: int = 0
     finished: bool = False
+    streak: int = 0
+    names: list[str] = dataclasses.field(default_factory=list)
+    window: list[list[list[float]]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -97,17 +105,22 @@ class Loop:
     def run(
         self, state: TrainState, best: Arrays, progress: Progress
     ) -> tuple[TrainState, Arrays, Progress]:
-        """Train from ``state`` to the end of the schedule; returns state, best parameters and progress."""
+        """Train from ``state`` to the end of the schedule; returns state, best parameters and progress.
+
+        Raises:
+          PreemptedError: SIGTERM came and there are checkpoints; one of this very step is written first.
+          FloatingPointError: `max_skipped` steps in a row gave numbers that are not finite.
+        """
         bar = tqdm(
             total=self.schedule.steps,
             initial=progress.step,
             unit="step",
             disable=None if self.show_progress is None else not self.show_progress,
         )
-        window: list[StepMetrics] = []
-        streak = 0
+        window = [StepMetrics(tuple(progress.names), np.asarray(v)) for v in progress.window]
+        progress.names, progress.window = [], []
         started = time.perf_counter()
-        with bar:
+        with bar, watch_for_preemption() as preempted:
             while not progress.finished:
                 state, metrics = self.train_step(state, self.batches(progress.step))
                 window.append(metrics)
@@ -118,17 +131,28 @@ class Loop:
                 bar.update()
                 last = progress.step >= self.schedule.steps
                 if progress.step % self.schedule.eval_every and not last:
+                    if preempted() and self.checkpoints is not None:
+                        window = jax.device_get(window)
+                        progress.names = list(window[0].names)
+                        progress.window = [step.values.tolist() for step in window]
+                        self._save(state, best, progress)
+                        raise _preempted(progress)
                     continue
                 record = self._log_window(progress.step, window, started)
-                streak = self._check_numbers(state, progress.step, window, streak)
+                self._check_numbers(state, progress, window)
                 best = self._evaluate(state, best, progress, record)
                 progress.finished = progress.finished or last
                 bar.set_postfix(_short(record), refresh=False)
-                if self.checkpoints is not None:
-                    arrays = {"state": state, "best": best}
-                    self.checkpoints.save(progress.step, arrays, dataclasses.asdict(progress))
+                self._save(state, best, progress)
+                if preempted() and self.checkpoints is not None and not progress.finished:
+                    raise _preempted(progress)
                 window, started = [], time.perf_counter()
         return state, best, progress
+
+    def _save(self, state: TrainState, best: Arrays, progress: Progress) -> None:
+        if self.checkpoints is not None:
+            arrays = {"state": state, "best": best}
+            self.checkpoints.save(progress.step, arrays, dataclasses.asdict(progress))
 
     def _log_window(self, step: int, window: list[StepMetrics], started: float) -> Record:
         """Fetch the metrics of the steps since the last log: the loop's only copy from the device."""
@@ -144,11 +168,13 @@ class Loop:
         return record
 
     def _check_numbers(
-        self, state: TrainState, step: int, window: list[StepMetrics], streak: int
-    ) -> int:
-        """Skipped steps in a row up to now; raises if they are too many."""
+        self, state: TrainState, progress: Progress, window: list[StepMetrics]
+    ) -> None:
+        """Count skipped steps in a row up to now; raises if they are too many."""
         for metrics in window:
-            streak = streak + 1 if dict(metrics.items()).get("skipped", (0.0,))[0] else 0
+            skipped = dict(metrics.items()).get("skipped", (0.0,))[0]
+            progress.streak = progress.streak + 1 if skipped else 0
+        step, streak = progress.step, progress.streak
         if streak >= self.max_skipped:
             term = "" if self.diagnose is None else self.diagnose(state, self.batches(step - 1))
             raise FloatingPointError(
@@ -156,7 +182,6 @@ class Loop:
                 f"first: {term or 'not looked for'}. Lower the learning rate or bound the scales (scale_fn='tanh'). "
                 f"The parameters are those of step {step - streak}; checkpoints are kept."
             )
-        return streak
 
     def _evaluate(
         self, state: TrainState, best: Arrays, progress: Progress, record: Record
@@ -183,6 +208,12 @@ class Loop:
         patience = self.schedule.patience
         progress.finished = patience is not None and progress.stale >= patience
         return best
+
+
+def _preempted(progress: Progress) -> PreemptedError:
+    return PreemptedError(
+        f"stopped by SIGTERM; the checkpoint of step {progress.step} is written, and the same call continues from it"
+    )
 
 
 def _short(record: Record) -> dict[str, str]:
