@@ -12,9 +12,9 @@ from dgmjax import training
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def run(dtype: str) -> dict:
+def run(program: str, argument: str) -> dict:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.programs.parallel_steps", dtype],
+        [sys.executable, "-m", f"tests.programs.{program}", argument],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -30,13 +30,19 @@ def run(dtype: str) -> dict:
 )
 def test_every_way_to_run_takes_the_same_steps(dtype, tolerance):
     """Same data, same noise for every example, same global means; only the order of sums may differ."""
-    report = run(dtype)
+    report = run("parallel_steps", dtype)
     assert report.pop("moved") > 0.05
     for name, difference in report.items():
         assert difference["params"] <= tolerance, (name, difference)
         assert difference["metrics"] <= 10 * tolerance, (name, difference)
         split = difference["smallest_shard"]
         assert split == (0.125 if name == "jit, fsdp 8" else 0.5 if "fsdp" in name else 1.0), name
+
+
+@pytest.mark.slow
+def test_a_run_may_continue_on_other_devices(tmp_path):
+    for way, difference in run("change_devices", str(tmp_path)).items():
+        assert difference <= 1e-12, way
 
 
 def test_impossible_ways_say_why():

@@ -1,5 +1,6 @@
 """Numerical methods that bijectors, densities and networks share: solvers with implicit gradients, norms, tails."""
 
+from dgmjax.numerics import random
 from dgmjax.numerics.fixed_point import residual_fixed_point
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.root import monotone_root
@@ -20,6 +21,7 @@ __all__ = [
     "log_difference",
     "log_tails",
     "monotone_root",
+    "random",
     "residual_fixed_point",
     "reversible_scan",
     "same_conv",
