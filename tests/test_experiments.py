@@ -206,23 +206,17 @@ def test_every_config_file_says_what_it_expects(name):
     assert "XX" not in module.__doc__
 
 
+@pytest.mark.parametrize("data", ["two_moons", pytest.param("digits", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_every_system_trains_on_digits_and_in_the_plane(system):
-    """One step each, of the configs as they are."""
-    for name in (f"{system}_digits", f"{system}_two_moons"):
-        config = load_config(name)
-        dataset = dgm.data.load_dataset(config.data)
-        config = dataclasses.replace(config.model, depth=2, width=66)
-        model = config.build(dataset, nnx.Rngs(0))
-        fitted = dgm.fit(
-            model,
-            dataset.train[:64],
-            seed=jax.random.key(0),
-            steps=1,
-            batch_size=32,
-            progress=False,
-        )
-        assert np.isfinite(fitted.history[-1]["nats"])
+def test_every_system_trains(system, data):
+    """One step of the configs, with fewer layers."""
+    config = load_config(f"{system}_{data}")
+    dataset = dgm.data.load_dataset(config.data)
+    model = dataclasses.replace(config.model, depth=2, width=66).build(dataset, nnx.Rngs(0))
+    fitted = dgm.fit(
+        model, dataset.train[:64], seed=jax.random.key(0), steps=1, batch_size=32, progress=False
+    )
+    assert np.isfinite(fitted.history[-1]["nats"])
 
 
 def test_the_suite_writes_its_tables(tmp_path):
