@@ -235,7 +235,7 @@ def test_bad_levels_say_what_to_do(y, error, message):
 
 
 def test_divergence_is_an_error_that_names_the_steps(data):
-    message = "the last 20 steps, up to step 20, .* first: the update of the optimizer. Lower the"
+    message = "10 steps in a row, up to step 10, .* first: the update of the optimizer. Lower the"
     with pytest.raises(FloatingPointError, match=message):
         dgm.fit(
             small_flow(scale_fn="exp"), data * 1e3, seed=SEED, steps=20, eval_every=20,
@@ -266,6 +266,6 @@ def test_a_step_with_bad_numbers_changes_nothing_and_is_counted(data):
 def test_bad_numbers_in_a_row_stop_the_run_and_the_first_term_is_named(data):
     x = np.full((50, 2), 99.0, np.float32)
     with pytest.raises(
-        FloatingPointError, match="the last 5 steps, up to step 5, .* first: spoilt"
+        FloatingPointError, match="5 steps in a row, up to step 5, .* first: spoilt"
     ):
         dgm.fit(small_flow(), x, seed=SEED, steps=20, eval_every=5, loss=_poisoned, max_skipped=5)

@@ -49,7 +49,7 @@ def made_degrees(order: Sequence[int] | np.ndarray, width: int, *, context: bool
     if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(size)):
         raise ValueError(f"order: expected a permutation of 0 .. {size - 1}, got {order.tolist()}.")
     low = 0 if context or size == 1 else 1
-    hidden = low + np.sort(np.arange(width) % max(size - low, 1))
+    hidden = low + (np.arange(width) * max(size - low, 1)) // width
     return Degrees(order, hidden)
 
 
@@ -134,7 +134,7 @@ def jacobi_forward(
     z: jax.Array,
     transformer: Transformer,
     *,
-    tolerance: float | None = None,
+    tolerance: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """``x_i = f(z_i; h_i(x_<i))`` for all ``i`` at once, repeated until nothing changes: latent to data.
 
@@ -148,7 +148,8 @@ def jacobi_forward(
       params: pytree of arrays; what ``conditioner`` does not get through it has no gradient.
       z: latents ``[*batch, d]``.
       transformer: the elementwise map ``f``.
-      tolerance: relative size of the last change; default ``2 eps`` of the dtype.
+      tolerance: relative size of the change that ends it; by default it goes on until nothing changes, since where
+        elements amplify each other a small change may grow again.
 
     Returns:
       ``x`` of shape ``[*batch, d]`` and the log-determinant of ``dx/dz``, ``[*batch]``.
@@ -162,6 +163,7 @@ def jacobi_forward(
         (params, z),
         jnp.zeros_like(z),
         tolerance=tolerance,
+        contracts=False,
         max_iterations=z.shape[-1] + 2,  # d to be exact, one to see it, one for the rounding
     )
     return x, -transformer.inverse(x, conditioner(params, x))[1].sum(-1)

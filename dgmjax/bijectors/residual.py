@@ -138,6 +138,7 @@ def russian_roulette_log_det(
         return k + 1, power, weight, value, w + taken.reshape(*batch, *(1,) * event_ndim) * power
 
     batch, _ = _split_shape(x, event_ndim)
+    last = last.reshape(*last.shape, *(1,) * (len(batch) - last.ndim if last.ndim else 0))
     one = jnp.ones((), jnp.int32)
     state = (one, probe, jnp.ones((), x.dtype), jnp.zeros(batch, x.dtype), probe)
     _, _, _, value, w = jax.lax.while_loop(lambda state: state[0] <= last.max(), term, state)

@@ -79,7 +79,11 @@ class Stream:
             if self._iterator is None or step != self._next:
                 self._close()
                 self._iterator = self._open(step)
-            batch = next(self._iterator)
+            try:
+                batch = next(self._iterator)
+            except BaseException:
+                self._close()  # what failed is gone from the buffer; the next call starts at its own step
+                raise
             self._next = step + 1
         return batch
 

@@ -67,6 +67,15 @@ class Block(Bijector):
         new.layer = self.layer.with_data_init(x, self._spread(context))
         return new
 
+    def inverse_and_update(
+        self, x: jax.Array, context: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """Data to latent as in training, and the block of the new layer; its batch is the parts of all events."""
+        z, log_det, layer = self.layer.inverse_and_update(x, self._spread(context))
+        new = nnx.clone(self)
+        new.layer = layer
+        return z, self._total(log_det), new
+
     def _spread(self, context: jax.Array | None) -> jax.Array | None:
         """The context of an event, once for each of its parts."""
         if context is None or self.context_shape is None:

@@ -28,6 +28,7 @@ def residual_fixed_point(
     event_ndim: int = 1,
     tolerance: float | None = None,
     max_iterations: int = 2_000,
+    contracts: bool = True,
 ) -> jax.Array:
     """``x`` with ``x + g(x, params) = z``, by the Banach iteration ``x <- z - g(x)`` from ``x = z``.
 
@@ -45,6 +46,8 @@ def residual_fixed_point(
       event_ndim: number of axes of an event.
       tolerance: size of a step, relative to ``|x| + |z|``, that ends the iteration; default ``2 eps`` of the dtype.
       max_iterations: bound on the iterations.
+      contracts: False if ``g`` is no contraction but nilpotent, e.g. autoregressive. Its steps may shrink and grow
+        again, so a step that grows is not taken for rounding; give ``tolerance=0.0`` as well.
 
     Returns:
       Shape and dtype of ``z``. NaN for events that did not converge, to ``sqrt(eps)`` or ``tolerance`` if larger:
@@ -54,19 +57,19 @@ def residual_fixed_point(
     """
     if tolerance is None:
         tolerance = 2 * float(jnp.finfo(z.dtype).eps)
-    return _fixed_point(g, (event_ndim, tolerance, max_iterations), params, z)
+    return _fixed_point(g, (event_ndim, tolerance, max_iterations, contracts), params, z)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _fixed_point(
-    g: Branch, options: tuple[int, float, int], params: Any, z: jax.Array
+    g: Branch, options: tuple[int, float, int, bool], params: Any, z: jax.Array
 ) -> jax.Array:
     return _solve(g, options, params, z)
 
 
 @_fixed_point.defjvp
 def _fixed_point_jvp(
-    g: Branch, options: tuple[int, float, int], primals: Any, tangents: Any
+    g: Branch, options: tuple[int, float, int, bool], primals: Any, tangents: Any
 ) -> tuple[jax.Array, jax.Array]:
     params, z = primals
     params_dot, z_dot = tangents
@@ -78,13 +81,15 @@ def _fixed_point_jvp(
 
 # Compiled here, since an eager while_loop with fresh closures would be compiled at every call.
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _solve(g: Branch, options: tuple[int, float, int], params: Any, z: jax.Array) -> jax.Array:
+def _solve(
+    g: Branch, options: tuple[int, float, int, bool], params: Any, z: jax.Array
+) -> jax.Array:
     return _iterate(lambda x: z - g(x, params), z, *options)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _solve_tangent(
-    g: Branch, options: tuple[int, float, int], params: Any, x: jax.Array, rhs: jax.Array
+    g: Branch, options: tuple[int, float, int, bool], params: Any, x: jax.Array, rhs: jax.Array
 ) -> jax.Array:
     _, jacobian = jax.linearize(lambda x: g(x, params), x)
 
@@ -100,9 +105,11 @@ def _iterate(
     event_ndim: int,
     tolerance: float,
     max_iterations: int,
+    contracts: bool,  # noqa: FBT001 - one of the packed options
 ) -> jax.Array:
     eps = float(jnp.finfo(start.dtype).eps)
-    noise, found = max(tolerance, _NOISE * eps), max(tolerance, math.sqrt(eps))
+    noise = max(tolerance, _NOISE * eps) if contracts else 0.0
+    found = max(tolerance, math.sqrt(eps))
     norm_start = _norm(start, event_ndim)
 
     def unfinished(state: _State) -> jax.Array:

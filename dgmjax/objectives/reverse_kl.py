@@ -34,6 +34,9 @@ def reverse_kl(
 
     def loss(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         del batch
+        key = (
+            key if key.ndim == 0 else key.ravel()[0]
+        )  # a trainer with batches has one for each row
         x, log_q = model.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
         nats = log_q - jax.vmap(log_density)(x)
         total, count = nats.sum(), jnp.asarray(num_samples, nats.dtype)

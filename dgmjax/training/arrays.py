@@ -21,6 +21,11 @@ def prepare(
     """Check one split and give floats the dtype of the model."""
     levels = getattr(model, "num_levels", None)
     arrays = {"x": check_data(x, tuple(model.event_shape), num_levels=levels, name=name)}
+    if context is None and getattr(model, "context_shape", None) is not None:
+        option = "context" if name == "x" else f"{name}_context"
+        raise ValueError(
+            f"fit: the model is conditional; pass {option}=..., of shape [n, *{model.context_shape}]."
+        )
     if context is not None:
         shape = getattr(model, "context_shape", None)
         if shape is None:
@@ -32,7 +37,9 @@ def prepare(
             )
     dtype = floating_dtype(model)
     return {
-        key: array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+        key: array.astype(dtype)
+        if key == "context" or np.issubdtype(array.dtype, np.floating)
+        else array
         for key, array in arrays.items()
     }
 

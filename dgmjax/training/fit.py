@@ -82,7 +82,8 @@ def fit(
 
     With ``workdir`` the run writes ``fit.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call again
     continues where it stopped, with the same result to the last bit as an uninterrupted run. ``fit.json`` describes the
-    call (model, data by their SHA-256, steps, optimizer state, ...); a call that differs is refused.
+    call (model, data by their SHA-256, steps, first optimizer state, ...); a call that differs in what it holds is refused.
+    Losses and the schedule inside a custom optimizer are not compared.
 
     Args:
       model: flow, `dgmjax.Dequantized`, or any module that ``loss`` understands; not changed.
@@ -100,13 +101,15 @@ def fit(
       patience: evaluations without improvement before stopping; needs ``validation``.
       data_init: set data-dependent layers (standardisation, histograms) from ``x`` first; False to continue from a
         trained model as it is.
-      augment: ``augment(x, key) -> x``, applied to training batches inside the step.
+      augment: ``augment(x, keys) -> x``, applied to training batches inside the step; ``keys`` has one key a row,
+        so that a row meets the same noise on any number of devices (``jax.vmap`` over both). The result has the shape,
+        the dtype and the levels of ``x``.
       loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training, see `dgmjax.training.make_train_step`.
       validation_loss: the same for validation; its metric ``nats`` is compared.
       parallel: how to spread a step over devices; default as many of them as divide the batch. It changes neither the
         result, up to the order of sums, nor what a checkpoint holds: a run may continue on other devices.
       max_skipped: a step whose loss or gradient is not finite changes nothing and is counted as ``skipped_steps`` in
-        the history; after so many in a row the run stops.
+        the history; if so many come in a row, the run stops when it logs next.
       workdir: run directory.
       on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
       on_record: called with every record of the history as it is written.
@@ -117,12 +120,15 @@ def fit(
         another run, or impossible settings.
       FloatingPointError: ``max_skipped`` steps in a row gave numbers that are not finite; it names the first such term.
       RuntimeError: every checkpoint in ``workdir`` is damaged.
+      PreemptedError: SIGTERM came, with a ``workdir``; a checkpoint is written first.
     """
     schedule = Schedule(steps, eval_every, patience)
     if not 0.0 <= ema_decay < 1.0:
         raise ValueError(f"fit: ema_decay must be in [0, 1), got {ema_decay}.")
     if not jnp.issubdtype(jnp.result_type(seed), jax.dtypes.prng_key):
         raise TypeError(f"fit: seed must be a typed key, jax.random.key(0), got {seed!r}.")
+    if max_skipped < 1:
+        raise ValueError(f"fit: max_skipped must be at least 1, got {max_skipped}.")
     if patience is not None and validation is None:
         raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
     train = prepare(model, x, context, "x")
@@ -159,7 +165,7 @@ def fit(
             "eval_every": eval_every,
             "patience": patience,
             "data_init": data_init,
-            "augment": None if augment is None else repr(augment),
+            "augment": _name(augment),
         }
         claim(folder, call, file="fit.json")
         log = MetricsLog(folder / "metrics.jsonl", on_record)
@@ -172,6 +178,7 @@ def fit(
 
     if augment is not None:
         loss = _augmented(loss, augment)
+    diagnosis = make_diagnosis(loss, merge, key=train_key)
     loop = Loop(
         train_step=make_train_step(
             loss,
@@ -189,7 +196,7 @@ def fit(
         schedule=schedule,
         log=log,
         checkpoints=checkpoints,
-        diagnose=make_diagnosis(loss, merge, key=train_key),
+        diagnose=lambda state, step: diagnosis(state, step, batches(step)),
         max_skipped=max_skipped,
         labels={"bound": str(bound_of(model))},
         on_evaluation=None
@@ -210,9 +217,9 @@ def _data_init(model: Any, train: dict[str, np.ndarray], key: jax.Array) -> Any:
         return model
     x = jnp.asarray(train["x"])
     context = jnp.asarray(train["context"]) if "context" in train else None
-    if bound_of(model).kind == "exact":
-        return model.with_data_init(x, context)
-    return model.with_data_init(x, context, seed=key)
+    if bound_of(model).kind == "lower bound":
+        return model.with_data_init(x, context, seed=key)
+    return model.with_data_init(x, context)
 
 
 def _augmented(loss: Loss, augment: Callable[[jax.Array, jax.Array], jax.Array]) -> Loss:
@@ -228,3 +235,12 @@ def _description(model: Any) -> Any:
         return describe(model)
     except TypeError:
         return type(model).__name__
+
+
+def _name(augment: Callable[..., Any] | None) -> str | None:
+    """What tells one augmentation from another, in any process: the place of a function, the settings of an object."""
+    if augment is None:
+        return None
+    if hasattr(augment, "__qualname__"):
+        return f"{augment.__module__}.{augment.__qualname__}"
+    return repr(augment)

@@ -80,8 +80,8 @@ class Loop:
       schedule: when.
       log: where records go.
       checkpoints: where checkpoints go, or None.
-      diagnose: ``(state, batch) -> text``, the first term that is not finite; see `make_diagnosis`.
-      max_skipped: stop after so many skipped steps in a row.
+      diagnose: ``(state, step) -> text``, the first term of that step that is not finite; see `make_diagnosis`.
+      max_skipped: stop if so many steps in a row were skipped; looked at when it logs.
       labels: constants to add to every record, e.g. the bound of a likelihood.
       on_evaluation: called as ``on_evaluation(step, params)`` after each evaluation.
       monitor: metric of ``evaluate`` that selects the best parameters.
@@ -95,7 +95,7 @@ class Loop:
     schedule: Schedule
     log: MetricsLog
     checkpoints: Checkpoints | None = None
-    diagnose: Callable[[TrainState, Any], str] | None = None
+    diagnose: Callable[[TrainState, int], str] | None = None
     max_skipped: int = 10
     labels: dict[str, Any] = dataclasses.field(default_factory=dict)
     on_evaluation: Callable[[int, Arrays], None] | None = None
@@ -120,7 +120,7 @@ class Loop:
         window = [StepMetrics(tuple(progress.names), np.asarray(v)) for v in progress.window]
         progress.names, progress.window = [], []
         started = time.perf_counter()
-        with bar, watch_for_preemption() as preempted:
+        with bar, watch_for_preemption(active=self.checkpoints is not None) as preempted:
             while not progress.finished:
                 state, metrics = self.train_step(state, self.batches(progress.step))
                 window.append(metrics)
@@ -131,7 +131,7 @@ class Loop:
                 bar.update()
                 last = progress.step >= self.schedule.steps
                 if progress.step % self.schedule.eval_every and not last:
-                    if preempted() and self.checkpoints is not None:
+                    if preempted():
                         window = jax.device_get(window)
                         progress.names = list(window[0].names)
                         progress.window = [step.values.tolist() for step in window]
@@ -144,7 +144,7 @@ class Loop:
                 progress.finished = progress.finished or last
                 bar.set_postfix(_short(record), refresh=False)
                 self._save(state, best, progress)
-                if preempted() and self.checkpoints is not None and not progress.finished:
+                if preempted() and not progress.finished:
                     raise _preempted(progress)
                 window, started = [], time.perf_counter()
         return state, best, progress
@@ -170,17 +170,18 @@ class Loop:
     def _check_numbers(
         self, state: TrainState, progress: Progress, window: list[StepMetrics]
     ) -> None:
-        """Count skipped steps in a row up to now; raises if they are too many."""
-        for metrics in window:
+        """Count skipped steps in a row; raises if they were too many at any time since the last log."""
+        first = progress.step - len(window)
+        for step, metrics in enumerate(window, start=first):
             skipped = dict(metrics.items()).get("skipped", (0.0,))[0]
             progress.streak = progress.streak + 1 if skipped else 0
-        step, streak = progress.step, progress.streak
-        if streak >= self.max_skipped:
-            term = "" if self.diagnose is None else self.diagnose(state, self.batches(step - 1))
+            if progress.streak < self.max_skipped:
+                continue
+            term = "not looked for" if self.diagnose is None else self.diagnose(state, step)
             raise FloatingPointError(
-                f"the last {streak} steps, up to step {step}, gave numbers that are not finite and changed nothing; "
-                f"first: {term or 'not looked for'}. Lower the learning rate or bound the scales (scale_fn='tanh'). "
-                f"The parameters are those of step {step - streak}; checkpoints are kept."
+                f"{progress.streak} steps in a row, up to step {step + 1}, gave numbers that are not finite and "
+                f"changed nothing; first: {term}. Lower the learning rate or bound the scales (scale_fn='tanh')."
+                + ("" if self.checkpoints is None else " The checkpoints up to here are kept.")
             )
 
     def _evaluate(

@@ -31,8 +31,9 @@ class StepMetrics:
     @classmethod
     def pack(cls, metrics: Mapping[str, tuple[jax.Array, jax.Array]]) -> Self:
         """From pairs (sum, count) by name, in the widest of their floating dtypes."""
-        dtype = jnp.result_type(*(total.dtype for total, _ in metrics.values()))
-        pairs = [jnp.stack([a.astype(dtype) for a in pair]) for pair in metrics.values()]
+        arrays = [[jnp.asarray(a) for a in pair] for pair in metrics.values()]
+        dtype = jnp.result_type(float, *(total.dtype for total, _ in arrays))
+        pairs = [jnp.stack([a.astype(dtype) for a in pair]) for pair in arrays]
         return cls(tuple(metrics), jnp.stack(pairs))
 
     def items(self) -> ItemsView[str, tuple[Any, Any]]:

@@ -11,13 +11,14 @@ class PreemptedError(RuntimeError):
 
 
 @contextlib.contextmanager
-def watch_for_preemption() -> Iterator[Callable[[], bool]]:
+def watch_for_preemption(*, active: bool = True) -> Iterator[Callable[[], bool]]:
     """Inside, SIGTERM ends nothing but makes the yielded function return True; the old handler comes back after.
 
-    Only the main thread may handle signals; in another the function stays False.
+    If the block ends as if nothing had happened, the signal is delivered then. Only the main thread may handle signals;
+    in another, or if not ``active``, signals do what they always do and the function stays False.
     """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if not active or threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
     previous = signal.signal(signal.SIGTERM, lambda *_: asked.set())
@@ -25,3 +26,5 @@ def watch_for_preemption() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     finally:
         signal.signal(signal.SIGTERM, previous)
+    if asked.is_set():
+        signal.raise_signal(signal.SIGTERM)

@@ -77,20 +77,13 @@ def make_train_step(
     """
     parallel = Parallel() if parallel is None else parallel
 
-    def gradient(state: TrainState, batch: Any, *, shard: int | jax.Array = 0) -> Any:
-        step_key = jax.random.fold_in(key, state.step)
-        keys = batch_keys(step_key, batch, shard=shard)
-
-        def objective(params: Arrays) -> tuple[jax.Array, Metrics]:
-            return loss(merge(params, state.fixed), batch, keys)
-
-        return jax.value_and_grad(objective, has_aux=True)(state.params)
+    gradient = _make_gradient(loss, merge, key)
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
-        return update(state, *gradient(state, batch))
+        return update(state, *gradient(state, state.step, batch))
 
     def device_step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
-        (value, metrics), grads = gradient(state, batch, shard=jax.lax.axis_index(AXIS))
+        (value, metrics), grads = gradient(state, state.step, batch, shard=jax.lax.axis_index(AXIS))
         value, grads = jax.lax.pmean((value, grads), AXIS)
         return update(state, (value, jax.lax.psum(metrics, AXIS)), grads)
 
@@ -139,37 +132,55 @@ def averaged_params(state: TrainState, ema_decay: float) -> Arrays:
 
     Source: Kingma and Ba, 2015, *Adam*, arXiv:1412.6980, section 3 (the debiasing) and section 7.2.
     """
-    return optax.tree.bias_correction(state.average, ema_decay, state.updates)
+    debiased = optax.tree.bias_correction(state.average, ema_decay, jnp.maximum(state.updates, 1))
+    # Nothing is averaged before the first update.
+    return jax.tree.map(
+        lambda average, param: jnp.where(state.updates > 0, average, param), debiased, state.params
+    )
 
 
 def make_diagnosis(
     loss: Loss, merge: Callable[[Arrays, Arrays], Any], *, key: jax.Array
-) -> Callable[[TrainState, Any], str]:
-    """``(state, batch) -> text``: the first term that is not finite in the step before ``state``, had it been skipped.
+) -> Callable[[TrainState, int, Any], str]:
+    """``(state, step, batch) -> text``: the first term that is not finite when that step is taken from ``state``.
 
-    Terms are looked at in the order metrics, loss, gradients by name. ``batch`` is the one of that step.
+    Terms are looked at in the order metrics, loss, gradients by name. ``batch`` is the whole batch of the step.
     """
+    gradient = _make_gradient(loss, merge, key)
     names: list[str] = []  # set while tracing; a dict would come out sorted
 
     @jax.jit
-    def terms(state: TrainState, batch: Any) -> list[jax.Array]:
-        keys = batch_keys(jax.random.fold_in(key, state.step - 1), batch)
-
-        def objective(params: Arrays) -> tuple[jax.Array, Metrics]:
-            return loss(merge(params, state.fixed), batch, keys)
-
-        (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-        named = {name: total for name, (total, _) in metrics.items()} | {"loss": value}
-        named |= {f"the gradient of {name}": grad for name, grad in grads.items()}
+    def terms(state: TrainState, step: jax.Array, batch: Any) -> list[jax.Array]:
+        (value, metrics), grads = gradient(state, step, batch)
+        named = {name: jnp.asarray(total) for name, (total, _) in metrics.items()}
+        named |= {"loss": value} | {f"the gradient of {name}": g for name, g in grads.items()}
         names[:] = named
         return [jnp.isfinite(array).all() for array in named.values()]
 
-    def diagnose(state: TrainState, batch: Any) -> str:
-        finite = jax.device_get(terms(state, batch))
+    def diagnose(state: TrainState, step: int, batch: Any) -> str:
+        finite = jax.device_get(terms(state, jnp.asarray(step, jnp.int32), batch))
         bad = [name for name, good in zip(names, finite, strict=True) if not good]
         return bad[0] if bad else "the update of the optimizer"
 
     return diagnose
+
+
+def _make_gradient(
+    loss: Loss, merge: Callable[[Arrays, Arrays], Any], key: jax.Array
+) -> Callable[..., Any]:
+    """``(state, step, batch, shard=0) -> ((loss, metrics), gradients)`` with the randomness of that step."""
+
+    def gradient(
+        state: TrainState, step: jax.Array, batch: Any, *, shard: int | jax.Array = 0
+    ) -> Any:
+        keys = batch_keys(jax.random.fold_in(key, step), batch, shard=shard)
+
+        def objective(params: Arrays) -> tuple[jax.Array, Metrics]:
+            return loss(merge(params, state.fixed), batch, keys)
+
+        return jax.value_and_grad(objective, has_aux=True)(state.params)
+
+    return gradient
 
 
 def make_eval_step(

@@ -2,7 +2,8 @@
 
 Reproduces: the usual 2-D pictures of flow papers, as likelihoods that can be compared with the truth.
 Command: python -m experiments.train <system>_<toy>, e.g. realnvp_two_moons or maf_spirals
-Expected: test nats, exact; see docs/results/plane.md, which `python -m experiments.plane` writes.
+Expected: test nats, exact, next to those of the true density; `python -m experiments.plane` prints the table,
+  docs/results.md has it for two of the toys.
 Cost: about a minute a run on 2 CPU cores.
 """
 
