@@ -96,8 +96,8 @@ def binarize(x: jax.Array, key: jax.Array, *, max_level: int = 255) -> jax.Array
 class ImageTransform:
     """Transforms in a row: flip, shift, reduce bits, binarise, pad.
 
-    With ``flip`` and ``shift`` alone it is an ``augment`` of `dgmjax.fit` for models of images; the others change levels
-    or shape, so apply them to the data first (`apply`), or inside a loss of your own.
+    With ``flip`` and ``shift`` alone it is an ``augment`` of `dgmjax.fit` for models of images; the others change
+    levels or shape, so apply them to the data first (`apply`), or inside a loss of your own.
 
     Attributes:
       flip: mirror half of the images, for sets whose mirror images are as likely: photographs, not digits.

@@ -127,8 +127,8 @@ def _stacked(layers: list[Bijector]) -> Bijector:
         if not same or [leaf.shape for leaf in jax.tree.leaves(layer)] != shapes:
             raise ValueError(
                 f"Stack: layer {index} ({type(layer).__name__}) and layer 0 ({type(layers[0]).__name__}) differ in "
-                f"more than their arrays: class, constructor arguments, masks and shapes must be equal. Alternating layers go in "
-                f"pairs, Stack([Chain([a, b]), Chain([a, b]), ...]); otherwise use Chain."
+                f"more than their arrays: class, constructor arguments, masks and shapes must be equal. Alternating "
+                f"layers go in pairs, Stack([Chain([a, b]), Chain([a, b]), ...]); otherwise use Chain."
             )
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 

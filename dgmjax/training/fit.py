@@ -82,8 +82,8 @@ def fit(
 
     With ``workdir`` the run writes ``fit.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call again
     continues where it stopped, with the same result to the last bit as an uninterrupted run. ``fit.json`` describes the
-    call (model, data by their SHA-256, steps, first optimizer state, ...); a call that differs in what it holds is refused.
-    Losses and the schedule inside a custom optimizer are not compared.
+    call (model, data by their SHA-256, steps, first optimizer state, ...); a call that differs in what it
+    holds is refused. Losses and the schedule inside a custom optimizer are not compared.
 
     Args:
       model: flow, `dgmjax.Dequantized`, or any module that ``loss`` understands; not changed.
