@@ -64,6 +64,27 @@ def test_the_jacobi_direction_equals_the_incremental_one_with_its_gradients(orde
         np.testing.assert_allclose(got, right, rtol=1e-9, atol=1e-12)
 
 
+def test_jacobi_goes_on_until_nothing_changes():
+    """A chain that first shrinks a change to 1e-5 and then amplifies it fivefold an element."""
+    gain = np.array([0.0, 1e-5, *[5.0] * 8], np.float32)
+
+    def conditioner(params, x):
+        return params * jnp.concatenate([jnp.zeros(1, x.dtype), x[:-1]])[:, None]
+
+    z = jnp.zeros(10, jnp.float32).at[0].set(1.0)
+    additive = dgm.bijectors.AdditiveTransformer()
+    x, _ = dgm.bijectors.jacobi_forward(conditioner, jnp.asarray(gain)[:, None], z, additive)
+    expected = np.cumprod(np.concatenate([[1.0], gain[1:]]))
+    np.testing.assert_allclose(x, expected, rtol=1e-6)
+
+
+def test_few_hidden_units_still_see_elements_of_the_whole_order():
+    degrees = made_degrees(np.arange(101), 10, context=False)
+    np.testing.assert_array_equal(degrees.hidden, 1 + 10 * np.arange(10))
+    degrees = made_degrees(np.arange(4), 12, context=False)
+    np.testing.assert_array_equal(degrees.hidden, np.repeat([1, 2, 3], 4))
+
+
 def test_the_gated_form_is_the_plain_one_reparametrized():
     """L5-33 and E-L5-5: scale s, shift (1 - s) m; 1e-12."""
     gated = dgm.bijectors.GatedTransformer(bias=1.0)

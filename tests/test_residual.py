@@ -248,6 +248,15 @@ def test_roulette_and_its_gradient_are_unbiased():
         assert (error < 0.04).all()
 
 
+def test_with_a_key_an_event_the_roulette_of_one_does_not_depend_on_the_others():
+    weight, x = weight_of_norm(0.75), jax.random.normal(KEY, (4, 2, 3))
+    keys = dgm.numerics.random.example_keys(KEY, 4)
+    together = russian_roulette_log_det(branch, weight, x, keys)
+    for row, key, value in zip(x, keys, together, strict=True):
+        alone = russian_roulette_log_det(branch, weight, row, key)
+        np.testing.assert_allclose(alone, value, rtol=1e-10)
+
+
 def test_the_derivative_of_the_roulette_is_the_same_in_forward_mode():
     weight, x = weight_of_norm(0.75), jax.random.normal(KEY, (4, 3))
     f = functools.partial(russian_roulette_log_det, branch, x=x, key=KEY)

@@ -110,6 +110,15 @@ def test_batch_statistics_pass_through_as_returned_state(combine):
     assert log_det.shape == (32,)
 
 
+def test_a_block_passes_batch_statistics_on():
+    block = dgm.Block(dgm.BatchNorm((3,), momentum=0.5), (4,))
+    x = 5.0 + jax.random.normal(jax.random.key(0), (8, 4, 3), jnp.float32)
+    z, log_det, new = block.inverse_and_update(x)
+    np.testing.assert_allclose(z.mean((0, 1)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(new.layer.mean, 0.5 * x.mean((0, 1)), rtol=1e-5)
+    assert log_det.shape == (8,)
+
+
 def test_parts_that_change_places_are_masks_that_alternate():
     """The form in which the models stack equal couplings, against alternating masks and the same networks."""
     nets = [dgm.nets.MLP(2, (2, 2), width=8, activation="tanh", rngs=nnx.Rngs(k)) for k in range(4)]

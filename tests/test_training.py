@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 
 import chex
 import distrax
@@ -269,3 +270,35 @@ def test_bad_numbers_in_a_row_stop_the_run_and_the_first_term_is_named(data):
         FloatingPointError, match="5 steps in a row, up to step 5, .* first: spoilt"
     ):
         dgm.fit(small_flow(), x, seed=SEED, steps=20, eval_every=5, loss=_poisoned, max_skipped=5)
+
+
+def test_a_bad_streak_stops_the_run_wherever_it_lies_and_the_parameters_stay_numbers(data):
+    """Ten bad steps, then good ones before the log; and an average before the first good step."""
+    loop_data = np.concatenate([np.full((10, 2), 99.0, np.float32), data[:10]])
+    params, fixed, merge = training.partition(small_flow())
+    optimizer = optax.sgd(1e-3)
+    step = training.make_train_step(_poisoned, merge, optimizer, key=SEED, ema_decay=0.9)
+    loop = training.Loop(
+        train_step=step,
+        batches=lambda index: {"x": loop_data[index : index + 1]},
+        evaluated=lambda state: training.averaged_params(state, 0.9),
+        evaluate=None,
+        schedule=training.Schedule(20, 20),
+        log=training.MetricsLog(None),
+        max_skipped=10,
+    )
+    state = training.init_state(params, fixed, optimizer)
+    with pytest.raises(FloatingPointError, match="10 steps in a row, up to step 10,"):
+        loop.run(state, params, training.Progress())
+    state = training.init_state(params, fixed, optimizer)
+    state, _ = step(state, {"x": loop_data[:1]})
+    chex.assert_trees_all_equal(training.averaged_params(state, 0.9), params)
+
+
+def test_without_checkpoints_a_run_leaves_signals_alone(data):
+    before, during = signal.getsignal(signal.SIGTERM), []
+    dgm.fit(
+        small_flow(), data, seed=SEED, steps=2, validation=data[:20], eval_every=1,
+        on_evaluation=lambda step, model: during.append(signal.getsignal(signal.SIGTERM)),
+    )  # fmt: skip
+    assert during == [before, before]
