@@ -261,6 +261,7 @@ def test_rosenblatt_flow_over_a_uniform_base_is_the_mixture():
         assert stats.kstest(np.asarray(x[:, i], np.float64), cdf).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_rosenblatt_is_finite_far_away():
     layer = GaussianMixtureRosenblatt(*FULL)
     x = jnp.asarray([[1e4, -1e4], [-1e4, 50.0], [30.0, 30.0]], jnp.float32)

@@ -330,6 +330,7 @@ def test_reading_leaves_the_log_level_alone(records):
     assert logging.get_verbosity() == before
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_stream(root, in_memory, tmp_path):
     """In a program of its own, as users write it: flags unparsed, workers started afresh."""
     (tmp_path / "program.py").write_text(WORKERS)

@@ -23,12 +23,9 @@ from tests.instances import cast, scramble  # noqa: E402
 STEPS, BATCH = 20, 32
 WAYS = {
     "jit, 8": training.Parallel(),
-    "jit, 2": training.Parallel(num_devices=2),
     "jit, fsdp 8": training.Parallel(fsdp=8),
     "jit, data 4 fsdp 2": training.Parallel(fsdp=2),
     "shard_map, 8": training.Parallel("shard_map"),
-    "shard_map, 4": training.Parallel("shard_map", num_devices=4),
-    "pmap, 8": training.Parallel("pmap"),
     "pmap, 2": training.Parallel("pmap", num_devices=2),
 }
 

@@ -102,7 +102,7 @@ ROWS: dict[str, Instance] = {
     "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal),
     "autoregressive, gated": Instance(_autoregressive(dgm.bijectors.GatedTransformer()), _normal),
     "autoregressive, spline": Instance(
-        _autoregressive(dgm.bijectors.SplineTransformer(4)), _normal
+        _autoregressive(dgm.bijectors.SplineTransformer(4)), _normal, slow=True
     ),
     "from distrax": Instance(
         _distrax, lambda key, shape: jax.random.uniform(key, shape, minval=-0.9, maxval=0.9)
