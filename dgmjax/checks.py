@@ -1,5 +1,6 @@
 """Checks at the boundary: what was expected, what came, and the fix. Trace-time only, so free at run time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -94,6 +95,11 @@ def check_context(
 def _dtype(value: jax.Array | np.ndarray) -> np.dtype:
     """The dtype as the caller sees it: JAX would report NumPy's int64 as int32."""
     return value.dtype if hasattr(value, "dtype") else jnp.result_type(value)
+
+
+def as_shape(sample_shape: int | Sequence[int]) -> Shape:
+    """``sample_shape`` may be an int, as in distrax."""
+    return (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
 
 
 def floating_dtype(tree: Any) -> Any:

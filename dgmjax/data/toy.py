@@ -42,6 +42,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from dgmjax.checks import as_shape
 from dgmjax.data import _toy_densities as densities
 
 # Points evaluated at once: bounds the quadrature's [points, 2 arms, nodes, 2] table to 32 MiB in
@@ -97,7 +98,7 @@ class Toy:
         self, *, seed: jax.Array, sample_shape: int | Sequence[int] = (), dtype: DTypeLike = float
     ) -> jax.Array:
         """Independent draws ``[*sample_shape, 2]``; ``seed`` is a key of `jax.random.key`."""
-        shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+        shape = as_shape(sample_shape)
         return _sample(self.sampler, seed, shape, jax.dtypes.canonicalize_dtype(dtype))
 
     def sample_and_log_prob(

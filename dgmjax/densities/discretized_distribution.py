@@ -5,7 +5,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
-from dgmjax.checks import floating_dtype
+from dgmjax.checks import as_shape, floating_dtype
 from dgmjax.densities.discretized import discretized_log_prob
 from dgmjax.numerics.tails import log_tails, over_batch
 
@@ -67,7 +67,7 @@ class DiscretizedFromCDF:
 
     def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, *batch]``, int32: draws of ``dist``, rounded and clipped."""
-        shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+        shape = as_shape(sample_shape)
         if isinstance(self.dist, tuple):
             logits = self.log_prob(jnp.arange(self.num_levels))
             return jax.random.categorical(seed, logits, shape=shape).astype(jnp.int32)

@@ -12,6 +12,8 @@ from jax.scipy.special import log_ndtr, ndtri
 from jax.scipy.stats import norm
 from jax.typing import ArrayLike
 
+from dgmjax.densities._arguments import broadcast_arguments
+
 
 def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``log N(logit x; loc, s^2) - log x - log(1 - x)`` in nats, elementwise.
@@ -19,7 +21,7 @@ def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) ->
     Returns:
       Shape of ``x``; ``-inf`` with zero gradient outside ``(0, 1)`` and at its ends, where the density vanishes.
     """
-    x, loc, log_scale = _arrays(x, loc, log_scale)
+    x, loc, log_scale = broadcast_arguments(x, loc, log_scale)
     inside = (x > 0) & (x < 1)
     x = jnp.where(inside, x, 0.5)
     log_x, log_rest = jnp.log(x), jnp.log1p(-x)
@@ -29,7 +31,7 @@ def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) ->
 
 def logit_normal_cdf(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``Phi((logit x - loc) / s)``, elementwise; 0 below and 1 above ``(0, 1)``; shape of ``x``."""
-    x, loc, log_scale = _arrays(x, loc, log_scale)
+    x, loc, log_scale = broadcast_arguments(x, loc, log_scale)
     inside = (x > 0) & (x < 1)
     safe = jnp.where(inside, x, 0.5)
     z = (jnp.log(safe) - jnp.log1p(-safe) - loc) * jnp.exp(-log_scale)
@@ -38,7 +40,7 @@ def logit_normal_cdf(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.
 
 def logit_normal_icdf(p: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``sigmoid(loc + s Phi^-1(p))`` for ``p`` in ``[0, 1]``, elementwise; shape of ``p``."""
-    p, loc, log_scale = _arrays(p, loc, log_scale)
+    p, loc, log_scale = broadcast_arguments(p, loc, log_scale)
     limits = jnp.finfo(p.dtype)
     p = jnp.clip(p, limits.tiny, 1.0 - limits.epsneg)
     return _inside(loc + jnp.exp(log_scale) * ndtri(p))
@@ -64,9 +66,3 @@ def logit_normal_sample(
 def _inside(logit: jax.Array) -> jax.Array:
     limits = jnp.finfo(logit.dtype)
     return jnp.clip(jax.nn.sigmoid(logit), limits.tiny, 1.0 - limits.epsneg)
-
-
-def _arrays(x: jax.Array, *parameters: ArrayLike) -> list[jax.Array]:
-    arrays = [x, *(jnp.asarray(a, x.dtype) if np.ndim(a) == 0 else a for a in parameters)]
-    shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
-    return [jnp.broadcast_to(a, shape) for a in arrays]

@@ -22,6 +22,8 @@ from jax.nn import log_sigmoid
 from jax.scipy.special import erf, erfcx, log_ndtr, ndtri
 from jax.typing import ArrayLike
 
+from dgmjax.densities._arguments import broadcast_arguments
+
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -117,7 +119,7 @@ def _log_prob(
     low: ArrayLike,
     high: ArrayLike,
 ) -> jax.Array:
-    x, loc, log_scale, low, high = _arrays(x, loc, log_scale, low, high)
+    x, loc, log_scale, low, high = broadcast_arguments(x, loc, log_scale, low, high)
     inside = (low <= x) & (x <= high)
     # The density is taken inside even where it is not used, so that its gradient is finite everywhere.
     z, a, b = _standardize(jnp.where(inside, x, low), loc, log_scale, low, high)
@@ -133,7 +135,7 @@ def _cdf(
     low: ArrayLike,
     high: ArrayLike,
 ) -> jax.Array:
-    x, loc, log_scale, low, high = _arrays(x, loc, log_scale, low, high)
+    x, loc, log_scale, low, high = broadcast_arguments(x, loc, log_scale, low, high)
     inside = (low < x) & (x < high)
     z, a, b = _standardize(jnp.where(inside, x, 0.5 * (low + high)), loc, log_scale, low, high)
     outside = jnp.where(x <= low, jnp.zeros_like(x), jnp.ones_like(x))
@@ -148,7 +150,7 @@ def _icdf(
     low: ArrayLike,
     high: ArrayLike,
 ) -> jax.Array:
-    p, loc, log_scale, low, high = _arrays(p, loc, log_scale, low, high)
+    p, loc, log_scale, low, high = broadcast_arguments(p, loc, log_scale, low, high)
     limits = jnp.finfo(p.dtype)
     p = jnp.clip(p, limits.tiny, 1.0 - limits.epsneg)
     _, a, b = _standardize(low, loc, log_scale, low, high)
@@ -171,13 +173,6 @@ def _sample(
     shape = (*sample_shape, *np.broadcast_shapes(*(a.shape for a in arrays)))
     u = jax.random.uniform(key, shape, jnp.result_type(*arrays))
     return _icdf(f, u, *(jnp.broadcast_to(a, shape) for a in arrays))
-
-
-def _arrays(x: jax.Array, *parameters: ArrayLike) -> list[jax.Array]:
-    """All arguments in the dtype of ``x`` and one shape; Python scalars take part."""
-    arrays = [x, *(jnp.asarray(a, x.dtype) if np.ndim(a) == 0 else a for a in parameters)]
-    shape = np.broadcast_shapes(*(np.shape(a) for a in arrays))
-    return [jnp.broadcast_to(a, shape) for a in arrays]
 
 
 def _standardize(

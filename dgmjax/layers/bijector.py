@@ -135,6 +135,11 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
     return wrapper
 
 
+def key_option(key: jax.Array | None) -> dict[str, jax.Array]:
+    """``{"key": key}``, or nothing: without a key, layers of others need not know the argument."""
+    return {} if key is None else {"key": key}
+
+
 def event_axes(event_shape: tuple[int, ...]) -> tuple[int, ...]:
     """The trailing axes of an event, for sums over it."""
     return tuple(-1 - np.arange(len(event_shape)))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.constructor import recorded
 
 
@@ -49,16 +49,14 @@ class Block(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data, part by part."""
-        options = {} if key is None else {"key": key}
-        x, log_det = self.layer.forward_and_log_det(z, self._spread(context), **options)
+        x, log_det = self.layer.forward_and_log_det(z, self._spread(context), **key_option(key))
         return x, self._total(log_det)
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent, part by part."""
-        options = {} if key is None else {"key": key}
-        z, log_det = self.layer.inverse_and_log_det(x, self._spread(context), **options)
+        z, log_det = self.layer.inverse_and_log_det(x, self._spread(context), **key_option(key))
         return z, self._total(log_det)
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:

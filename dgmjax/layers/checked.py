@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.block import Block
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.stack import Stack
@@ -79,7 +79,7 @@ class Checked(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data, and back to see."""
-        result = self.layer.forward_and_log_det(z, context, **_option(key))
+        result = self.layer.forward_and_log_det(z, context, **key_option(key))
         self._verify("forward", "inverse", z, result, context, key)
         return result
 
@@ -87,7 +87,7 @@ class Checked(Bijector):
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent, and back to see."""
-        result = self.layer.inverse_and_log_det(x, context, **_option(key))
+        result = self.layer.inverse_and_log_det(x, context, **key_option(key))
         self._verify("inverse", "forward", x, result, context, key)
         return result
 
@@ -123,7 +123,7 @@ class Checked(Bijector):
     ) -> None:
         image, log_det = result
         way_back = getattr(self.layer, f"{back}_and_log_det")
-        again, back_log_det = way_back(image, context, **_option(key))
+        again, back_log_det = way_back(image, context, **key_option(key))
         tolerance = self.tolerance or Tolerance.for_dtype(value.dtype)
         self._finite(value, f"{there} is called with a value that is not finite")
         self._finite((image, log_det), f"{there} makes a value or log-det that is not finite")
@@ -174,7 +174,3 @@ def _checked(bijector: Bijector, tolerance: Tolerance | None, path: str) -> Bije
         return outer
     name = type(bijector).__name__
     return Checked(bijector, tolerance, f"{path} ({name})" if path else name)
-
-
-def _option(key: jax.Array | None) -> dict[str, jax.Array]:
-    return {} if key is None else {"key": key}

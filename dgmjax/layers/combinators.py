@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
 
@@ -63,7 +63,7 @@ class Chain(Bijector):
         """Apply the layers from last to first."""
         log_dets = []
         for index, layer in reversed(list(enumerate(self.layers))):
-            z, log_det = layer.forward_and_log_det(z, context, **_layer_key(key, index))
+            z, log_det = layer.forward_and_log_det(z, context, **layer_key(key, index))
             log_dets.append(log_det)
         return z, functools.reduce(jnp.add, log_dets)
 
@@ -73,7 +73,7 @@ class Chain(Bijector):
         """Apply the inverses from first to last."""
         log_dets = []
         for index, layer in enumerate(self.layers):
-            x, log_det = layer.inverse_and_log_det(x, context, **_layer_key(key, index))
+            x, log_det = layer.inverse_and_log_det(x, context, **layer_key(key, index))
             log_dets.append(log_det)
         return x, functools.reduce(jnp.add, log_dets)
 
@@ -125,15 +125,15 @@ class Inverse(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """The inverse of the wrapped layer."""
-        return self.layer.inverse_and_log_det(z, context, **({} if key is None else {"key": key}))
+        return self.layer.inverse_and_log_det(z, context, **key_option(key))
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """The forward of the wrapped layer."""
-        return self.layer.forward_and_log_det(x, context, **({} if key is None else {"key": key}))
+        return self.layer.forward_and_log_det(x, context, **key_option(key))
 
 
-def _layer_key(key: jax.Array | None, index: int) -> dict[str, jax.Array]:
-    """Keyword arguments, so that layers of others, which know no ``key``, work in deterministic use."""
-    return {} if key is None else {"key": random.fold_in(key, index)}
+def layer_key(key: jax.Array | None, index: int | jax.Array) -> dict[str, jax.Array]:
+    """`key_option` of the key of layer ``index``."""
+    return key_option(None if key is None else random.fold_in(key, index))

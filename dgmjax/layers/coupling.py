@@ -1,7 +1,6 @@
 """The coupling layer for vectors."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +8,7 @@ from flax import nnx
 
 from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse
 from dgmjax.bijectors.masks import vector_mask
-from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.nets.static import StaticArray
 
 
@@ -90,5 +89,5 @@ class Coupling(Bijector):
     def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:
         if self.context_shape is None:
             context = None  # the context of a conditional chain is not for this layer
-        keyword: dict[str, Any] = {} if key is None else {"key": key}
+        keyword = key_option(key)
         return lambda kept: self.conditioner(kept, context, **keyword)

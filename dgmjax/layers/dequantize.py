@@ -10,6 +10,7 @@ from flax import nnx
 
 from dgmjax.checks import check_context, check_integer_event, floating_dtype, widened
 from dgmjax.densities.bound import Bound
+from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics import random
@@ -113,7 +114,7 @@ class Dequantized(nnx.Module):
         if num_samples < 1:
             raise ValueError(f"{where}: num_samples must be at least 1, got {num_samples}.")
         dtype = floating_dtype(self)
-        keyword: dict[str, Any] = {} if key is None else {"key": key}
+        keyword = key_option(key)
 
         def one_sample(seed: jax.Array) -> jax.Array:
             x, log_q = self.dequantization.dequantize(value, seed=seed, dtype=dtype)

@@ -8,16 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.checks import batch_shape, check_context, check_float_event, widened
+from dgmjax.checks import as_shape, batch_shape, check_context, check_float_event, widened
 from dgmjax.densities.bound import EXACT, Bound
-from dgmjax.layers.bijector import Bijector, event_axes
+from dgmjax.layers.bijector import Bijector, event_axes, key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
-
-
-def as_shape(sample_shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    """``sample_shape`` may be an int, as in distrax."""
-    return (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
 
 
 class IID(nnx.Module):
@@ -136,7 +131,7 @@ class Flow(nnx.Module):
         where = f"{type(self).__name__}.log_prob"
         batch = check_float_event(value, self.event_shape, where=where)
         check_context(context, self.context_shape, batch, where=where)
-        keyword: dict[str, Any] = {} if key is None else {"key": key}
+        keyword = key_option(key)
         z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
         if key is not None and isinstance(self.base, Flow):
             return self.base.log_prob(z, key=random.fold_in(key, 0)) + widened(log_det)

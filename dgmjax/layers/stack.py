@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.combinators import layer_key
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics import random
 from dgmjax.numerics.reversible import reversible_scan
 
 
@@ -136,7 +136,7 @@ def _stacked(layers: list[Bijector]) -> Bijector:
 # Functions of (index, layer), so that the scan hands each layer its own key.
 def _options(index: jax.Array, shared: Any) -> tuple[Any, dict[str, jax.Array]]:
     context, key = shared
-    return context, {} if key is None else {"key": random.fold_in(key, index)}
+    return context, layer_key(key, index)
 
 
 def _forward(step: Any, z: jax.Array, shared: Any) -> tuple[jax.Array, jax.Array]:

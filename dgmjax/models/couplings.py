@@ -64,14 +64,14 @@ def alternating_couplings(
         transformer=transformer,
         context_shape=context_shape,
     )
+    equal: list[Bijector]
     if 2 * values.sum() == values.size:
         # Parts of one size change places instead of masks, so all layers are equal.
         equal = [make(mask=values, swap=True) for _ in range(depth - depth % 2)]
-        rest = [make(mask=values)] if depth % 2 else []
-        return [Stack(equal, reversible=reversible), *rest]
-    pairs = [Chain([make(mask=values), make(mask=~values)]) for _ in range(depth // 2)]
+    else:
+        equal = [Chain([make(mask=values), make(mask=~values)]) for _ in range(depth // 2)]
     rest = [make(mask=values)] if depth % 2 else []
-    return [Stack(pairs, reversible=reversible), *rest]
+    return [Stack(equal, reversible=reversible), *rest]
 
 
 def first_layer(preprocess: nnx.Module | None) -> list[Any]:
