@@ -9,6 +9,7 @@ from flax import nnx
 import dgmjax as dgm
 
 ScaleFn = Literal["tanh", "sigmoid", "double_sigmoid", "softplus", "exp"]
+ComputeDtype = Literal["bfloat16", "float16"]
 Mask = Literal["alternating", "half", "checkerboard"]
 _OF_THE_CONFIG = ("system", "preprocess", "alpha", "pseudo_count")
 
@@ -71,6 +72,10 @@ class CouplingConfig(FlowConfig):
     """Dropout of the conditioners, in training."""
     reversible: bool = False
     """Gradients in the activation memory of one layer."""
+    remat: bool = False
+    """Gradients that keep the input of each layer only and recompute the rest; not with reversible."""
+    compute_dtype: ComputeDtype | None = None
+    """Mixed precision: the conditioners compute in this dtype."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +124,10 @@ class IAFConfig(FlowConfig):
     """How the sequential direction runs."""
     activation: str = "relu"
     """Activation of the MADEs."""
+    remat: bool = False
+    """Gradients that keep the input of each pair of layers only and recompute the rest."""
+    compute_dtype: ComputeDtype | None = None
+    """Mixed precision: the MADEs compute in this dtype."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,8 @@ def sequential_forward(
     degrees: Degrees,
     activation: Callable[[jax.Array], jax.Array],
     transformer: Transformer,
+    *,
+    compute_dtype: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """``x_i = f(z_i; h_i(x_<i))`` in the order of ``degrees``: latent to data.
 
@@ -82,10 +84,12 @@ def sequential_forward(
       degrees: the order.
       activation: between the layers.
       transformer: the elementwise map ``f``.
+      compute_dtype: of the network, and so of ``kernels`` and ``offsets``; None for that of ``z``.
 
     Returns:
       ``x`` of shape ``[*batch, d]`` and the log-determinant of ``dx/dz``, ``[*batch]``.
     """
+    dtype = z.dtype if compute_dtype is None else jnp.dtype(compute_dtype)
     batch, size = z.shape[:-1], z.shape[-1]
     num_params = kernels[-1].shape[1] // size
     starts, width = _blocks(degrees.hidden, size)
@@ -108,7 +112,7 @@ def sequential_forward(
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
         x, hidden = carry
         r, start, z_r = inputs
-        known, updated = x, []
+        known, updated = x.astype(dtype), []
         for row, column, units in zip(rows, columns, hidden, strict=True):
             block = rows_at(row, start, width) @ known
             block = activation(block + jnp.broadcast_to(rows_at(column, start, width), block.shape))
@@ -117,11 +121,11 @@ def sequential_forward(
         params = rows_at(last, r * num_params, num_params) @ known
         offset = rows_at(last_offset, r * num_params, num_params)
         params = params + jnp.broadcast_to(offset, params.shape)
-        x_r, log_derivative = transformer.forward(z_r, params.T)
+        x_r, log_derivative = transformer.forward(z_r, params.T.astype(z.dtype))
         x = jax.lax.dynamic_update_slice_in_dim(x, x_r[None], r, axis=0)
         return (x, updated), log_derivative
 
-    units = jnp.zeros((degrees.hidden.size + width, z_rows.shape[1]), z.dtype)
+    units = jnp.zeros((degrees.hidden.size + width, z_rows.shape[1]), dtype)
     initial = jnp.zeros_like(z_rows), [units] * len(rows)
     (x, _), log_derivative = jax.lax.scan(step, initial, (np.arange(size), starts, z_rows))
     x = jnp.take(x, degrees.rank, axis=0).T.reshape(z.shape)

@@ -38,6 +38,7 @@ class MaskedAutoregressive(Bijector):
         `dgmjax.bijectors.jacobi_forward`).
       activation: of the MADE.
       dropout: of the MADE.
+      compute_dtype: of the MADE, see `dgmjax.nets.MLP`.
       context_shape: ``(c,)`` for a conditional layer, or None.
       rngs: ``nnx.Rngs`` for the initial weights.
 
@@ -56,6 +57,7 @@ class MaskedAutoregressive(Bijector):
         activation: str = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
+        compute_dtype: str | None = None,
         rngs: nnx.Rngs,
     ):
         self.event_shape = tuple(event_shape)
@@ -84,6 +86,7 @@ class MaskedAutoregressive(Bijector):
             context_size=0 if context_shape is None else context_shape[0],
             activation=activation,
             dropout=dropout,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
 
@@ -113,6 +116,7 @@ class MaskedAutoregressive(Bijector):
             Degrees(self.order.value, self.hidden_degrees.value),
             activation_fn(self.conditioner.activation),
             self.transformer,
+            compute_dtype=self.conditioner.compute_dtype,
         )
 
     def _own(self, context: jax.Array | None) -> jax.Array | None:

@@ -102,6 +102,7 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
     parameters = inspect.signature(method).parameters
     takes_context, takes_key = "context" in parameters, "key" in parameters
     from_data = method.__name__.startswith("inverse")
+    direction = "inverse" if from_data else "forward"
 
     @functools.wraps(method)
     def wrapper(
@@ -123,7 +124,9 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
             arguments["context"] = context
         if takes_key:
             arguments["key"] = key
-        result, log_det = method(self, value, **arguments)
+        # Profiles, and the search for the first NaN, name layers by these scopes.
+        with jax.named_scope(f"{type(self).__name__}.{direction}"):
+            result, log_det = method(self, value, **arguments)
         out = self.latent_shape if from_data else self.event_shape
         chex.assert_shape(
             [result, log_det],

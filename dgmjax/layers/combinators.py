@@ -63,7 +63,8 @@ class Chain(Bijector):
         """Apply the layers from last to first."""
         log_dets = []
         for index, layer in reversed(list(enumerate(self.layers))):
-            z, log_det = layer.forward_and_log_det(z, context, **layer_key(key, index))
+            with jax.named_scope(f"layers[{index}]"):
+                z, log_det = layer.forward_and_log_det(z, context, **layer_key(key, index))
             log_dets.append(log_det)
         return z, functools.reduce(jnp.add, log_dets)
 
@@ -73,7 +74,8 @@ class Chain(Bijector):
         """Apply the inverses from first to last."""
         log_dets = []
         for index, layer in enumerate(self.layers):
-            x, log_det = layer.inverse_and_log_det(x, context, **layer_key(key, index))
+            with jax.named_scope(f"layers[{index}]"):
+                x, log_det = layer.inverse_and_log_det(x, context, **layer_key(key, index))
             log_dets.append(log_det)
         return x, functools.reduce(jnp.add, log_dets)
 
@@ -92,8 +94,9 @@ class Chain(Bijector):
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent as in training, and the chain of the new layers."""
         log_dets, layers = [], []
-        for layer in self.layers:
-            x, log_det, layer = layer.inverse_and_update(x, context)
+        for index, layer in enumerate(self.layers):
+            with jax.named_scope(f"layers[{index}]"):
+                x, log_det, layer = layer.inverse_and_update(x, context)
             log_dets.append(log_det)
             layers.append(layer)
         return x, functools.reduce(jnp.add, log_dets), self._with(layers)

@@ -27,6 +27,7 @@ def alternating_couplings(
     hidden_layers: int,
     context_shape: Sequence[int] | None,
     reversible: bool,
+    remat: bool,
     **options: Any,
 ) -> list[Bijector]:
     """``depth`` couplings with MLP conditioners, whose masks alternate between ``mask`` and its complement.
@@ -43,6 +44,7 @@ def alternating_couplings(
       hidden_layers: hidden layers of the conditioners.
       context_shape: ``(c,)`` or None.
       reversible: see `dgmjax.Stack`.
+      remat: see `dgmjax.Stack`.
       **options: further arguments of `dgmjax.nets.MLP`.
 
     Raises:
@@ -71,7 +73,7 @@ def alternating_couplings(
     else:
         equal = [Chain([make(mask=values), make(mask=~values)]) for _ in range(depth // 2)]
     rest = [make(mask=values)] if depth % 2 else []
-    return [Stack(equal, reversible=reversible), *rest]
+    return [Stack(equal, reversible=reversible, remat=remat), *rest]
 
 
 def first_layer(preprocess: nnx.Module | None) -> list[Any]:

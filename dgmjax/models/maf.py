@@ -31,6 +31,8 @@ class MAF(Flow):
         ``"spline"`` (rational-quadratic, 8 bins on [-4, 4]: RQ-NSF (AR)).
       scale_fn: bounded map of the log-scales of ``"affine"``, see `dgmjax.bijectors.scale_fn`.
       sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
+      remat: gradients that store the input of each pair of layers and recompute the rest, see `dgmjax.Stack`.
+      compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the MADEs in mixed precision, see `dgmjax.nets.MLP`.
       activation: of the MADEs.
       dropout: in the MADEs, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
@@ -54,6 +56,8 @@ class MAF(Flow):
         activation: str = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
+        remat: bool = False,
+        compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
@@ -68,9 +72,10 @@ class MAF(Flow):
             activation=activation,
             dropout=dropout,
             context_shape=context_shape,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
-        stack = _alternating(layers)
+        stack = _alternating(layers, remat=remat)
         super().__init__(Chain([*first_layer(preprocess), *stack]), base)
 
 
@@ -97,6 +102,8 @@ class IAF(Flow):
         sequential: str = "incremental",
         activation: str = "relu",
         context_shape: Sequence[int] | None = None,
+        remat: bool = False,
+        compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
@@ -111,9 +118,10 @@ class IAF(Flow):
             activation=activation,
             dropout=0.0,
             context_shape=context_shape,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
-        stack = _alternating([Inverse(layer) for layer in layers])
+        stack = _alternating([Inverse(layer) for layer in layers], remat=remat)
         super().__init__(Chain([*first_layer(preprocess), *stack]), base)
 
 
@@ -127,11 +135,11 @@ def _layers(event_shape: Sequence[int], depth: int, **options: Any) -> list[Mask
     return [MaskedAutoregressive(event_shape, **options) for _ in range(depth)]
 
 
-def _alternating(layers: list[Any]) -> list[Bijector]:
+def _alternating(layers: list[Any], *, remat: bool) -> list[Bijector]:
     """The layers with a reversal after each, so that equal layers alternate in order; an even number of reversals."""
     reverse = Permute.reverse(layers[0].event_shape)
     even = [Chain([layer, reverse]) for layer in layers[: len(layers) - len(layers) % 2]]
-    return [*([Stack(even)] if even else []), *layers[len(even) :]]
+    return [*([Stack(even, remat=remat)] if even else []), *layers[len(even) :]]
 
 
 def _transformer(name: str, scale_fn: str) -> Transformer:

@@ -33,6 +33,8 @@ class NICE(Flow):
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
       reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
+      remat: gradients that store the input of each coupling and recompute its network, see `dgmjax.Stack`.
+      compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the networks in mixed precision, see `dgmjax.nets.MLP`.
       preprocess: a fixed first layer on the data.
       base: distribution of the latents; default independent standard logistic.
       rngs: ``nnx.Rngs`` for the initial weights.
@@ -53,6 +55,8 @@ class NICE(Flow):
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = False,
+        remat: bool = False,
+        compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
@@ -67,8 +71,10 @@ class NICE(Flow):
             hidden_layers=hidden_layers,
             context_shape=context_shape,
             reversible=reversible,
+            remat=remat,
             activation=activation,
             dropout=dropout,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
         if base is None:

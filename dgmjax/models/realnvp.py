@@ -30,6 +30,8 @@ class RealNVP(Flow):
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow ``p(x | context)``.
       reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
+      remat: gradients that store the input of each coupling and recompute its network, see `dgmjax.Stack`.
+      compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the networks in mixed precision, see `dgmjax.nets.MLP`.
       preprocess: a fixed first layer on the data, e.g. `dgmjax.layers.Standardize` or `dgmjax.layers.Logit`.
       base: distribution of the latents; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.
@@ -53,6 +55,8 @@ class RealNVP(Flow):
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = False,
+        remat: bool = False,
+        compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
@@ -67,8 +71,10 @@ class RealNVP(Flow):
             hidden_layers=hidden_layers,
             context_shape=context_shape,
             reversible=reversible,
+            remat=remat,
             activation=activation,
             dropout=dropout,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
         super().__init__(Chain([*first_layer(preprocess), *couplings]), base)

@@ -30,6 +30,8 @@ class NeuralSplineFlow(Flow):
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
       reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
+      remat: gradients that store the input of each coupling and recompute its network, see `dgmjax.Stack`.
+      compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the networks in mixed precision, see `dgmjax.nets.MLP`.
       preprocess: a fixed first layer on the data; `dgmjax.layers.Standardize` brings it inside the bound.
       base: distribution of the latents; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.
@@ -51,6 +53,8 @@ class NeuralSplineFlow(Flow):
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = False,
+        remat: bool = False,
+        compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
@@ -65,8 +69,10 @@ class NeuralSplineFlow(Flow):
             hidden_layers=hidden_layers,
             context_shape=context_shape,
             reversible=reversible,
+            remat=remat,
             activation=activation,
             dropout=dropout,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
         super().__init__(Chain([*first_layer(preprocess), *couplings]), base)

@@ -1,20 +1,23 @@
 """Training: state, step, loop, checkpoints, `fit`. Knows a loss function and a pytree, no model."""
 
 from dgmjax.training.checkpoint import Checkpoints, Restored
+from dgmjax.training.diagnosis import make_diagnosis
+from dgmjax.training.distributed import initialize, is_first
 from dgmjax.training.fit import FitResult, fit
 from dgmjax.training.fit_density import fit_density
-from dgmjax.training.loop import Loop, Progress, Schedule
+from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition
 from dgmjax.training.preemption import PreemptedError
 from dgmjax.training.save import load, save
+from dgmjax.training.schedule import Progress, Schedule
+from dgmjax.training.source import Source
 from dgmjax.training.step import (
     TrainState,
     averaged_params,
     init_state,
-    make_diagnosis,
     make_eval_step,
     make_train_step,
 )
@@ -28,6 +31,7 @@ __all__ = [
     "Progress",
     "Restored",
     "Schedule",
+    "Source",
     "TrainState",
     "averaged_params",
     "claim",
@@ -35,6 +39,8 @@ __all__ = [
     "fit",
     "fit_density",
     "init_state",
+    "initialize",
+    "is_first",
     "load",
     "make_diagnosis",
     "make_eval_step",

@@ -1,70 +1,114 @@
-"""What `fit` does with the user's arrays: check them, cast them, evaluate on them, tell them apart."""
+"""The user's data on the host: checked, cast, read by rows, told apart."""
 
 import hashlib
-import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dgmjax.checks import floating_dtype
 from dgmjax.data.checks import check_data
-from dgmjax.training.metrics import merge_metrics
-from dgmjax.training.partition import Arrays
+from dgmjax.data.stream import Records
+from dgmjax.training.inputs import Transform
+
+_LOOKED_AT = 64
+_FIRST_RECORDS = 4_096
+Data = dict[str, np.ndarray] | Records
 
 
 def prepare(
-    model: Any, x: ArrayLike, context: ArrayLike | None, name: str
-) -> dict[str, np.ndarray]:
-    """Check one split and give floats the dtype of the model."""
+    model: Any,
+    x: ArrayLike | Records,
+    context: ArrayLike | None,
+    name: str,
+    transform: Transform | None = None,
+) -> Data:
+    """Check one split and give floats the dtype of the model; of records only the first rows can be looked at."""
+    if is_records(x):
+        if context is not None:
+            raise ValueError(
+                f"fit: {name} are records, which bring their own context (ImageRecords(..., context=...)); got another."
+            )
+        first = x[np.arange(min(len(x), _LOOKED_AT))]
+        prepare(model, first["x"], first.get("context"), name, transform)
+        return x
+    x = np.asarray(x)
     levels = getattr(model, "num_levels", None)
-    arrays = {"x": check_data(x, tuple(model.event_shape), num_levels=levels, name=name)}
-    if context is None and getattr(model, "context_shape", None) is not None:
-        option = "context" if name == "x" else f"{name}_context"
+    shape = tuple(model.event_shape)
+    if transform is None:
+        arrays = {"x": check_data(x, shape, num_levels=levels, name=name)}
+    else:
+        arrays = {"x": x}
+        keys = jax.random.split(jax.random.key(0), min(len(arrays["x"]), _LOOKED_AT))
+        seen = np.asarray(transform(jnp.asarray(arrays["x"][: len(keys)]), keys))
+        check_data(seen, shape, num_levels=levels, name=f"{name} after transform")
+    expected = getattr(model, "context_shape", None)
+    option = "context" if name == "x" else f"{name}_context"
+    if context is None and expected is not None:
         raise ValueError(
-            f"fit: the model is conditional; pass {option}=..., of shape [n, *{model.context_shape}]."
+            f"fit: the model is conditional; pass {option}=..., of shape [n, *{expected}]."
         )
     if context is not None:
-        shape = getattr(model, "context_shape", None)
-        if shape is None:
+        if expected is None:
             raise ValueError(f"fit: a context was given for {name}, but the model takes none.")
-        arrays["context"] = check_data(context, shape, name=f"context of {name}")
+        arrays["context"] = _check_context(context, tuple(expected), option)
         if len(arrays["context"]) != len(arrays["x"]):
             raise ValueError(
                 f"fit: {len(arrays['x'])} events in {name} but {len(arrays['context'])} contexts."
             )
     dtype = floating_dtype(model)
     return {
-        key: array.astype(dtype)
-        if key == "context" or np.issubdtype(array.dtype, np.floating)
-        else array
+        key: array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
         for key, array in arrays.items()
     }
 
 
-def make_evaluator(
-    eval_step: Callable[..., Any],
-    arrays: dict[str, np.ndarray],
-    key: jax.Array,
-    *,
-    chunk: int = 1_024,
-) -> Callable[[Arrays, Arrays], dict[str, float]]:
-    """Metrics over all of ``arrays``, with the same noise at every call, so that evaluations compare."""
-    count = math.ceil(len(arrays["x"]) / chunk)
-    chunks = [
-        {name: array[i * chunk : (i + 1) * chunk] for name, array in arrays.items()}
-        for i in range(count)
-    ]
+def is_records(x: Any) -> TypeGuard[Records]:
+    """Whether ``x`` has rows to read, rather than being an array or a list of numbers."""
+    readable = hasattr(x, "__len__") and hasattr(x, "__getitem__")
+    return readable and not hasattr(x, "shape") and not isinstance(x, (list, tuple))
 
-    def evaluate(params: Arrays, fixed: Arrays) -> dict[str, float]:
-        return merge_metrics(
-            eval_step(params, fixed, batch, jax.random.fold_in(key, i))
-            for i, batch in enumerate(chunks)
+
+def _check_context(context: ArrayLike, shape: tuple[int, ...], name: str) -> np.ndarray:
+    array = np.asarray(context)
+    if not (np.issubdtype(array.dtype, np.integer) and array.ndim == len(shape) == 1):
+        return check_data(array.astype(float), shape, name=name)
+    if array.size and not 0 <= array.min() <= array.max() < shape[0]:
+        raise ValueError(
+            f"{name}: classes must lie in 0 .. {shape[0] - 1} for a model with context_shape {shape}, got "
+            f"{array.min()} .. {array.max()}."
         )
+    return array
 
-    return evaluate
+
+def num_rows(data: Data) -> int:
+    """Rows of arrays or of records."""
+    return len(data["x"]) if isinstance(data, dict) else len(data)
+
+
+def some_rows(data: Data, number: int | None) -> dict[str, np.ndarray]:
+    """``number`` rows chosen once for all runs, in their order; None for all, or 4,096 of records."""
+    if number is None:
+        number = num_rows(data) if isinstance(data, dict) else _FIRST_RECORDS
+    if number >= num_rows(data):
+        return read_rows(data, np.arange(num_rows(data)))
+    return read_rows(data, np.sort(np.random.RandomState(0).permutation(num_rows(data))[:number]))
+
+
+def read_rows(data: Data, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of arrays or of records."""
+    if isinstance(data, dict):
+        return {name: array[rows] for name, array in data.items()}
+    return data[rows]
+
+
+def identify(data: Data | None) -> str | None:
+    """What tells data from others: the digest of arrays; the name and length of records."""
+    if data is None:
+        return None
+    return digest(data) if isinstance(data, dict) else f"{len(data)} rows of {data!r}"
 
 
 def digest(tree: Any) -> str:

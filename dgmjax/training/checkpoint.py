@@ -1,11 +1,15 @@
 """Checkpoints of a run: written atomically with Orbax, verified before they are read."""
 
 import pathlib
+import shutil
+import threading
 import warnings
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
+from dgmjax.training.distributed import agree, barrier, is_first
 from dgmjax.training.manifest import Damage, find_damage, write_manifest
 
 
@@ -24,9 +28,15 @@ class Checkpoints:
     name. A manifest with the size and SHA-256 of every file is added last: a checkpoint without one is unfinished,
     one that disagrees with it is damaged. Both are set aside, never deleted, when an older one is sound.
 
+    Files are written by a thread from a copy in host memory, while training goes on. Where several processes take part,
+    the directory is one they share; each writes what its devices hold, and all wait for it.
+
     Args:
       directory: made if missing.
       keep: how many to keep; at least 2, so that a damaged last one costs only the steps since the one before.
+
+    Raises:
+      OSError: the directory cannot be made or written to.
     """
 
     def __init__(self, directory: pathlib.Path, *, keep: int = 2):
@@ -35,7 +45,9 @@ class Checkpoints:
 
         self._ocp = ocp
         self.directory = pathlib.Path(directory).absolute()
-        self.directory.mkdir(parents=True, exist_ok=True)
+        agree(self._make_directory)
+        self._writer: threading.Thread | None = None
+        self._error: BaseException | None = None
         options = ocp.CheckpointManagerOptions(
             preservation_policy=LatestN(max(keep, 2)),
             enable_async_checkpointing=False,
@@ -44,14 +56,58 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, step: int, arrays: Any, progress: dict[str, Any]) -> None:
-        """Write a pytree of arrays and a JSON object as the checkpoint of ``step``."""
+        """Begin to write a pytree of arrays and a JSON object as the checkpoint of ``step``.
+
+        Raises:
+          OSError: this or the one before could not be written, e.g. because the disk is full; older ones are intact.
+        """
+        self.wait()
+        if jax.process_count() > 1:  # writers have to meet, which they do in the main thread
+            self._write(step, arrays, progress)
+            self.wait()
+            return
+        # Copies: the next step donates the arrays. On the CPU np.asarray would share their memory.
+        copies = jax.tree.map(np.array, arrays)
+        self._writer = threading.Thread(target=self._write, args=(step, copies, progress))
+        self._writer.start()
+
+    def wait(self) -> None:
+        """Return when everything is written.
+
+        Raises:
+          OSError: it could not be.
+        """
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _write(self, step: int, arrays: Any, progress: dict[str, Any]) -> None:
         args = self._ocp.args
-        self._manager.save(
-            step,
-            args=args.Composite(arrays=args.StandardSave(arrays), progress=args.JsonSave(progress)),
-            force=True,
-        )
-        write_manifest(self.directory / str(step))
+        try:
+            self._manager.save(
+                step,
+                args=args.Composite(
+                    arrays=args.StandardSave(arrays), progress=args.JsonSave(progress)
+                ),
+                force=True,
+            )
+            barrier(f"checkpoint {step}")
+            if is_first():
+                write_manifest(self.directory / str(step))
+        except Exception as error:  # Orbax and its writers raise what they like
+            for unfinished in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            reason = str(error).strip().splitlines()[0][:300]
+            self._error = OSError(
+                f"the checkpoint of step {step} could not be written to {self.directory} ({reason}); the one before is "
+                f"intact. Make room or permit writing, then the same call continues from there."
+            )
+            self._error.__cause__ = error
+        except BaseException as error:  # of a thread, which has nobody to tell
+            self._error = error
 
     def restore(self, like: Any) -> Restored | None:
         """The newest sound checkpoint, or None if there is none at all.
@@ -64,6 +120,22 @@ class Checkpoints:
         Raises:
           RuntimeError: there are checkpoints, but all are damaged; they stay where they are.
         """
+        sound, moved = agree(self._choose)
+        if moved:
+            self._manager.reload()
+        return None if sound is None else self._read(sound, like)
+
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            probe = self.directory / ".probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise OSError(f"checkpoints cannot be written to {self.directory}: {error}.") from error
+
+    def _choose(self) -> tuple[int | None, bool]:
+        """The newest sound step, and whether others were set aside for it."""
         unusable: list[tuple[pathlib.Path, Damage]] = []
         sound = None
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -81,18 +153,20 @@ class Checkpoints:
             )
         if unusable:
             aside = [self._set_aside(folder) for folder, _ in unusable]
-            self._manager.reload()
             then = "Starting again" if sound is None else f"Falling back to step {sound}"
             warnings.warn(
                 f"{story} {then}; moved what was damaged to {aside[0].parent}.",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=5,
             )
-        return None if sound is None else self._read(sound, like)
+        return sound, bool(unusable)
 
     def close(self) -> None:
-        """Release Orbax's threads."""
-        self._manager.close()
+        """Finish what is being written, and release Orbax's threads."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
     def _read(self, step: int, like: Any) -> Restored:
         args = self._ocp.args

@@ -11,23 +11,28 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from dgmjax.data.batches import Batches
+from dgmjax.data.stream import Records
 from dgmjax.layers.constructor import describe
-from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
-from dgmjax.training.arrays import digest, make_evaluator, prepare
+from dgmjax.training.arrays import digest, identify, num_rows, prepare, some_rows
 from dgmjax.training.checkpoint import Checkpoints
-from dgmjax.training.loop import Loop, Progress, Schedule
+from dgmjax.training.diagnosis import make_diagnosis
+from dgmjax.training.distributed import agree, is_first
+from dgmjax.training.evaluation import make_evaluator
+from dgmjax.training.inputs import Transform, on_data, with_data_init
+from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, Record
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition
+from dgmjax.training.profile import Profile
+from dgmjax.training.schedule import Progress, Schedule
+from dgmjax.training.source import Source
 from dgmjax.training.step import (
     Loss,
     averaged_params,
     init_state,
-    make_diagnosis,
     make_eval_step,
     make_train_step,
 )
@@ -54,11 +59,11 @@ class FitResult(NamedTuple, Generic[Model]):
 
 def fit(
     model: Model,
-    x: ArrayLike,
+    x: ArrayLike | Records,
     *,
     seed: jax.Array,
     context: ArrayLike | None = None,
-    validation: ArrayLike | None = None,
+    validation: ArrayLike | Records | None = None,
     validation_context: ArrayLike | None = None,
     steps: int = 2_000,
     batch_size: int = 256,
@@ -68,11 +73,19 @@ def fit(
     eval_every: int = 100,
     patience: int | None = None,
     data_init: bool = True,
-    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    init_rows: int | None = None,
+    augment: Transform | None = None,
+    transform: Transform | None = None,
     loss: Loss = maximum_likelihood,
     validation_loss: Loss = negative_log_likelihood,
     parallel: Parallel | None = None,
+    accumulate: int = 1,
+    steps_per_call: int = 1,
+    on_device: bool | None = None,
+    workers: int = 0,
     max_skipped: int = 10,
+    debug_nans: bool = False,
+    profile: str | pathlib.Path | None = None,
     workdir: str | pathlib.Path | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
     on_record: Callable[[Record], None] | None = None,
@@ -85,15 +98,19 @@ def fit(
     call (model, data by their SHA-256, steps, first optimizer state, ...); a call that differs in what it
     holds is refused. Losses and the schedule inside a custom optimizer are not compared.
 
+    Where several processes take part (`dgmjax.training.initialize`), all make the same call and get the same model;
+    each reads its rows of every batch, and the first writes logs. ``workdir`` is then a directory they share.
+
     Args:
       model: flow, `dgmjax.Dequantized`, or any module that ``loss`` understands; not changed.
-      x: ``[n, *event]``; floats, or integers for a `dgmjax.Dequantized` model.
+      x: ``[n, *event]``; floats, or integers for a `dgmjax.Dequantized` model. Or records that are read as they are
+        needed, such as `dgmjax.data.ImageRecords`, which bring their own context.
       seed: typed key; batches, noise and dropout follow from it and the step.
-      context: ``[n, *context]`` for a conditional model.
-      validation: held-out events; selects the returned weights and drives ``patience``.
+      context: ``[n, *context]`` for a conditional model, or classes, integers ``[n]``, given to it as one-hot.
+      validation: held-out events or records; selects the returned weights and drives ``patience``.
       validation_context: their context.
       steps: optimizer steps.
-      batch_size: rows a step.
+      batch_size: rows a step, over all devices and processes.
       learning_rate: peak of the default optimizer: Adam, gradient norm clipped at 1, cosine decay to 0.
       optimizer: an optax transformation to use instead.
       ema_decay: decay of the averaged weights that are evaluated and returned; 0 for the weights themselves.
@@ -101,15 +118,29 @@ def fit(
       patience: evaluations without improvement before stopping; needs ``validation``.
       data_init: set data-dependent layers (standardisation, histograms) from ``x`` first; False to continue from a
         trained model as it is.
+      init_rows: from how many rows, chosen at random but always the same; default all, of records 4,096.
       augment: ``augment(x, keys) -> x``, applied to training batches inside the step; ``keys`` has one key a row,
         so that a row meets the same noise on any number of devices (``jax.vmap`` over both). The result has the shape,
         the dtype and the levels of ``x``.
+      transform: ``transform(x, keys) -> x`` makes of rows of ``x`` what the model is a model of, in training (after
+        ``augment``), in validation and for the data-dependent layers: another shape, other levels, e.g.
+        ``dgmjax.data.ImageTransform(binarize=True)``.
       loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training, see `dgmjax.training.make_train_step`.
       validation_loss: the same for validation; its metric ``nats`` is compared.
       parallel: how to spread a step over devices; default as many of them as divide the batch. It changes neither the
         result, up to the order of sums, nor what a checkpoint holds: a run may continue on other devices.
+      accumulate: cut batches into so many parts, taken one after the other, and average their gradients: the same step
+        in the activation memory of a part.
+      steps_per_call: steps that one program takes, for small models, whose step costs less than its dispatch; divides
+        ``steps`` and ``eval_every``.
+      on_device: keep arrays on every device, and send row numbers only; default: on accelerators, up to 1 GB.
+      workers: processes that read and decode records; 0 for threads. With workers the calling script needs
+        ``if __name__ == "__main__":``.
       max_skipped: a step whose loss or gradient is not finite changes nothing and is counted as ``skipped_steps`` in
         the history; if so many come in a row, the run stops when it logs next.
+      debug_nans: stop at the first such step, and find the operation, the layer and the line that made the first number
+        that is not finite; slow.
+      profile: directory for a trace of steps 11 to 20, for the profiler.
       workdir: run directory.
       on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
       on_record: called with every record of the history as it is written.
@@ -119,10 +150,11 @@ def fit(
       TypeError, ValueError: data that do not fit the model (see `dgmjax.data.check_data`), a work directory of
         another run, or impossible settings.
       FloatingPointError: ``max_skipped`` steps in a row gave numbers that are not finite; it names the first such term.
-      RuntimeError: every checkpoint in ``workdir`` is damaged.
+      OSError: a checkpoint could not be written; the one before is intact.
+      RuntimeError: every checkpoint in ``workdir`` is damaged, or another process of the run has ended.
       PreemptedError: SIGTERM came, with a ``workdir``; a checkpoint is written first.
     """
-    schedule = Schedule(steps, eval_every, patience)
+    schedule = Schedule(steps, eval_every, patience, 1 if debug_nans else steps_per_call)
     if not 0.0 <= ema_decay < 1.0:
         raise ValueError(f"fit: ema_decay must be in [0, 1), got {ema_decay}.")
     if not jnp.issubdtype(jnp.result_type(seed), jax.dtypes.prng_key):
@@ -131,54 +163,70 @@ def fit(
         raise ValueError(f"fit: max_skipped must be at least 1, got {max_skipped}.")
     if patience is not None and validation is None:
         raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
-    train = prepare(model, x, context, "x")
+    train = prepare(model, x, context, "x", transform)
     held_out = None
     if validation is not None:
-        held_out = prepare(model, validation, validation_context, "validation")
+        held_out = prepare(model, validation, validation_context, "validation", transform)
     data_key, init_key, train_key, eval_key = jax.random.split(seed, 4)
-    initial = _data_init(model, train, init_key) if data_init else model
+    initial = model
+    if data_init:
+        rows = some_rows(train, init_rows)
+        initial = with_data_init(model, rows, init_key, transform=transform)
     params, fixed, merge = partition(initial)
     if optimizer is None:
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
     state = init_state(params, fixed, optimizer)
-    batches = Batches(train, batch_size, seed=int(jax.random.bits(data_key)))
-    parallel = Parallel.for_batch(batches.batch_size) if parallel is None else parallel
-    parallel.check_batch_size(batches.batch_size)
+    batch_size = min(batch_size, num_rows(train))
+    parallel = Parallel.for_batch(batch_size, accumulate) if parallel is None else parallel
+    parallel.check_batch_size(batch_size, accumulate)
+    source = Source(
+        train,
+        batch_size,
+        seed=int(jax.random.bits(data_key)),
+        parallel=parallel,
+        steps_per_call=schedule.steps_per_call,
+        on_device=on_device,
+        workers=workers,
+    )
 
-    log, checkpoints = MetricsLog(None, on_record), None
     # Copies: the first step donates the state.
     position, best = Progress(), jax.tree.map(jnp.copy, state.params)
-    first_opt_state = digest(state.opt_state)
+    call = {
+        "model": _description(model),
+        "seed": np.asarray(jax.random.key_data(seed)).tolist(),
+        "x": identify(train),
+        "validation": identify(held_out),
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "optimizer_state": digest(state.opt_state),
+        "ema_decay": ema_decay,
+        "eval_every": eval_every,
+        "patience": patience,
+        "data_init": data_init,
+        "init_rows": init_rows,
+        "augment": _name(augment),
+        "transform": _name(transform),
+        "accumulate": accumulate,
+        "steps_per_call": schedule.steps_per_call,
+    }
     state, best = parallel.place_state(state), parallel.place_state(best)
+    log, checkpoints = MetricsLog(None, on_record if is_first() else None), None
     if workdir is not None:
         folder = pathlib.Path(workdir)
-        call = {
-            "model": _description(model),
-            "seed": np.asarray(jax.random.key_data(seed)).tolist(),
-            "x": digest(train),
-            "validation": None if held_out is None else digest(held_out),
-            "steps": steps,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "optimizer_state": first_opt_state,
-            "ema_decay": ema_decay,
-            "eval_every": eval_every,
-            "patience": patience,
-            "data_init": data_init,
-            "augment": _name(augment),
-        }
-        claim(folder, call, file="fit.json")
-        log = MetricsLog(folder / "metrics.jsonl", on_record)
+        agree(lambda: claim(folder, call, file="fit.json"))
         checkpoints = Checkpoints(folder / "checkpoints")
         restored = checkpoints.restore({"state": state, "best": best})
         if restored is not None:
             state, best = restored.arrays["state"], restored.arrays["best"]
             position = Progress(**restored.progress)
-        log.rewind(position.step)
+        if is_first():
+            log.path = folder / "metrics.jsonl"
+        log.records = agree(lambda: log.rewind(position.step))
 
-    if augment is not None:
-        loss = _augmented(loss, augment)
-    diagnosis = make_diagnosis(loss, merge, key=train_key)
+    validation_loss = on_data(validation_loss, transform)
+    loss = on_data(loss, transform, augment)
+    diagnosis = make_diagnosis(loss, merge, key=train_key, operation=debug_nans)
     loop = Loop(
         train_step=make_train_step(
             loss,
@@ -187,47 +235,42 @@ def fit(
             key=train_key,
             ema_decay=ema_decay,
             parallel=parallel,
+            accumulate=accumulate,
+            steps_per_call=schedule.steps_per_call,
         ),
-        batches=lambda step: parallel.place_batch(batches(step)),
+        batches=source,
         evaluated=functools.partial(averaged_params, ema_decay=ema_decay),
         evaluate=None
         if held_out is None
-        else make_evaluator(make_eval_step(validation_loss, merge), held_out, eval_key),
+        else make_evaluator(make_eval_step(validation_loss, merge), held_out, eval_key, parallel),
         schedule=schedule,
         log=log,
         checkpoints=checkpoints,
-        diagnose=lambda state, step: diagnosis(state, step, batches(step)),
-        max_skipped=max_skipped,
+        diagnose=lambda state, step: diagnosis(state, step, source.single(step)),
+        max_skipped=1 if debug_nans else max_skipped,
+        debug=debug_nans,
         labels={"bound": str(bound_of(model))},
         on_evaluation=None
         if on_evaluation is None
-        else lambda step, params: on_evaluation(step, merge(params, fixed)),
+        else lambda step, params: on_evaluation(step, merge(parallel.gather(params), fixed)),
         show_progress=progress,
+        profile=Profile(None if profile is None else pathlib.Path(profile)),
     )
     try:
         state, best, position = loop.run(state, best, position)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        raise RuntimeError(
+            f"process {jax.process_index()} of {jax.process_count()} lost another one after step {position.step} "
+            f"({str(error).splitlines()[0]}). Start all of them again; the run continues from its last checkpoint."
+        ) from error
     finally:
+        source.close()
         if checkpoints is not None:
             checkpoints.close()
-    return FitResult(merge(best, state.fixed), log.records, position.best_step, position.step)
-
-
-def _data_init(model: Any, train: dict[str, np.ndarray], key: jax.Array) -> Any:
-    if not hasattr(model, "with_data_init"):
-        return model
-    x = jnp.asarray(train["x"])
-    context = jnp.asarray(train["context"]) if "context" in train else None
-    if bound_of(model).kind == "lower bound":
-        return model.with_data_init(x, context, seed=key)
-    return model.with_data_init(x, context)
-
-
-def _augmented(loss: Loss, augment: Callable[[jax.Array, jax.Array], jax.Array]) -> Loss:
-    def augmented(model: Any, batch: Any, key: jax.Array) -> Any:
-        loss_key, augment_key = random.split(key)
-        return loss(model, batch | {"x": augment(batch["x"], augment_key)}, loss_key)
-
-    return augmented
+    trained = merge(parallel.gather(best), parallel.gather(state.fixed))
+    return FitResult(trained, log.records, position.best_step, position.step)
 
 
 def _description(model: Any) -> Any:

@@ -9,10 +9,11 @@ import optax
 
 from dgmjax.objectives.reverse_kl import LogDensity, reverse_kl
 from dgmjax.training.fit import FitResult
-from dgmjax.training.loop import Loop, Progress, Schedule
+from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.partition import partition
+from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.step import averaged_params, init_state, make_train_step
 
 Model = TypeVar("Model")

@@ -1,5 +1,6 @@
 """The training loop: steps, logs, evaluations, early stopping, checkpoints."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -11,61 +12,15 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from dgmjax.training.checkpoint import Checkpoints
-from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, means_of
+from dgmjax.training.distributed import is_first
+from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, fetch, means_of
 from dgmjax.training.partition import Arrays
 from dgmjax.training.preemption import PreemptedError, watch_for_preemption
+from dgmjax.training.profile import Profile
+from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.step import TrainState
 
 _RUN_AHEAD = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """When things happen, in optimizer steps.
-
-    Attributes:
-      steps: length of the run.
-      eval_every: log, evaluate and checkpoint every so many steps.
-      patience: stop after so many evaluations without a better one; None never stops early.
-    """
-
-    steps: int
-    eval_every: int
-    patience: int | None = None
-
-    def __post_init__(self) -> None:
-        """Reject numbers that mean nothing."""
-        if self.steps < 1 or self.eval_every < 1:
-            raise ValueError(
-                f"steps and eval_every must be at least 1, got {self.steps} and {self.eval_every}."
-            )
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be at least 1 or None, got {self.patience}.")
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run stands: the part of its state that is no array.
-
-    Attributes:
-      step: optimizer steps taken.
-      best_step: step of the best evaluation so far.
-      best_value: its value, lower is better.
-      stale: evaluations since then.
-      finished: whether all steps are done or patience ran out.
-      streak: skipped steps in a row up to now.
-      names: names of the metrics in ``window``.
-      window: metrics since the last log, a list of (sum, count) for each step; empty but in a preempted run.
-    """
-
-    step: int = 0
-    best_step: int = 0
-    best_value: float = math.inf
-    stale: int = 0
-    finished: bool = False
-    streak: int = 0
-    names: list[str] = dataclasses.field(default_factory=list)
-    window: list[list[list[float]]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -73,8 +28,8 @@ class Loop:
     """What the loop needs; it knows steps and arrays, no model and no loss.
 
     Attributes:
-      train_step: ``(state, batch) -> (state, metrics)``, donating its state.
-      batches: ``batches(step)``.
+      train_step: ``(state, batch) -> (state, metrics)``, donating its state; takes ``schedule.steps_per_call`` steps.
+      batches: ``batches(step)``, for the steps of the call that begins at ``step``.
       evaluated: ``state -> params`` to evaluate and keep, e.g. an average; fresh arrays.
       evaluate: ``(params, fixed) -> metrics``, or None; without it the last parameters are the best.
       schedule: when.
@@ -82,10 +37,13 @@ class Loop:
       checkpoints: where checkpoints go, or None.
       diagnose: ``(state, step) -> text``, the first term of that step that is not finite; see `make_diagnosis`.
       max_skipped: stop if so many steps in a row were skipped; looked at when it logs.
+      debug: look at every step as it is taken, which waits for the device.
       labels: constants to add to every record, e.g. the bound of a likelihood.
       on_evaluation: called as ``on_evaluation(step, params)`` after each evaluation.
       monitor: metric of ``evaluate`` that selects the best parameters.
       show_progress: True, False, or None for "if standard error is a terminal".
+      profile: records a few steps.
+      flops: floating-point operations of a step, to log how many are done a second.
     """
 
     train_step: Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]
@@ -97,10 +55,13 @@ class Loop:
     checkpoints: Checkpoints | None = None
     diagnose: Callable[[TrainState, int], str] | None = None
     max_skipped: int = 10
+    debug: bool = False
     labels: dict[str, Any] = dataclasses.field(default_factory=dict)
     on_evaluation: Callable[[int, Arrays], None] | None = None
     monitor: str = "nats"
     show_progress: bool | None = None
+    profile: Profile = dataclasses.field(default_factory=lambda: Profile(None))
+    flops: float | None = None
 
     def run(
         self, state: TrainState, best: Arrays, progress: Progress
@@ -111,57 +72,78 @@ class Loop:
           PreemptedError: SIGTERM came and there are checkpoints; one of this very step is written first.
           FloatingPointError: `max_skipped` steps in a row gave numbers that are not finite.
         """
+        show = self.show_progress if is_first() else False
         bar = tqdm(
             total=self.schedule.steps,
             initial=progress.step,
             unit="step",
-            disable=None if self.show_progress is None else not self.show_progress,
+            disable=None if show is None else not show,
         )
         window = [StepMetrics(tuple(progress.names), np.asarray(v)) for v in progress.window]
         progress.names, progress.window = [], []
-        started = time.perf_counter()
-        with bar, watch_for_preemption(active=self.checkpoints is not None) as preempted:
+        started, taken = time.perf_counter(), 0
+        # Several processes have to hear of a signal together, so they always listen.
+        listen = self.checkpoints is not None or jax.process_count() > 1
+        with (
+            bar,
+            contextlib.closing(self.profile),
+            watch_for_preemption(active=listen) as preempted,
+        ):
             while not progress.finished:
                 state, metrics = self.train_step(state, self.batches(progress.step))
                 window.append(metrics)
                 if len(window) > _RUN_AHEAD:
                     # Steps are queued well ahead of the device, but not without bound; this one is long done.
                     jax.block_until_ready(window[-_RUN_AHEAD])
-                progress.step += 1
-                bar.update()
+                progress.step += self.schedule.steps_per_call
+                taken += self.schedule.steps_per_call
+                bar.update(self.schedule.steps_per_call)
+                self.profile.after(self.schedule.steps_per_call, metrics)
+                if self.debug:
+                    self._check_numbers(state, progress, fetch([metrics]))
                 last = progress.step >= self.schedule.steps
                 if progress.step % self.schedule.eval_every and not last:
                     if preempted():
-                        window = jax.device_get(window)
-                        progress.names = list(window[0].names)
-                        progress.window = [step.values.tolist() for step in window]
+                        steps = fetch(window)
+                        progress.names = list(steps[0].names)
+                        progress.window = [step.values.tolist() for step in steps]
                         self._save(state, best, progress)
-                        raise _preempted(progress)
+                        raise self._preempted(progress)
                     continue
-                record = self._log_window(progress.step, window, started)
-                self._check_numbers(state, progress, window)
+                steps = fetch(window)
+                seconds = time.perf_counter() - started  # after the fetch, which waits
+                record = self._log(progress.step, steps, taken / seconds)
+                self._check_numbers(state, progress, steps)
                 best = self._evaluate(state, best, progress, record)
                 progress.finished = progress.finished or last
                 bar.set_postfix(_short(record), refresh=False)
                 self._save(state, best, progress)
                 if preempted() and not progress.finished:
-                    raise _preempted(progress)
-                window, started = [], time.perf_counter()
+                    raise self._preempted(progress)
+                window, started, taken = [], time.perf_counter(), 0
         return state, best, progress
+
+    def _preempted(self, progress: Progress) -> PreemptedError:
+        if self.checkpoints is None:
+            return PreemptedError(f"stopped by SIGTERM after step {progress.step}")
+        self.checkpoints.wait()
+        return PreemptedError(
+            f"stopped by SIGTERM; the checkpoint of step {progress.step} is written, and the same call continues from "
+            f"it"
+        )
 
     def _save(self, state: TrainState, best: Arrays, progress: Progress) -> None:
         if self.checkpoints is not None:
             arrays = {"state": state, "best": best}
             self.checkpoints.save(progress.step, arrays, dataclasses.asdict(progress))
 
-    def _log_window(self, step: int, window: list[StepMetrics], started: float) -> Record:
-        """Fetch the metrics of the steps since the last log: the loop's only copy from the device."""
-        window[:] = jax.device_get(window)
+    def _log(self, step: int, window: list[StepMetrics], steps_per_second: float) -> Record:
         means = means_of(window)
-        seconds = time.perf_counter() - started  # after the fetch, which waits for the last step
         skipped = round(means.pop("skipped", 0.0) * len(window))
         record = {"step": step, "split": "train", **means, **self.labels}
-        record["steps_per_second"] = round(len(window) / seconds, 2)
+        record["steps_per_second"] = round(steps_per_second, 2)
+        if self.flops is not None:
+            record["flops_per_second"] = self.flops * steps_per_second
         if skipped:
             record["skipped_steps"] = skipped
         self.log.write(record)
@@ -209,12 +191,6 @@ class Loop:
         patience = self.schedule.patience
         progress.finished = patience is not None and progress.stale >= patience
         return best
-
-
-def _preempted(progress: Progress) -> PreemptedError:
-    return PreemptedError(
-        f"stopped by SIGTERM; the checkpoint of step {progress.step} is written, and the same call continues from it"
-    )
 
 
 def _short(record: Record) -> dict[str, str]:

@@ -22,7 +22,7 @@ class StepMetrics:
 
     Attributes:
       names: what the rows are.
-      values: ``[len(names), 2]``, sums and counts.
+      values: ``[len(names), 2]``, sums and counts; ``[k, len(names), 2]`` from a call that took ``k`` steps.
     """
 
     names: tuple[str, ...]
@@ -40,6 +40,15 @@ class StepMetrics:
         """Names with their pairs (sum, count)."""
         pairs = ((total, count) for total, count in self.values)
         return dict(zip(self.names, pairs, strict=True)).items()
+
+
+def fetch(metrics: Iterable[StepMetrics]) -> list[StepMetrics]:
+    """Wait for the device and copy: one `StepMetrics` a step, also from calls that took several."""
+    steps: list[StepMetrics] = []
+    for entry in jax.device_get(list(metrics)):
+        several = entry.values.reshape(-1, *entry.values.shape[-2:])
+        steps += [StepMetrics(entry.names, values) for values in several]
+    return steps
 
 
 def merge_metrics(
@@ -77,19 +86,20 @@ class MetricsLog:
         self.on_record = on_record
         self.records: list[Record] = []
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int) -> list[Record]:
         """Keep the records up to ``step``; later ones are replayed by the resumed run, to the same values.
 
-        A line cut short by a kill is dropped with them. The file is replaced in one piece.
+        A line cut short by a kill is dropped with them. The file is replaced in one piece. Returns what is kept.
         """
         if self.path is None or not self.path.exists():
-            return
+            return self.records
         lines = self.path.read_text().splitlines()
         records = [record for record in map(_parse, lines) if record is not None]
         self.records = [record for record in records if record["step"] <= step]
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records))
         os.replace(temporary, self.path)
+        return self.records
 
     def write(self, record: Record) -> None:
         """Append one record; NaN and infinities are written as strings, so that every line is strict JSON."""

@@ -64,16 +64,17 @@ class Parallel:
             )
 
     @classmethod
-    def for_batch(cls, batch_size: int) -> Self:
-        """As many devices as divide ``batch_size``; all of them where several processes take part."""
+    def for_batch(cls, batch_size: int, accumulate: int = 1) -> Self:
+        """As many devices as divide ``batch_size / accumulate``; all of them where several processes take part."""
         if jax.process_count() > 1:
             return cls()
-        return cls(num_devices=math.gcd(batch_size, jax.device_count()))
+        return cls(num_devices=math.gcd(max(batch_size // accumulate, 1), jax.device_count()))
 
     @property
     def devices(self) -> list[jax.Device]:
-        """The devices in use."""
-        return jax.devices()[: self.num_devices]
+        """The devices in use, those of a process next to each other."""
+        devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+        return devices[: self.num_devices]
 
     @functools.cached_property
     def mesh(self) -> Mesh:
@@ -82,46 +83,94 @@ class Parallel:
         # Auto: the compiler chooses where XLA has a choice; explicit axes refuse ambiguous programs.
         return Mesh(grid, (AXIS, "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto))
 
-    def check_batch_size(self, batch_size: int) -> None:
-        """Raises ValueError unless every device gets equally many rows."""
-        if batch_size % len(self.devices):
-            count = len(self.devices)
-            nearest = max(round(batch_size / count), 1) * count
+    def check_batch_size(self, batch_size: int, accumulate: int = 1) -> None:
+        """Raises ValueError unless every device gets equally many rows in each of ``accumulate`` parts."""
+        if accumulate < 1:
+            raise ValueError(f"accumulate must be at least 1, got {accumulate}.")
+        count = len(self.devices)
+        if batch_size % (count * accumulate):
+            nearest = max(round(batch_size / (count * accumulate)), 1) * count * accumulate
+            parts = "" if accumulate == 1 else f" times {accumulate} parts"
             raise ValueError(
-                f"batch_size {batch_size} does not divide by {count} devices; use {nearest}, or fewer devices."
+                f"batch_size {batch_size} does not divide by {count} devices{parts}; use {nearest}, or fewer devices."
             )
 
     def place_state(self, state: Any) -> Any:
-        """``state`` where the step wants it: replicated, or split over ``fsdp``."""
+        """``state`` where the step wants it: replicated, or split over ``fsdp``; every process passes the whole."""
         if self._alone:
             return state
+        if jax.process_count() > 1:  # arrays of one process become global by way of the host
+            state = jax.tree.map(np.asarray, state)
         return jax.tree.map(lambda leaf: jax.device_put(leaf, self._state_sharding(leaf)), state)
 
-    def place_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Rows of the batch spread over the devices; a process touches only the rows of its own devices."""
+    def place_batch(self, batch: dict[str, Any], *, stacked: bool = False) -> dict[str, Any]:
+        """Rows spread over the devices; every process passes its own, see `dgmjax.data.Batches`.
+
+        With ``stacked``, rows lie on the second axis.
+        """
         if self._alone:
             return batch
         if self.strategy == "pmap":
-            count = len(self.devices)
-            return {name: a.reshape(count, -1, *a.shape[1:]) for name, a in batch.items()}
-        sharding = NamedSharding(self.mesh, PartitionSpec((AXIS, "fsdp")))
+            return {name: self._by_device(rows, stacked) for name, rows in batch.items()}
+        sharding = self.batch_sharding(stacked=stacked)
+        if jax.process_count() == 1:
+            return jax.device_put(batch, sharding)
+        return {
+            name: jax.make_array_from_process_local_data(sharding, rows)
+            for name, rows in batch.items()
+        }
 
-        def spread(rows: Any) -> jax.Array:
-            return jax.make_array_from_callback(rows.shape, sharding, lambda index: rows[index])
+    def batch_sharding(self, *, stacked: bool = False) -> NamedSharding:
+        """Rows over all devices, in the order of `devices`."""
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * stacked, (AXIS, "fsdp")))
 
-        return {name: spread(rows) for name, rows in batch.items()}
+    def replicate(self, tree: Any) -> Any:
+        """A copy of ``tree`` on every device; every process passes the same."""
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+        return jax.device_put(tree, self.devices[0] if self._alone else sharding)
+
+    def gather(self, tree: Any) -> Any:
+        """The whole of what `place_state` placed, on the first device of this process; all processes call it."""
+        if self._alone:
+            return tree
+        if jax.process_count() > 1:
+            replicated = NamedSharding(self.mesh, PartitionSpec())
+            tree = jax.jit(lambda leaves: leaves, out_shardings=replicated)(tree)
+            tree = jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+        return jax.device_put(tree, jax.local_devices()[0])
+
+    def _by_device(self, rows: np.ndarray, stacked: bool) -> np.ndarray:  # noqa: FBT001
+        """Devices on a first axis, as pmap wants it."""
+        count = len(self.devices)
+        if not stacked:
+            return rows.reshape(count, -1, *rows.shape[1:])
+        return rows.reshape(len(rows), count, -1, *rows.shape[2:]).swapaxes(0, 1)
 
     def compile(
-        self, step: Callable[..., Any], device_step: Callable[..., Any]
+        self, step: Callable[..., Any], device_step: Callable[..., Any], *, stacked: bool = False
     ) -> Callable[..., Any]:
-        """Jit ``step(state, batch)``, or spread ``device_step``, which averages over the axis `AXIS`; donates state."""
-        if self.strategy == "jit" or self._alone:
+        """Jit ``step(state, batch)``, or spread ``device_step``, which averages over the axis `AXIS`; donates state.
+
+        With ``stacked``, rows lie on the second axis of the batch.
+        """
+        if self._alone:
             return jax.jit(step, donate_argnums=0)
+        if self.strategy == "jit":
+
+            def global_step(state: Any, batch: Any) -> Any:
+                state, metrics = step(state, batch)
+                # The state stays where it is, so that the second call finds the program of the first.
+                constrain = jax.lax.with_sharding_constraint
+                return jax.tree.map(
+                    lambda leaf: constrain(leaf, self._state_sharding(leaf)), state
+                ), metrics
+
+            return jax.jit(global_step, donate_argnums=0)
         if self.strategy == "shard_map":
             spread = jax.shard_map(
                 device_step,
                 mesh=self.mesh,
-                in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+                in_specs=(PartitionSpec(), PartitionSpec(*[None] * stacked, AXIS)),
                 out_specs=PartitionSpec(),
                 # Gradients of replicated parameters are local here and averaged by hand.
                 check_vma=False,

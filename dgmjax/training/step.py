@@ -58,8 +58,10 @@ def make_train_step(
     key: jax.Array,
     ema_decay: float,
     parallel: Parallel | None = None,
+    accumulate: int = 1,
+    steps_per_call: int = 1,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]:
-    """Jit one optimizer step; the input state is donated.
+    """Jit one optimizer step, or several in a row; the input state is donated.
 
     A step whose loss, gradient or update is not finite changes nothing but ``step``; its metrics count for nothing, and
     ``skipped`` is 1.
@@ -74,10 +76,13 @@ def make_train_step(
       key: base key; step ``n`` uses ``fold_in(key, n)``, and row ``i`` that folded with ``i``.
       ema_decay: ``d``; 0 follows the parameters themselves.
       parallel: how to spread the step over devices; default all of them, `Parallel`.
+      accumulate: parts into which a device cuts its rows; their gradients are averaged before the update.
+      steps_per_call: with more than 1, the function takes so many steps in one program, on batches that are stacked
+        along a first axis, and returns stacked metrics. For small models, whose step costs less than its dispatch.
     """
     parallel = Parallel() if parallel is None else parallel
 
-    gradient = _make_gradient(loss, merge, key)
+    gradient = make_gradient(loss, merge, key=key, accumulate=accumulate)
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
         return update(state, *gradient(state, state.step, batch))
@@ -115,7 +120,13 @@ def make_train_step(
         new = TrainState(state.step + 1, updated, params, state.fixed, opt_state, average)
         return new, StepMetrics.pack(metrics)
 
-    return parallel.compile(step, device_step)
+    if steps_per_call == 1:
+        return parallel.compile(step, device_step)
+    return parallel.compile(
+        lambda state, batches: jax.lax.scan(step, state, batches),
+        lambda state, batches: jax.lax.scan(device_step, state, batches),
+        stacked=True,
+    )
 
 
 def batch_keys(key: jax.Array, batch: Any, *, shard: int | jax.Array = 0) -> jax.Array:
@@ -139,46 +150,46 @@ def averaged_params(state: TrainState, ema_decay: float) -> Arrays:
     )
 
 
-def make_diagnosis(
-    loss: Loss, merge: Callable[[Arrays, Arrays], Any], *, key: jax.Array
-) -> Callable[[TrainState, int, Any], str]:
-    """``(state, step, batch) -> text``: the first term that is not finite when that step is taken from ``state``.
-
-    Terms are looked at in the order metrics, loss, gradients by name. ``batch`` is the whole batch of the step.
-    """
-    gradient = _make_gradient(loss, merge, key)
-    names: list[str] = []  # set while tracing; a dict would come out sorted
-
-    @jax.jit
-    def terms(state: TrainState, step: jax.Array, batch: Any) -> list[jax.Array]:
-        (value, metrics), grads = gradient(state, step, batch)
-        named = {name: jnp.asarray(total) for name, (total, _) in metrics.items()}
-        named |= {"loss": value} | {f"the gradient of {name}": g for name, g in grads.items()}
-        names[:] = named
-        return [jnp.isfinite(array).all() for array in named.values()]
-
-    def diagnose(state: TrainState, step: int, batch: Any) -> str:
-        finite = jax.device_get(terms(state, jnp.asarray(step, jnp.int32), batch))
-        bad = [name for name, good in zip(names, finite, strict=True) if not good]
-        return bad[0] if bad else "the update of the optimizer"
-
-    return diagnose
-
-
-def _make_gradient(
-    loss: Loss, merge: Callable[[Arrays, Arrays], Any], key: jax.Array
+def make_gradient(
+    loss: Loss,
+    merge: Callable[[Arrays, Arrays], Any],
+    *,
+    key: jax.Array,
+    accumulate: int = 1,
 ) -> Callable[..., Any]:
-    """``(state, step, batch, shard=0) -> ((loss, metrics), gradients)`` with the randomness of that step."""
+    """``(state, step, batch, shard=0) -> ((loss, metrics), gradients)`` with the randomness of that step.
+
+    With ``accumulate`` parts the batch is cut into so many, taken one after the other: the mean of their means, which
+    is that of the batch, in the activation memory of one part.
+    """
 
     def gradient(
         state: TrainState, step: jax.Array, batch: Any, *, shard: int | jax.Array = 0
     ) -> Any:
         keys = batch_keys(jax.random.fold_in(key, step), batch, shard=shard)
 
-        def objective(params: Arrays) -> tuple[jax.Array, Metrics]:
+        def objective(params: Arrays, batch: Any, keys: jax.Array) -> tuple[jax.Array, Metrics]:
             return loss(merge(params, state.fixed), batch, keys)
 
-        return jax.value_and_grad(objective, has_aux=True)(state.params)
+        def one(part: tuple[Any, jax.Array]) -> Any:
+            return jax.value_and_grad(objective, has_aux=True)(state.params, *part)
+
+        if accumulate == 1 or keys.ndim == 0:
+            return one((batch, keys))
+        # Every k-th row goes to the same part, so that a device finds all its rows at home.
+        parts = jax.tree.map(
+            lambda rows: rows.reshape(-1, accumulate, *rows.shape[1:]).swapaxes(0, 1), (batch, keys)
+        )
+        zeros = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+            jax.eval_shape(one, jax.tree.map(lambda rows: rows[0], parts)),
+        )
+        total, _ = jax.lax.scan(
+            lambda total, part: (jax.tree.map(jnp.add, total, one(part)), None), zeros, parts
+        )
+        (value, metrics), grads = total
+        value, grads = jax.tree.map(lambda leaf: leaf / accumulate, (value, grads))
+        return (value, metrics), grads
 
     return gradient
 

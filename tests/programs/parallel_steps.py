@@ -22,11 +22,16 @@ from tests.instances import cast, scramble  # noqa: E402
 
 STEPS, BATCH = 20, 32
 WAYS = {
-    "jit, 8": training.Parallel(),
-    "jit, fsdp 8": training.Parallel(fsdp=8),
-    "jit, data 4 fsdp 2": training.Parallel(fsdp=2),
-    "shard_map, 8": training.Parallel("shard_map"),
-    "pmap, 2": training.Parallel("pmap", num_devices=2),
+    "jit, 8": {"parallel": training.Parallel()},
+    "jit, fsdp 8": {"parallel": training.Parallel(fsdp=8), "accumulate": 2},
+    "jit, data 4 fsdp 2": {"parallel": training.Parallel(fsdp=2), "steps_per_call": 5},
+    "shard_map, 8": {"parallel": training.Parallel("shard_map"), "accumulate": 4},
+    "pmap, 2": {"parallel": training.Parallel("pmap", num_devices=2), "steps_per_call": 4},
+    "jit, 2, rows on devices": {
+        "parallel": training.Parallel(num_devices=2),
+        "on_device": True,
+        "steps_per_call": 10,
+    },
 }
 
 
@@ -43,7 +48,7 @@ def model() -> dgm.Dequantized:
 DATA = np.random.RandomState(0).randint(0, 8, (200, 6))
 
 
-def train(parallel: training.Parallel):
+def train(parallel: training.Parallel, accumulate=1, steps_per_call=1, on_device=False):
     """Parameters and metrics after `STEPS` steps, and where the parameters lie."""
     params, fixed, merge = training.partition(model())
     # Not Adam: where a gradient is as small as its epsilon, it would blow up differences of rounding.
@@ -55,25 +60,36 @@ def train(parallel: training.Parallel):
         key=jax.random.key(2),
         ema_decay=0.9,
         parallel=parallel,
+        accumulate=accumulate,
+        steps_per_call=steps_per_call,
     )
     state = parallel.place_state(training.init_state(params, fixed, optimizer))
-    batches = dgm.data.Batches({"x": DATA}, BATCH, seed=3)
-    for index in range(STEPS):
-        state, metrics = step(state, parallel.place_batch(batches(index)))
+    source = training.Source(
+        {"x": DATA},
+        BATCH,
+        seed=3,
+        parallel=parallel,
+        steps_per_call=steps_per_call,
+        on_device=on_device,
+    )
+    for index in range(0, STEPS, steps_per_call):
+        state, metrics = step(state, source(index))
+    assert int(state.step) == STEPS
     shards = {
         name: leaf.addressable_shards[0].data.size / leaf.size
         for name, leaf in state.params.items()
     }
     arrays = {**state.params, **{f"average/{k}": v for k, v in state.average.items()}}
-    return jax.device_get(arrays), np.asarray(metrics.values), shards
+    values = np.asarray(metrics.values).reshape(-1, len(metrics.names), 2)[-1]
+    return jax.device_get(arrays), values, shards
 
 
 def main() -> None:
     """Print one JSON object."""
     expected, expected_metrics, _ = train(training.Parallel(num_devices=1))
     report = {}
-    for name, parallel in WAYS.items():
-        arrays, metrics, shards = train(parallel)
+    for name, way in WAYS.items():
+        arrays, metrics, shards = train(**way)
         report[name] = {
             "params": max(float(np.abs(arrays[k] - expected[k]).max()) for k in expected),
             "metrics": float(

@@ -1,0 +1,46 @@
+"""Metrics over a whole split."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from dgmjax.training.arrays import Data, num_rows, read_rows
+from dgmjax.training.metrics import merge_metrics
+from dgmjax.training.parallel import Parallel
+from dgmjax.training.partition import Arrays
+
+
+def make_evaluator(
+    eval_step: Callable[..., Any],
+    data: Data,
+    key: jax.Array,
+    parallel: Parallel,
+    *,
+    chunk: int = 1_024,
+) -> Callable[[Arrays, Arrays], dict[str, float]]:
+    """Metrics over all of ``data``, with the same noise at every call, so that evaluations compare.
+
+    Chunks are spread over the devices, but for a last one that does not divide by them, which every device evaluates.
+    """
+    spread = dataclasses.replace(parallel, strategy="jit")
+    number = num_rows(data)
+    processes, process = jax.process_count(), jax.process_index()
+
+    def batch(index: int) -> dict[str, Any]:
+        rows = np.arange(index * chunk, min((index + 1) * chunk, number))
+        if len(rows) % len(spread.devices):
+            return spread.replicate(read_rows(data, rows))
+        part = len(rows) // processes
+        return spread.place_batch(read_rows(data, rows[process * part : (process + 1) * part]))
+
+    def evaluate(params: Arrays, fixed: Arrays) -> dict[str, float]:
+        return merge_metrics(
+            eval_step(params, fixed, batch(index), jax.random.fold_in(key, index))
+            for index in range(math.ceil(number / chunk))
+        )
+
+    return evaluate
