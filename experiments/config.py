@@ -40,6 +40,10 @@ class TrainingConfig:
     """Steps between evaluations, logs and checkpoints."""
     patience: int = 20
     """Evaluations without improvement before stopping."""
+    accumulate: int = 1
+    """Parts of a batch that are taken one after the other, for less memory."""
+    steps_per_call: int = 1
+    """Steps that one program takes; divides steps and eval-every."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Config:
     """A name (digits, two_moons, mnist, tfds:NAME, ...; see docs/data.md), or a .npy / .npz file."""
     num_levels: int | None = None
     """For a file of integers: number of levels; the values are 0 .. num_levels - 1."""
+    conditional: bool = False
+    """Condition on the class labels of the data."""
     seed: int = 0
     """Of weights, batches and noise."""
     model: FlowConfig = dataclasses.field(default_factory=RealNVPConfig)

@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     likelihood = likelihood_on(
         model,
         getattr(dataset, options.split),
+        dataset.contexts(options.split) if config.conditional else None,
         seed=options.seed,
         num_samples=options.importance_samples,
         draws=draws,

@@ -1,5 +1,6 @@
 """The pictures of a run."""
 
+import functools
 import pathlib
 from typing import Any
 
@@ -7,6 +8,10 @@ import jax
 import numpy as np
 
 import dgmjax as dgm
+from experiments.config import Config
+from experiments.tensorboard import Events
+
+_PICTURES = 10
 
 
 def write_pictures(
@@ -14,6 +19,8 @@ def write_pictures(
     fitted: dgm.FitResult,
     dataset: dgm.data.Dataset,
     truth: dgm.data.Toy | None,
+    *,
+    conditional: bool,
 ) -> None:
     """``curves.png`` and ``samples/final.png``, or ``samples/final.npy`` where events have no picture."""
     dgm.plots.training_curves(
@@ -26,9 +33,55 @@ def write_pictures(
     folder = workdir / "samples"
     folder.mkdir(exist_ok=True)
     if dataset.image_shape is None and dataset.event_shape != (2,):
-        np.save(folder / "final.npy", draw(fitted.model, num=1_000, seed=0, temperature=1.0))
+        context = contexts_to_draw(dataset, 1_000) if conditional else None
+        np.save(folder / "final.npy", draw(fitted.model, num=1_000, context=context))
     else:
-        picture_of_samples(folder / "final.png", fitted.model, dataset, truth, num=64, seed=0)
+        picture_of_samples(
+            folder / "final.png", fitted.model, dataset, truth, num=64, conditional=conditional
+        )
+
+
+class ProgressPictures:
+    """Samples along the run, about ten of them: ``samples/step_000400.png`` and in TensorBoard.
+
+    Args:
+      config: of the run.
+      dataset: its data.
+      truth: their density, if it is known.
+      workdir: run directory.
+      events: where TensorBoard gets them.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: dgm.data.Dataset,
+        truth: dgm.data.Toy | None,
+        workdir: pathlib.Path,
+        events: Events,
+    ):
+        evaluations = config.training.steps // config.training.eval_every
+        self._every = max(round(evaluations / _PICTURES), 1) * config.training.eval_every
+        self._config, self._dataset, self._truth = config, dataset, truth
+        self._folder, self._events = workdir / "samples", events
+        drawable = dataset.image_shape is not None or dataset.event_shape == (2,)
+        self._active = drawable and dgm.training.is_first()
+
+    def __call__(self, step: int, model: Any) -> None:
+        """After an evaluation."""
+        if not self._active or step % self._every:
+            return
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"step_{step:06}.png"
+        picture_of_samples(
+            path,
+            model,
+            self._dataset,
+            self._truth,
+            num=64,
+            conditional=self._config.conditional,
+        )
+        self._events.picture(path, step)
 
 
 def picture_of_samples(
@@ -38,8 +91,9 @@ def picture_of_samples(
     truth: dgm.data.Toy | None,
     *,
     num: int,
-    seed: int,
+    seed: int = 0,
     temperature: float = 1.0,
+    conditional: bool = False,
 ) -> None:
     """A grid of images, or for 2-D data the data, the learned density and samples side by side.
 
@@ -52,7 +106,8 @@ def picture_of_samples(
             f"events of shape {dataset.event_shape} have no picture; write the samples with --out samples.npy."
         )
     count = max(num, 5_000) if planar else num
-    samples = draw(model, num=count, seed=seed, temperature=temperature)
+    context = contexts_to_draw(dataset, count) if conditional else None
+    samples = draw(model, num=count, seed=seed, temperature=temperature, context=context)
     if dataset.image_shape is not None:
         images = samples.reshape(-1, *dataset.image_shape)
         dgm.plots.image_grid(images, path, maximum=(dataset.num_levels or 256) - 1)
@@ -67,9 +122,29 @@ def picture_of_samples(
     )
 
 
-def draw(model: Any, *, num: int, seed: int, temperature: float) -> np.ndarray:
+def contexts_to_draw(dataset: dgm.data.Dataset, num: int) -> np.ndarray:
+    """Contexts of ``num`` samples: the classes in turn, or the conditions of the first test events."""
+    labels = (dataset.labels or {})["test"]
+    if labels.ndim == 1:
+        (size,) = dataset.context_shape
+        return np.eye(size, dtype=np.float32)[np.arange(num) % size]
+    return np.resize(dataset.contexts("test"), (num, *dataset.context_shape))
+
+
+def draw(
+    model: Any,
+    *,
+    num: int,
+    seed: int = 0,
+    temperature: float = 1.0,
+    context: np.ndarray | None = None,
+) -> np.ndarray:
     """``num`` samples as a NumPy array."""
-    sample = jax.jit(
-        lambda model, key: model.sample(seed=key, sample_shape=(num,), temperature=temperature)
-    )
-    return np.asarray(sample(model, jax.random.key(seed)))
+    return np.asarray(_draw(model, jax.random.key(seed), context, num, temperature))
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _draw(
+    model: Any, key: jax.Array, context: jax.Array | None, num: int, temperature: float
+) -> jax.Array:
+    return model.sample(seed=key, sample_shape=(num,), context=context, temperature=temperature)

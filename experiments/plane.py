@@ -43,7 +43,7 @@ def run_suite(options: Options) -> None:
             if options.steps is not None:
                 training = dataclasses.replace(config.training, steps=options.steps)
                 config = dataclasses.replace(config, training=training)
-            train(config, options.workdir / config.name)
+            train(config, workdir=options.workdir / config.name)
             jax.clear_caches()  # hundreds of programs otherwise
     results = {
         (system, toy): result

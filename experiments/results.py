@@ -21,22 +21,35 @@ _CHUNK = 512
 
 
 def likelihood_on(
-    model: Any, x: np.ndarray, *, seed: int, num_samples: int = 1, draws: int = NOISE_DRAWS
+    model: Any,
+    x: np.ndarray,
+    context: np.ndarray | None = None,
+    *,
+    seed: int,
+    num_samples: int = 1,
+    draws: int = NOISE_DRAWS,
 ) -> dgm.Likelihood:
     """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise."""
     bound = dgm.objectives.bound_of(model, num_samples)
     draws = draws if bound.kind == "lower bound" else 1
 
     @jax.jit
-    def evaluate(model: Any, x: jax.Array, key: jax.Array) -> jax.Array:
+    def evaluate(
+        model: Any, x: jax.Array, context: jax.Array | None, key: jax.Array
+    ) -> jax.Array:
         def draw(key: jax.Array) -> jax.Array:
-            return dgm.objectives.log_prob(model, x, seed=key, num_samples=num_samples)
+            return dgm.objectives.log_prob(model, x, context, seed=key, num_samples=num_samples)
 
         return jax.lax.map(draw, jax.random.split(key, draws)).mean(0)
 
     key = jax.random.key(seed)
     parts = [
-        evaluate(model, jnp.asarray(x[i : i + _CHUNK]), jax.random.fold_in(key, i))
+        evaluate(
+            model,
+            jnp.asarray(x[i : i + _CHUNK]),
+            None if context is None else jnp.asarray(context[i : i + _CHUNK]),
+            jax.random.fold_in(key, i),
+        )
         for i in range(0, len(x), _CHUNK)
     ]
     return dgm.Likelihood(jnp.concatenate(parts), bound, int(np.prod(model.event_shape)))

@@ -9,7 +9,7 @@ import tyro
 
 import dgmjax as dgm
 from experiments.evaluate import load_run
-from experiments.pictures import draw, picture_of_samples
+from experiments.pictures import contexts_to_draw, draw, picture_of_samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,11 @@ def main(arguments: list[str] | None = None) -> None:
         config, model, dataset = load_run(options.run)
         if options.out.suffix == ".npy":
             samples = draw(
-                model, num=options.num, seed=options.seed, temperature=options.temperature
+                model,
+                num=options.num,
+                seed=options.seed,
+                temperature=options.temperature,
+                context=contexts_to_draw(dataset, options.num) if config.conditional else None,
             )
             np.save(options.out, samples)
         else:
@@ -53,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
                 num=options.num,
                 seed=options.seed,
                 temperature=options.temperature,
+                conditional=config.conditional,
             )
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error

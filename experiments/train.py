@@ -16,8 +16,9 @@ from flax import nnx
 
 import dgmjax as dgm
 from experiments.config import Config, config_names, load_config
-from experiments.pictures import write_pictures
+from experiments.pictures import ProgressPictures, write_pictures
 from experiments.results import finished_result, likelihood_on, print_result, write_result
+from experiments.runtime import Runtime, fail
 from experiments.tensorboard import event_writer
 
 
@@ -27,58 +28,89 @@ class Options:
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     workdir: pathlib.Path | None = None
-    """Run directory; default runs/<config>."""
+    """Run directory; default runs/<config>. One that all processes share, if there are several."""
     resume: bool = False
     """Insist on continuing: fail if the run directory holds no run."""
+    debug_nans: bool = False
+    """Stop at the first number that is not finite, and say which layer made it; slow."""
+    profile: bool = False
+    """Write a trace of steps 11 to 20 into the run directory, for the profiler."""
+    runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
-def train(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
+def train(config: Config, options: Options | None = None, *, workdir: pathlib.Path) -> dict[str, Any]:
     """Train, select on validation, test once, write the pictures; returns what ``result.json`` holds."""
-    dgm.training.claim(workdir, settings_of(config))
-    result = finished_result(workdir)
+    options = Options(config) if options is None else options
+    agree, is_first = dgm.training.agree, dgm.training.is_first()
+    agree(lambda: dgm.training.claim(workdir, settings_of(config)))
+    result = agree(lambda: finished_result(workdir))
     if result is not None:
         return result
-    if any((workdir / "checkpoints").glob("*/")):
+    if is_first and any((workdir / "checkpoints").glob("*/")):
         print(f"continuing the run in {workdir}", flush=True)
     started = time.perf_counter()
+    dataset = load_data(config)
+    model = config.model.build(dataset, nnx.Rngs(config.seed), conditional=config.conditional)
+    training = config.training
+    optimizer = dgm.training.default_optimizer(
+        steps=training.steps, **dataclasses.asdict(config.optimizer)
+    )
+    augment = None
+    if dataset.image_shape is not None and (config.augment.warp or config.augment.shift):
+        augment = dgm.data.Augment(dataset.image_shape, config.augment.warp, config.augment.shift)
+    contexts = {
+        split: dataset.contexts(split) if config.conditional else None
+        for split in ("train", "validation", "test")
+    }
+    truth = dgm.data.TOYS.get(config.data)
+    if is_first:
+        print(dgm.summary(model), flush=True)
+    with event_writer(workdir) as events:
+        fitted = dgm.fit(
+            model,
+            dataset.train,
+            context=contexts["train"],
+            seed=jax.random.key(config.seed),
+            validation=dataset.validation,
+            validation_context=contexts["validation"],
+            optimizer=optimizer,
+            augment=augment,
+            parallel=options.runtime.parallel(training.batch_size, training.accumulate),
+            debug_nans=options.debug_nans,
+            profile=workdir / "profile" if options.profile else None,
+            workdir=workdir,
+            on_record=events.write,
+            on_evaluation=ProgressPictures(config, dataset, truth, workdir, events),
+            **dataclasses.asdict(training),
+        )
+    likelihoods = {
+        split: likelihood_on(
+            fitted.model, getattr(dataset, split), contexts[split], seed=config.seed
+        )
+        for split in ("validation", "test")
+    }
+    if is_first:
+        dgm.save(workdir / "model", fitted.model)
+        write_pictures(workdir, fitted, dataset, truth, conditional=config.conditional)
+        seconds = time.perf_counter() - started
+        write_result(workdir, config, dataset, truth, fitted, likelihoods, seconds=seconds)
+    dgm.training.barrier("result")
+    return agree(lambda: finished_result(workdir))
+
+
+def load_data(config: Config) -> dgm.data.Dataset:
+    """The data of ``config`` as vectors, checked now and not after an hour of training."""
     dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels).flattened()
     if dataset.num_levels is None and np.issubdtype(dataset.train.dtype, np.integer):
         raise ValueError(
             f"{config.data} holds integers; pass --num-levels {dataset.train.max() + 1} to model them as levels 0 .. "
             f"{dataset.train.max()}, or save them as floats."
         )
-    for split in ("train", "validation", "test"):  # now, not after an hour of training
+    for split in ("train", "validation", "test"):
         dgm.data.check_data(
             getattr(dataset, split), dataset.event_shape, num_levels=dataset.num_levels, name=split
         )
-    model = config.model.build(dataset, nnx.Rngs(config.seed))
-    steps = config.training.steps
-    optimizer = dgm.training.default_optimizer(steps=steps, **dataclasses.asdict(config.optimizer))
-    augment = None
-    if dataset.image_shape is not None and (config.augment.warp or config.augment.shift):
-        augment = dgm.data.Augment(dataset.image_shape, config.augment.warp, config.augment.shift)
-    with event_writer(workdir) as write_event:
-        fitted = dgm.fit(
-            model,
-            dataset.train,
-            seed=jax.random.key(config.seed),
-            validation=dataset.validation,
-            optimizer=optimizer,
-            augment=augment,
-            workdir=workdir,
-            on_record=write_event,
-            **dataclasses.asdict(config.training),
-        )
-    dgm.save(workdir / "model", fitted.model)
-    likelihoods = {
-        split: likelihood_on(fitted.model, getattr(dataset, split), seed=config.seed)
-        for split in ("validation", "test")
-    }
-    truth = dgm.data.TOYS.get(config.data)
-    write_pictures(workdir, fitted, dataset, truth)
-    return write_result(
-        workdir, config, dataset, truth, fitted, likelihoods, seconds=time.perf_counter() - started
-    )
+    return dataset
 
 
 def settings_of(config: Config) -> dict[str, Any]:
@@ -102,10 +134,13 @@ def main(arguments: list[str] | None = None) -> None:
         options = tyro.cli(
             Options, args=rest, default=default, prog=f"python -m experiments.train {name}"
         )
+        options.runtime.start()
         workdir = options.workdir or pathlib.Path("runs") / options.config.name
         if options.resume and not (workdir / "config.json").exists():
             raise ValueError(f"--resume: {workdir} holds no run to continue; leave --resume out.")
-        print_result(train(options.config, workdir), workdir)
+        result = train(options.config, options, workdir=workdir)
+        if dgm.training.is_first():
+            print_result(result, workdir)
     except dgm.training.PreemptedError as stop:
         print(stop, flush=True)
         raise SystemExit(143) from None  # 128 + SIGTERM, what schedulers expect
@@ -114,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
             "interrupted; the same command continues from the last checkpoint"
         ) from None
     except (ValueError, TypeError, OSError, RuntimeError, ImportError, FloatingPointError) as error:
-        raise SystemExit(f"error: {error}") from error
+        fail(error)
 
 
 if __name__ == "__main__":

@@ -165,12 +165,11 @@ def test_mixed_precision_reaches_the_conditioners_only(name):
     assert {leaf.dtype.name for leaf in results} == {"float32"}
 
 
-@pytest.mark.parametrize("name", ["RealNVP", "IAF"])
-def test_gradients_of_mixed_precision_are_near_those_of_float32(name):
+def test_gradients_of_mixed_precision_are_near_those_of_float32():
     x = normal(BATCH, SIZE)
     got, right = (
         np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(nats(mixed.bijector, x)[1])])
-        for mixed in (system(name, depth=2), system(name, None, depth=2))
+        for mixed in (system("RealNVP", depth=2), system("RealNVP", None, depth=2))
     )
     assert 1e-4 < np.linalg.norm(got - right) / np.linalg.norm(right) < 0.03
 
@@ -194,7 +193,7 @@ def test_mixed_precision_inverts_in_the_precision_of_the_data(name):
     assert error(log_dets[0][:BATCH], exact_log_det) <= log_det
 
 
-@pytest.mark.parametrize("name", COUPLINGS)
+@pytest.mark.parametrize("name", ["RealNVP", "NeuralSplineFlow"])
 def test_both_directions_of_a_coupling_round_its_network_alike(name):
     """In float64 no step is within reach of the noise, so 16 bits must cancel; with dropout and a context."""
     conditional = system(name, depth=8, context_shape=(3,), dropout=0.2)
@@ -232,16 +231,15 @@ def test_without_a_compute_dtype_nothing_is_cast():
         hidden = jax.nn.relu(hidden @ linear.kernel[...] + linear.bias[...][None])
     out = hidden @ net.last.kernel[...] + net.last.bias[...][None]
     np.testing.assert_array_equal(net(x), out.reshape(5, 3, 2))
-    for name in MIXED:
+    for name in ("RealNVP", "MAF"):
         bijector = system(name, None, depth=2).bijector
         assert "f16" not in nats.lower(bijector, normal(2, SIZE)).as_text()
 
 
-@pytest.mark.parametrize("name", ["RealNVP", "MAF"])
-def test_remat_is_the_same_gradient_in_less_memory(name):
+def test_remat_is_the_same_gradient_in_less_memory():
     x, results, sizes = normal(512, SIZE, dtype="float64"), [], []
     for remat in (False, True):
-        bijector = cast(system(name, None, depth=16, remat=remat).bijector, jnp.float64)
+        bijector = cast(system("RealNVP", None, depth=16, remat=remat).bijector, jnp.float64)
         compiled = nats.lower(bijector, x).compile()
         results.append(jax.tree.leaves(compiled(bijector, x)))
         sizes.append(compiled.memory_analysis().temp_size_in_bytes)

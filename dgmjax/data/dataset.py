@@ -46,6 +46,33 @@ class Dataset:
         """Shape of one event."""
         return self.train.shape[1:]
 
+    @property
+    def context_shape(self) -> tuple[int]:
+        """Shape of the context that `contexts` makes of labels.
+
+        Raises:
+          ValueError: there are no labels.
+        """
+        if not self.labels:
+            raise ValueError(f"data set {self.name!r} has no labels to condition on.")
+        train = self.labels["train"]
+        if train.ndim > 1:
+            return (train.shape[1],)
+        largest = max(int(labels.max()) for labels in self.labels.values())
+        return (len(self.label_names) if self.label_names else largest + 1,)
+
+    def contexts(self, split: str) -> np.ndarray:
+        """The labels of ``split`` as contexts for a model, float32: classes as one-hot vectors, conditions as they are.
+
+        Raises:
+          ValueError: there are no labels.
+        """
+        (size,) = self.context_shape
+        labels = (self.labels or {})[split]
+        if labels.ndim > 1:
+            return labels.astype(np.float32)
+        return np.eye(size, dtype=np.float32)[labels]
+
     def flattened(self) -> "Dataset":
         """The same data with events as vectors ``[n, prod(event_shape)]``, for models of vectors; no copy."""
         train, validation, test = (

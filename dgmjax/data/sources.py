@@ -30,8 +30,16 @@ def digits() -> Dataset:
         raise ImportError(
             "data set 'digits' is part of scikit-learn: pip install 'dgmjax[experiments]'"
         ) from error
-    y = load_digits().data.astype(np.uint8)
-    return Dataset("digits", y[:1000], y[1000:1350], y[1350:], num_levels=17, image_shape=(8, 8, 1))
+    loaded = load_digits()
+    parts = {"train": slice(1000), "validation": slice(1000, 1350), "test": slice(1350, None)}
+    return Dataset(
+        "digits",
+        **{name: loaded.data[rows].astype(np.uint8) for name, rows in parts.items()},
+        num_levels=17,
+        image_shape=(8, 8, 1),
+        labels={name: loaded.target[rows].astype(np.int32) for name, rows in parts.items()},
+        label_names=tuple(map(str, loaded.target_names)),
+    )
 
 
 def toy_dataset(name: str, *, num_train: int = 20_000, num_held_out: int = 10_000) -> Dataset:

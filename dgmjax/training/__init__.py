@@ -1,14 +1,15 @@
 """Training: state, step, loop, checkpoints, `fit`. Knows a loss function and a pytree, no model."""
 
 from dgmjax.training.checkpoint import Checkpoints, Restored
+from dgmjax.training.compilation_cache import use_compilation_cache
 from dgmjax.training.diagnosis import make_diagnosis
-from dgmjax.training.distributed import initialize, is_first
+from dgmjax.training.distributed import agree, barrier, initialize, is_first
 from dgmjax.training.fit import FitResult, fit
 from dgmjax.training.fit_density import fit_density
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.optimizer import default_optimizer
-from dgmjax.training.parallel import Parallel
+from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition
 from dgmjax.training.preemption import PreemptedError
 from dgmjax.training.save import load, save
@@ -33,7 +34,9 @@ __all__ = [
     "Schedule",
     "Source",
     "TrainState",
+    "agree",
     "averaged_params",
+    "barrier",
     "claim",
     "default_optimizer",
     "fit",
@@ -48,8 +51,10 @@ __all__ = [
     "Parallel",
     "PreemptedError",
     "StepMetrics",
+    "Strategy",
     "merge_metrics",
     "partition",
     "read_settings",
     "save",
+    "use_compilation_cache",
 ]

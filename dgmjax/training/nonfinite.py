@@ -1,6 +1,5 @@
 """Where the first NaN or inf of a computation is born: its jaxpr, evaluated equation by equation."""
 
-import dataclasses
 import itertools
 import os
 import re
@@ -14,14 +13,9 @@ import numpy as np
 from jax.extend import core, source_info_util
 from jax.extend.core import primitives
 
-_CALLS = {
-    primitives.jit_p: "jaxpr",
-    primitives.remat_p: "jaxpr",
-    primitives.call_p: "call_jaxpr",
-    primitives.closed_call_p: "call_jaxpr",
-    primitives.custom_jvp_call_p: "call_jaxpr",
-    primitives.custom_vjp_call_p: "call_jaxpr",
-}
+_JITS = (primitives.jit_p, primitives.remat_p)
+_CUSTOM = (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p)
+_CALLS = (primitives.call_p, primitives.closed_call_p, *_CUSTOM)
 _REMAT_SCOPES = ("checkpoint", "rematted_computation")
 _FLAX = os.path.dirname(flax.__file__) + os.sep
 
@@ -121,16 +115,14 @@ def _kind(array: Any) -> str:
     if not jnp.issubdtype(dtype, jnp.inexact):
         return ""
     host = np.asarray(array)
-    if np.isfinite(host).all():
-        return ""
-    return "NaN" if np.isnan(host).any() else "inf"
+    return "" if np.isfinite(host).all() else "NaN" if np.isnan(host).any() else "inf"
 
 
-@dataclasses.dataclass
 class _Search:
     """An evaluation of jaxprs that keeps track of births."""
 
-    counter: Any = dataclasses.field(default_factory=itertools.count)
+    def __init__(self) -> None:
+        self.counter = itertools.count()
 
     def given(self, array: Any, primitive: str, source: str, *, strict: bool) -> _Value:
         """A value from outside; unless ``strict``, inf is innocent."""
@@ -154,18 +146,13 @@ class _Search:
             return _Value(atom.val, _kind(atom.val)) if is_literal else env[atom]
 
         uses = [*(eqn.invars for eqn in jaxpr.eqns), jaxpr.outvars]
-        last_use = {
-            atom: index
-            for index, atoms in enumerate(uses)
-            for atom in atoms
-            if not isinstance(atom, core.Literal)
-        }
+        last_use = {id(atom): index for index, atoms in enumerate(uses) for atom in atoms}
         for index, eqn in enumerate(jaxpr.eqns):
             outputs = self._evaluate(eqn, [read(atom) for atom in eqn.invars], path)
             env |= zip(eqn.outvars, outputs, strict=True)
             # A model that fits into memory in training must fit here.
             for var in (*eqn.invars, *eqn.outvars):
-                if not isinstance(var, core.Literal) and last_use.get(var, index) == index:
+                if isinstance(var, core.Var) and last_use.get(id(var), index) == index:
                     env.pop(var, None)
         return [read(atom) for atom in jaxpr.outvars]
 
@@ -178,31 +165,29 @@ class _Search:
         inner = self._inside(eqn, inputs, path)
         return [
             _Value(array, kind, *self._explain(inputs, path, kind, within))
-            if kind
-            else _Value(array)
             for array, kind, within in zip(arrays, kinds, inner, strict=True)
         ]
 
     def _explain(
         self, inputs: list[_Value], path: _Path, kind: str, within: _Value
     ) -> tuple[_Birth | None, bool]:
-        if within.kind:
+        if within.kind or not kind:
             return within.birth, within.backward
         backward = _in_gradient(path)
         bad = [value for value in inputs if value.kind]
         cause = min(bad, key=_order, default=None)
-        if cause is not None and cause.birth is not None and cause.birth.excuse == 0:
-            return cause.birth, backward or cause.backward
         fresh = not bad or (kind == "NaN" and all(value.kind != "NaN" for value in bad))
-        if not fresh and cause is not None and cause.birth is not None:
+        if cause is not None and cause.birth is not None and not (fresh and cause.birth.excuse):
             return cause.birth, backward or cause.backward
         place = _layer(path), path[-1].primitive.name, _source(path)
         return _Birth(0 if fresh else 1, next(self.counter), place, kind), backward
 
     def _inside(self, eqn: Any, inputs: list[_Value], path: _Path) -> list[_Value]:
         """The outputs of ``eqn`` by the equations inside; only their births count."""
+        if eqn.primitive in _JITS:
+            return self.run(eqn.params["jaxpr"], inputs, path)
         if eqn.primitive in _CALLS:
-            return self.run(eqn.params[_CALLS[eqn.primitive]], inputs, path)
+            return self.run(eqn.params["call_jaxpr"], inputs, path)
         if eqn.primitive is primitives.cond_p:
             branches = eqn.params["branches"]
             index = int(np.clip(int(inputs[0].array), 0, len(branches) - 1))
@@ -216,17 +201,10 @@ class _Search:
     def _scan(self, eqn: Any, inputs: list[_Value], path: _Path) -> list[_Value]:
         body, length = eqn.params["jaxpr"], eqn.params["length"]
         # By ranks, which unlike the names of the parameters are the same in all versions of JAX.
-        num_xs = sum(
-            len(outer.aval.shape) != len(inner.shape)
-            for outer, inner in zip(eqn.invars, body.in_avals, strict=True)
-        )
-        num_carry = sum(
-            len(outer.aval.shape) == len(inner.shape)
-            for outer, inner in zip(eqn.outvars, body.out_avals, strict=True)
-        )
-        split = len(inputs) - num_xs
+        split = len(inputs) - _num_sliced(eqn.invars, body.in_avals)
+        num_ys = _num_sliced(eqn.outvars, body.out_avals)
+        num_carry, ys = len(eqn.outvars) - num_ys, [_Value(None)] * num_ys
         consts, carry = inputs[: split - num_carry], inputs[split - num_carry : split]
-        ys = [_Value(None)] * (len(eqn.outvars) - num_carry)
         steps = range(length)
         for k in reversed(steps) if eqn.params["reverse"] else steps:
             xs = [_part(x, x.array[k]) for x in inputs[split:]]
@@ -236,9 +214,8 @@ class _Search:
         return [*carry, *ys]
 
     def _while(self, params: Any, inputs: list[_Value], path: _Path) -> list[_Value]:
-        split = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+        k, split = 0, (params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"])
         test, consts, carry = inputs[: split[0]], inputs[split[0] : split[1]], inputs[split[1] :]
-        k = 0
         while True:
             step = (*path, f"[{k}]")
             (go,) = self.run(params["cond_jaxpr"], [*test, *carry], step)
@@ -249,6 +226,11 @@ class _Search:
             new = self.run(params["body_jaxpr"], [*consts, *carry], step)
             carry = [_select(flags, *pair) for pair in zip(new, carry, strict=True)]
             k += 1
+
+
+def _num_sliced(outer: Sequence[Any], inner: Sequence[Any]) -> int:
+    pairs = zip(outer, inner, strict=True)
+    return sum(len(var.aval.shape) != len(aval.shape) for var, aval in pairs)
 
 
 def _select(flags: np.ndarray, new: _Value, old: _Value) -> _Value:
@@ -280,7 +262,7 @@ def _bind(eqn: Any, arrays: list[Any]) -> Sequence[Any]:
 
 
 def _names(path: _Path) -> list[str]:
-    parts = [part if isinstance(part, str) else str(part.source_info.name_stack) for part in path]
+    parts = (part if isinstance(part, str) else str(part.source_info.name_stack) for part in path)
     return "/".join(parts).split("/")
 
 

@@ -1,0 +1,86 @@
+"""One process of a run: ``python -m tests.programs.one_of_many WORKDIR PROCESSES PROCESS PORT SECONDS``.
+
+Trains on records that take ``SECONDS`` a batch to read, and writes what it saw to ``WORKDIR/../seen_PROCESS.npz``.
+"""
+
+import pathlib
+import sys
+import time
+
+import jax
+import numpy as np
+
+WORKDIR = pathlib.Path(sys.argv[1])
+PROCESSES, PROCESS, PORT = map(int, sys.argv[2:5])
+SECONDS = float(sys.argv[5])
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)
+
+import jax.numpy as jnp  # noqa: E402
+import optax  # noqa: E402
+from flax import nnx  # noqa: E402
+
+import dgmjax as dgm  # noqa: E402
+
+ROWS, BATCH, STEPS = 200, 40, 60
+
+
+class Slow:
+    """Records that note which of their rows were read in which call."""
+
+    def __init__(self):
+        self.x = np.random.RandomState(0).normal(size=(ROWS, 4))
+        self.calls: list[np.ndarray] = []
+
+    def __repr__(self):
+        return "Slow()"
+
+    def __len__(self):
+        return ROWS
+
+    def __getitem__(self, rows):
+        self.calls.append(rows)
+        if len(rows) < ROWS:  # a batch, not the rows of the initialisation
+            time.sleep(SECONDS)
+        return {"x": self.x[rows]}
+
+
+def main() -> None:
+    """Train."""
+    if PROCESSES > 1:
+        dgm.training.initialize(
+            coordinator=f"127.0.0.1:{PORT}",
+            num_processes=PROCESSES,
+            process_id=PROCESS,
+            heartbeat_timeout=10,
+        )
+    from tests.instances import cast  # makes arrays
+
+    records = Slow()
+    flow = dgm.RealNVP(
+        (4,), depth=2, width=16, dropout=0.2, preprocess=dgm.Standardize((4,)), rngs=nnx.Rngs(0)
+    )
+    result = dgm.fit(
+        cast(flow, jnp.float64),
+        records,
+        seed=jax.random.key(0),
+        validation=records.x[:37],
+        steps=STEPS,
+        eval_every=10,
+        batch_size=BATCH,
+        optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2, momentum=0.9)),
+        workdir=WORKDIR,
+    )
+    params, fixed, _ = dgm.training.partition(result.model)
+    assert all(leaf.is_fully_addressable for leaf in params.values())
+    batches = [len(rows) for rows in records.calls if len(rows) <= BATCH]
+    np.savez(
+        WORKDIR.parent / f"seen_{PROCESS}.npz",
+        rows=np.asarray(batches),
+        steps=[record["step"] for record in result.history],
+        **{f"params/{name}": np.asarray(leaf) for name, leaf in (params | fixed).items()},
+    )
+
+
+if __name__ == "__main__":
+    main()
