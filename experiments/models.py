@@ -34,12 +34,14 @@ class FlowConfig:
     pseudo_count: float = 1.0
     """Smoothing of the histogram."""
 
-    def build(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
-        """The model for ``dataset``: dequantized if its values are integers."""
+    def build(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs, *, conditional: bool = False) -> Any:
+        """The model for ``dataset``: dequantized if its values are integers; ``conditional`` on its labels if asked."""
         names = [field.name for field in dataclasses.fields(self)]
         options = {name: getattr(self, name) for name in names if name not in _OF_THE_CONFIG}
         if options.get("mask") == "checkerboard":
             options["mask"] = _checkerboard(dataset)
+        if conditional:
+            options["context_shape"] = dataset.context_shape
         flow = self.constructor(
             dataset.event_shape, **options, preprocess=self._preprocess(dataset), rngs=rngs
         )

@@ -110,7 +110,8 @@ def picture_of_samples(
     samples = draw(model, num=count, seed=seed, temperature=temperature, context=context)
     if dataset.image_shape is not None:
         images = samples.reshape(-1, *dataset.image_shape)
-        dgm.plots.image_grid(images, path, maximum=(dataset.num_levels or 256) - 1)
+        columns = len(set(map(tuple, context))) if context is not None else None  # one a class
+        dgm.plots.image_grid(images, path, columns=columns, maximum=(dataset.num_levels or 256) - 1)
         return
     dgm.plots.density_2d(
         model.log_prob,
@@ -147,4 +148,6 @@ def draw(
 def _draw(
     model: Any, key: jax.Array, context: jax.Array | None, num: int, temperature: float
 ) -> jax.Array:
-    return model.sample(seed=key, sample_shape=(num,), context=context, temperature=temperature)
+    # Every context of a batch is one condition, so the batch of samples is that of the contexts.
+    shape = (num,) if context is None else ()
+    return model.sample(seed=key, sample_shape=shape, context=context, temperature=temperature)

@@ -34,9 +34,7 @@ def likelihood_on(
     draws = draws if bound.kind == "lower bound" else 1
 
     @jax.jit
-    def evaluate(
-        model: Any, x: jax.Array, context: jax.Array | None, key: jax.Array
-    ) -> jax.Array:
+    def evaluate(model: Any, x: jax.Array, context: jax.Array | None, key: jax.Array) -> jax.Array:
         def draw(key: jax.Array) -> jax.Array:
             return dgm.objectives.log_prob(model, x, context, seed=key, num_samples=num_samples)
 

@@ -38,7 +38,9 @@ class Options:
     runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
-def train(config: Config, options: Options | None = None, *, workdir: pathlib.Path) -> dict[str, Any]:
+def train(
+    config: Config, options: Options | None = None, *, workdir: pathlib.Path
+) -> dict[str, Any]:
     """Train, select on validation, test once, write the pictures; returns what ``result.json`` holds."""
     options = Options(config) if options is None else options
     agree, is_first = dgm.training.agree, dgm.training.is_first()
@@ -63,8 +65,6 @@ def train(config: Config, options: Options | None = None, *, workdir: pathlib.Pa
         for split in ("train", "validation", "test")
     }
     truth = dgm.data.TOYS.get(config.data)
-    if is_first:
-        print(dgm.summary(model), flush=True)
     with event_writer(workdir) as events:
         fitted = dgm.fit(
             model,

@@ -1,7 +1,11 @@
 """Checkpoints and saved models: exact, verified, never lost."""
 
+import contextlib
 import json
 import pathlib
+import resource
+import threading
+import time
 
 import chex
 import jax
@@ -22,11 +26,14 @@ def flow() -> dgm.RealNVP:
     return dgm.RealNVP((2,), depth=2, width=8, dropout=0.2, rngs=nnx.Rngs(0))
 
 
-def run(workdir: pathlib.Path | None, *, stop_at: int | None = None) -> dgm.FitResult:
+def run(
+    workdir: pathlib.Path | None, *, stop_at: int | None = None, on_evaluation=None
+) -> dgm.FitResult:
     """A run of 40 steps; ``stop_at`` kills it by an exception inside the evaluation of that step."""
 
     def interrupt(step: int, model: object) -> None:
-        del model
+        if on_evaluation is not None:
+            on_evaluation(step, model)
         if step == stop_at:
             raise KeyboardInterrupt
 
@@ -53,7 +60,7 @@ def assert_same(a: dgm.FitResult, b: dgm.FitResult) -> None:
     assert (a.best_step, a.steps) == (b.best_step, b.steps)
 
     def without_speed(history):
-        return [{k: v for k, v in r.items() if k != "steps_per_second"} for r in history]
+        return [{k: v for k, v in r.items() if "per_second" not in k} for r in history]
 
     assert without_speed(a.history) == without_speed(b.history)
 
@@ -214,3 +221,79 @@ def test_saving_refuses_what_it_could_not_load(tmp_path):
     (tmp_path / "notes.txt").write_text("keep me")
     with pytest.raises(FileExistsError, match="is not a saved model; choose another path"):
         dgm.save(tmp_path, models()["RealNVP"])
+
+
+@contextlib.contextmanager
+def full_disk():
+    """No file may grow beyond 2 kB: what a writer sees of a full disk, from anybody's account."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_an_error_and_the_checkpoint_before_is_intact(tmp_path):
+    arrays = {"w": jnp.asarray(np.random.RandomState(0).normal(size=(100, 100)))}
+    checkpoints = training.Checkpoints(tmp_path)
+    checkpoints.save(1, arrays, {"step": 1})
+    checkpoints.wait()
+    with full_disk():
+        checkpoints.save(2, jax.tree.map(jnp.sin, arrays), {"step": 2})
+        with pytest.raises(
+            OSError, match=r"checkpoint of step 2 could not be written .* before is intact"
+        ):
+            checkpoints.wait()
+    assert not list(tmp_path.glob("*tmp*"))
+    restored = checkpoints.restore(arrays)
+    assert restored.step == 1
+    chex.assert_trees_all_equal(restored.arrays, arrays)
+    checkpoints.save(2, arrays, {"step": 2})  # when there is room again
+    checkpoints.close()
+    assert training.Checkpoints(tmp_path).restore(arrays).step == 2
+
+
+def test_a_run_that_meets_a_full_disk_continues_when_there_is_room(tmp_path, uninterrupted):
+    def fill(step, model):
+        if step == 20:
+            while not (tmp_path / "checkpoints" / "10" / "manifest.json").exists():
+                time.sleep(0.01)  # written by another thread
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OSError, match="could not be written"):
+            run(tmp_path, on_evaluation=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["10"]
+    assert_same(run(tmp_path), uninterrupted)
+
+
+def test_a_directory_that_cannot_be_written_to_is_an_error_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file"):
+        run(tmp_path / "file" / "run")
+    with pytest.raises(OSError, match=r"checkpoints cannot be written to .*file/checkpoints"):
+        training.Checkpoints(tmp_path / "file" / "checkpoints")
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """`save` returns before the files are there, and holds a copy: the arrays may be donated at once."""
+    go = threading.Event()
+    original = training.checkpoint.write_manifest
+    monkeypatch.setattr(
+        training.checkpoint, "write_manifest", lambda folder: go.wait(60) and original(folder)
+    )
+    arrays = {"w": jnp.arange(5.0)}
+    expected = jax.tree.map(np.array, arrays)
+    checkpoints = training.Checkpoints(tmp_path)
+    checkpoints.save(1, arrays, {})
+    arrays["w"].delete()
+    assert not (tmp_path / "1" / "manifest.json").exists()
+    go.set()
+    checkpoints.wait()
+    chex.assert_trees_all_equal(checkpoints.restore({"w": jnp.zeros(5)}).arrays, expected)
+    checkpoints.close()

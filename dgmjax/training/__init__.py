@@ -6,12 +6,15 @@ from dgmjax.training.diagnosis import make_diagnosis
 from dgmjax.training.distributed import agree, barrier, initialize, is_first
 from dgmjax.training.fit import FitResult, fit
 from dgmjax.training.fit_density import fit_density
+from dgmjax.training.flops import count_flops, peak_flops
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
+from dgmjax.training.nonfinite import NonFinite, find_nonfinite
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition
 from dgmjax.training.preemption import PreemptedError
+from dgmjax.training.program import Program
 from dgmjax.training.save import load, save
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
@@ -29,6 +32,7 @@ __all__ = [
     "FitResult",
     "Loop",
     "MetricsLog",
+    "Program",
     "Progress",
     "Restored",
     "Schedule",
@@ -39,6 +43,8 @@ __all__ = [
     "barrier",
     "claim",
     "default_optimizer",
+    "count_flops",
+    "find_nonfinite",
     "fit",
     "fit_density",
     "init_state",
@@ -48,12 +54,14 @@ __all__ = [
     "make_diagnosis",
     "make_eval_step",
     "make_train_step",
+    "NonFinite",
     "Parallel",
     "PreemptedError",
     "StepMetrics",
     "Strategy",
     "merge_metrics",
     "partition",
+    "peak_flops",
     "read_settings",
     "save",
     "use_compilation_cache",

@@ -49,6 +49,6 @@ def make_diagnosis(
         if not operation:
             return bad[0]
         found = find_nonfinite(gradient, state, index, batch)
-        return f"{bad[0]}, from {found}" if found is not None else bad[0]
+        return bad[0] if found is None else f"{bad[0]}. {str(found).removesuffix('.')}"
 
     return diagnose

@@ -27,6 +27,7 @@ from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition
 from dgmjax.training.profile import Profile
+from dgmjax.training.program import Program
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
 from dgmjax.training.step import (
@@ -89,6 +90,7 @@ def fit(
     workdir: str | pathlib.Path | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
     on_record: Callable[[Record], None] | None = None,
+    on_compile: Callable[[Program], None] | None = None,
     progress: bool | None = None,
 ) -> FitResult[Model]:
     """Fit ``model`` to the events ``x`` by stochastic gradient descent on ``loss``.
@@ -144,6 +146,7 @@ def fit(
       workdir: run directory.
       on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
       on_record: called with every record of the history as it is written.
+      on_compile: called with the compiled step, which knows its operations and memory, before it runs.
       progress: show a progress bar; default: if standard error is a terminal.
 
     Raises:
@@ -159,8 +162,10 @@ def fit(
         raise ValueError(f"fit: ema_decay must be in [0, 1), got {ema_decay}.")
     if not jnp.issubdtype(jnp.result_type(seed), jax.dtypes.prng_key):
         raise TypeError(f"fit: seed must be a typed key, jax.random.key(0), got {seed!r}.")
-    if max_skipped < 1:
-        raise ValueError(f"fit: max_skipped must be at least 1, got {max_skipped}.")
+    if max_skipped < 1 or accumulate < 1:
+        raise ValueError(
+            f"fit: max_skipped and accumulate must be at least 1, got {max_skipped} and {accumulate}."
+        )
     if patience is not None and validation is None:
         raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
     train = prepare(model, x, context, "x", transform)
@@ -227,17 +232,19 @@ def fit(
     validation_loss = on_data(validation_loss, transform)
     loss = on_data(loss, transform, augment)
     diagnosis = make_diagnosis(loss, merge, key=train_key, operation=debug_nans)
+    step = make_train_step(
+        loss,
+        merge,
+        optimizer,
+        key=train_key,
+        ema_decay=ema_decay,
+        parallel=parallel,
+        accumulate=accumulate,
+        steps_per_call=schedule.steps_per_call,
+    )
+    program = Program(step, steps_per_call=schedule.steps_per_call, on_compile=on_compile)
     loop = Loop(
-        train_step=make_train_step(
-            loss,
-            merge,
-            optimizer,
-            key=train_key,
-            ema_decay=ema_decay,
-            parallel=parallel,
-            accumulate=accumulate,
-            steps_per_call=schedule.steps_per_call,
-        ),
+        train_step=program,
         batches=source,
         evaluated=functools.partial(averaged_params, ema_decay=ema_decay),
         evaluate=None
@@ -254,6 +261,7 @@ def fit(
         if on_evaluation is None
         else lambda step, params: on_evaluation(step, merge(parallel.gather(params), fixed)),
         show_progress=progress,
+        rates=lambda steps_per_second: program.rates(steps_per_second, parallel.devices),
         profile=Profile(None if profile is None else pathlib.Path(profile)),
     )
     try:

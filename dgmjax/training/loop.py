@@ -43,7 +43,7 @@ class Loop:
       monitor: metric of ``evaluate`` that selects the best parameters.
       show_progress: True, False, or None for "if standard error is a terminal".
       profile: records a few steps.
-      flops: floating-point operations of a step, to log how many are done a second.
+      rates: ``steps a second -> entries`` to add to the records of training.
     """
 
     train_step: Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]
@@ -61,7 +61,7 @@ class Loop:
     monitor: str = "nats"
     show_progress: bool | None = None
     profile: Profile = dataclasses.field(default_factory=lambda: Profile(None))
-    flops: float | None = None
+    rates: Callable[[float], dict[str, float]] | None = None
 
     def run(
         self, state: TrainState, best: Arrays, progress: Progress
@@ -142,8 +142,8 @@ class Loop:
         skipped = round(means.pop("skipped", 0.0) * len(window))
         record = {"step": step, "split": "train", **means, **self.labels}
         record["steps_per_second"] = round(steps_per_second, 2)
-        if self.flops is not None:
-            record["flops_per_second"] = self.flops * steps_per_second
+        if self.rates is not None:
+            record |= self.rates(steps_per_second)
         if skipped:
             record["skipped_steps"] = skipped
         self.log.write(record)
@@ -160,9 +160,11 @@ class Loop:
             if progress.streak < self.max_skipped:
                 continue
             term = "not looked for" if self.diagnose is None else self.diagnose(state, step)
+            many = f"{progress.streak} steps in a row, up to step {step + 1},"
+            who = many if progress.streak > 1 else f"step {step + 1}"
             raise FloatingPointError(
-                f"{progress.streak} steps in a row, up to step {step + 1}, gave numbers that are not finite and "
-                f"changed nothing; first: {term}. Lower the learning rate or bound the scales (scale_fn='tanh')."
+                f"{who} gave numbers that are not finite and changed nothing; first: {term}. Lower the "
+                f"learning rate or bound the scales (scale_fn='tanh')."
                 + ("" if self.checkpoints is None else " The checkpoints up to here are kept.")
             )
 

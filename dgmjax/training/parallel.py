@@ -85,8 +85,6 @@ class Parallel:
 
     def check_batch_size(self, batch_size: int, accumulate: int = 1) -> None:
         """Raises ValueError unless every device gets equally many rows in each of ``accumulate`` parts."""
-        if accumulate < 1:
-            raise ValueError(f"accumulate must be at least 1, got {accumulate}.")
         count = len(self.devices)
         if batch_size % (count * accumulate):
             nearest = max(round(batch_size / (count * accumulate)), 1) * count * accumulate

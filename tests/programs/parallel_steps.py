@@ -48,7 +48,7 @@ def model() -> dgm.Dequantized:
 DATA = np.random.RandomState(0).randint(0, 8, (200, 6))
 
 
-def train(parallel: training.Parallel, accumulate=1, steps_per_call=1, on_device=False):
+def train(parallel: training.Parallel, *, accumulate=1, steps_per_call=1, on_device=False):
     """Parameters and metrics after `STEPS` steps, and where the parameters lie."""
     params, fixed, merge = training.partition(model())
     # Not Adam: where a gradient is as small as its epsilon, it would blow up differences of rounding.
