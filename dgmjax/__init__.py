@@ -63,7 +63,7 @@ from dgmjax.models import (
     ResidualFlow,
 )
 from dgmjax.objectives import Likelihood, log_likelihood
-from dgmjax.training import FitResult, fit, fit_density, load, save
+from dgmjax.training import FitResult, fit, fit_density, load, save, summary
 
 __version__ = "0.1.0"
 
@@ -125,6 +125,7 @@ __all__ = [
     "plots",
     "recorded",
     "save",
+    "summary",
     "testing",
     "to_distrax",
     "training",

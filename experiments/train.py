@@ -65,6 +65,9 @@ def train(
         for split in ("train", "validation", "test")
     }
     truth = dgm.data.TOYS.get(config.data)
+    parallel = options.runtime.parallel(training.batch_size, training.accumulate)
+    if is_first:
+        print(dgm.summary(model), flush=True)
     with event_writer(workdir) as events:
         fitted = dgm.fit(
             model,
@@ -75,11 +78,12 @@ def train(
             validation_context=contexts["validation"],
             optimizer=optimizer,
             augment=augment,
-            parallel=options.runtime.parallel(training.batch_size, training.accumulate),
+            parallel=parallel,
             debug_nans=options.debug_nans,
             profile=workdir / "profile" if options.profile else None,
             workdir=workdir,
             on_record=events.write,
+            on_compile=print_cost if is_first else None,
             on_evaluation=ProgressPictures(config, dataset, truth, workdir, events),
             **dataclasses.asdict(training),
         )
@@ -96,6 +100,18 @@ def train(
         write_result(workdir, config, dataset, truth, fitted, likelihoods, seconds=seconds)
     dgm.training.barrier("result")
     return agree(lambda: finished_result(workdir))
+
+
+def print_cost(program: dgm.training.Program) -> None:
+    """One line on the compiled step."""
+    mebi = 2**20
+    parts = [f"compiled in {program.compile_seconds:.1f} s"]
+    if program.flops is not None:
+        parts.append(f"{program.flops / 1e9:.3g} GFLOP a step")
+    parts.append(f"state {(program.state_bytes or 0) / mebi:.1f} MiB")
+    if program.working_bytes is not None:
+        parts.append(f"working memory {program.working_bytes / mebi:.1f} MiB")
+    print(", ".join(parts) + " (a device)", flush=True)
 
 
 def load_data(config: Config) -> dgm.data.Dataset:

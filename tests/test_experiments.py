@@ -103,6 +103,42 @@ def test_a_plane_run_reports_the_true_density(plane_run):
     assert result["test"]["nats_of_the_true_density"] < result["test"]["nats"]
 
 
+def test_a_run_shows_what_it_is_and_what_it_costs(tmp_path, capsys):
+    """Conditional on the class, in parts, several steps a call, with a trace and pictures along the way."""
+    options = [
+        "--conditional", "--training.accumulate", "2", "--training.steps-per-call", "5",
+        "--profile", "--workdir", str(tmp_path / "run"),
+    ]  # fmt: skip
+    train.main(["realnvp_digits", *SMALL, *options])
+    out = capsys.readouterr().out
+    for part in (
+        "Coupling x 2",
+        "(64,)",
+        "parameters",
+        "compiled in",
+        "GFLOP a step",
+        "working memory",
+    ):
+        assert part in out, part
+    run = tmp_path / "run"
+    assert (run / "samples" / "step_000010.png").exists()
+    assert list(run.glob("profile/**/*.xplane.pb"))
+    model = dgm.load(run / "model")
+    assert model.context_shape == (10,)
+    evaluate.main([str(run)])
+    nats = json.loads((run / "evaluation_test_k1_seed0.json").read_text())["nats"]
+    assert abs(nats - json.loads((run / "result.json").read_text())["test"]["nats"]) < 1e-3
+    sample.main([str(run), "--num", "20", "--out", str(tmp_path / "s.npy")])
+    assert np.load(tmp_path / "s.npy").shape == (20, 64)
+
+
+def test_the_mode_for_bad_numbers_ends_with_one_message(tmp_path):
+    command = ["realnvp_digits", *SMALL, "--debug-nans", "--workdir", str(tmp_path)]
+    bad = ["--optimizer.learning-rate", "1e30", "--optimizer.warmup-steps", "0"]
+    with pytest.raises(SystemExit, match=r"error: step \d+ gave numbers that are not finite"):
+        train.main([*command, *bad, "--model.scale-fn", "exp"])
+
+
 def test_users_data_trains_by_its_path(tmp_path):
     rng = np.random.RandomState(0)
     np.save(tmp_path / "floats.npy", rng.normal(5.0, 3.0, (200, 3)))
@@ -117,6 +153,13 @@ def test_users_data_trains_by_its_path(tmp_path):
 BAD_COMMANDS = {
     "unknown config": (["realnvp_digit"], "unknown config 'realnvp_digit'; did you mean realnvp_digits"),
     "unknown data": (["realnvp_digits", "--data", "digit"], "unknown data set 'digit'; did you mean digits"),
+    "processes without a run of many": (
+        ["realnvp_digits", "--num-processes", "2"], "--process-id are for --distributed",
+    ),
+    "more devices than there are": (
+        ["realnvp_digits", "--num-devices", "64"], "(the devices JAX sees), got 64",
+    ),
+    "no labels": (["realnvp_two_moons", "--conditional"], "'two_moons' has no labels to condition on"),
     "no such run": (["realnvp_digits", "--resume"], "holds no run to continue; leave --resume out"),
     "levels out of range": (
         ["realnvp_two_moons", "--data", "{levels}", "--num-levels", "3"],

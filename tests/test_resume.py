@@ -16,20 +16,22 @@ import dgmjax as dgm
 
 ROOT = pathlib.Path(__file__).parents[1]
 OPTIONS = [
-    "--model.depth", "2", "--model.width", "32", "--training.steps", "600",
-    "--training.eval-every", "20", "--training.patience", "1000",
+    "--model.depth", "2", "--model.width", "32", "--training.eval-every", "20",
+    "--training.patience", "1000",
 ]  # fmt: skip
 
 
-def command(workdir: pathlib.Path) -> list[str]:
+def command(workdir: pathlib.Path, steps: int) -> list[str]:
     return [
         sys.executable, "-m", "experiments.train", "realnvp_digits", *OPTIONS,
-        "--workdir", str(workdir),
+        "--training.steps", str(steps), "--workdir", str(workdir),
     ]  # fmt: skip
 
 
-def finish(workdir: pathlib.Path) -> str:
-    done = subprocess.run(command(workdir), cwd=ROOT, capture_output=True, text=True, timeout=300)
+def finish(workdir: pathlib.Path, steps: int = 600) -> str:
+    done = subprocess.run(
+        command(workdir, steps), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -38,7 +40,7 @@ def kill_after(workdir: pathlib.Path, seconds: float, how: int = signal.SIGKILL)
     """Kill the run ``seconds`` after its first checkpoint appeared; returns the last whole checkpoint."""
     checkpoints = workdir / "checkpoints"
     process = subprocess.Popen(
-        command(workdir), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(workdir, 600), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 200
     while not list(checkpoints.glob("*/manifest.json")):
@@ -86,10 +88,38 @@ def test_a_preempted_run_writes_a_checkpoint_of_that_very_step_first(tmp_path, u
     check(tmp_path / "run", uninterrupted)
 
 
+def kill_inside_a_write(process: subprocess.Popen, workdir: pathlib.Path, seconds: float) -> bool:
+    """Kill the run ``seconds`` after it began to write its next checkpoint; whether the write was cut short."""
+    seen = set((workdir / "checkpoints").glob("[0-9]*"))
+    deadline = time.monotonic() + 200
+    while not set((workdir / "checkpoints").glob("[0-9]*")) - seen:
+        assert process.poll() is None, "the run ended"
+        assert time.monotonic() < deadline
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    left = (workdir / "checkpoints").glob("[0-9]*")
+    return any("tmp" in path.name or not (path / "manifest.json").exists() for path in left)
+
+
 @pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, uninterrupted):
-    moments = random.Random(0)
-    for _ in range(5):
-        kill_after(tmp_path / "run", moments.uniform(0.0, 0.4))
-    finish(tmp_path / "run")
-    check(tmp_path / "run", uninterrupted)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_run_killed_at_twenty_moments_ends_with_the_same_bits(tmp_path):
+    """Anywhere: while it starts, restores, compiles, trains, and ten times while it writes a checkpoint."""
+    steps, workdir = 4_000, tmp_path / "run"
+    finish(tmp_path / "whole", steps)
+    moments, cut = random.Random(0), []
+    for kill in range(20):
+        process = subprocess.Popen(
+            command(workdir, steps), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        if kill % 2:
+            cut.append(kill_inside_a_write(process, workdir, moments.uniform(0.0, 0.05)))
+        else:
+            time.sleep(moments.uniform(0.0, 10.0))
+            assert process.poll() is None, "the run ended"
+            process.kill()
+            process.wait()
+    assert sum(cut) >= 3, cut
+    finish(workdir, steps)
+    check(workdir, tmp_path / "whole")

@@ -25,6 +25,7 @@ from dgmjax.training.step import (
     make_eval_step,
     make_train_step,
 )
+from dgmjax.training.summary import summary
 from dgmjax.training.workdir import claim, read_settings
 
 __all__ = [
@@ -64,5 +65,6 @@ __all__ = [
     "peak_flops",
     "read_settings",
     "save",
+    "summary",
     "use_compilation_cache",
 ]

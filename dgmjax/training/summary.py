@@ -30,7 +30,7 @@ class _Row:
     size: int = 0
 
 
-def summary(model: nnx.Module, *, depth: int = 4) -> str:
+def summary(model: nnx.Module, *, depth: int = 6) -> str:
     """A text table of ``model``, one row a submodule, at most 100 characters wide.
 
     Columns: ``layer``, the attribute of the module above, indented by the level; ``type``; ``output``, the shape of one
