@@ -32,6 +32,7 @@ def test_every_way_to_run_takes_the_same_steps(dtype, tolerance):
     """Same data, same noise for every example, same global means; only the order of sums may differ."""
     report = run("parallel_steps", dtype)
     assert report.pop("moved") > 0.05
+    assert report.pop("statistics") <= tolerance
     for name, difference in report.items():
         assert difference["params"] <= tolerance, (name, difference)
         assert difference["metrics"] <= 10 * tolerance, (name, difference)

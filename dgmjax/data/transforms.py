@@ -97,7 +97,7 @@ class ImageTransform:
     """Transforms in a row: flip, shift, reduce bits, binarise, pad.
 
     With ``flip`` and ``shift`` alone it is an ``augment`` of `dgmjax.fit` for models of images; the others change
-    levels or shape, so apply them to the data first (`apply`), or inside a loss of your own.
+    levels or shape: pass them as its ``transform``, or apply them to the data first (`apply`) if they are not random.
 
     Attributes:
       flip: mirror half of the images, for sets whose mirror images are as likely: photographs, not digits.

@@ -63,7 +63,7 @@ def checkpoints(work: Work) -> Part:
 def _of_a_run(work: Work) -> Part:
     """Time from log to log of a run of ``realnvp_digits`` with ``eval_every=100``: steps, evaluation, checkpoint.
 
-    With a ``workdir`` and without, two runs each in alternation; and of those with, the time spent in
+    With a ``workdir`` and without, in alternation; and of those with, the time spent in
     `Checkpoints.save`, the wait for the one before included.
     """
     intervals: dict[bool, list[float]] = {True: [], False: []}
@@ -76,7 +76,7 @@ def _of_a_run(work: Work) -> Part:
         stalls.append(time.perf_counter() - started)
 
     kept: list[float] = []
-    for _ in range(2):
+    for _ in range(work.checkpointed_runs):
         for written in (True, False):
             with (
                 tempfile.TemporaryDirectory() as folder,

@@ -35,7 +35,8 @@ def overhead(work: Work) -> Part:
     differences = {name: times[_FIT] - times[name] for name in (_PROGRAM, _STEP)}
     for name, values in differences.items():
         system = f"fit minus {name}"
-        rows.append(timed(rows[0].task, system, "us", values, note="host time a step; paired"))
+        note = "the overhead: a window less its own turn of bare steps, a step"
+        rows.append(timed(rows[0].task, system, "us", values, note=note))
     return Part(rows, {"overhead_us": float(np.median(differences[_STEP]))})
 
 

@@ -33,7 +33,7 @@ def scaling(work: Work) -> Part:
     virtual = jax.default_backend() == "cpu"
     results = in_a_process(work) if virtual else measure(work)
     where = "virtual devices that share the cores" if virtual else "devices"
-    rows = []
+    rows: list[Row] = []
     for name, result in results.items():
         kinds = ", ".join(f"{kind} {size:,}" for kind, size in result["bytes"].items())
         rows.append(
@@ -44,8 +44,8 @@ def scaling(work: Work) -> Part:
                 result["all_reduced_bytes"],
                 ratio=result["all_reduced_bytes"] / result["parameter_bytes"],
                 parameters=result["parameters"],
-                note=f"exact; {sum(result['messages'].values())} messages ({kinds or 'nothing'} bytes); the ratio is "
-                f"that to the bytes of the parameters",
+                note=f"exact; messages: {sum(result['messages'].values())}, bytes: {kinds or 'none'}; the ratio is "
+                f"to the bytes of the parameters",
             )
         )
     alone = results[next(iter(results))]["product_flops"]
@@ -53,7 +53,8 @@ def scaling(work: Work) -> Part:
         flops = result["product_flops"]
         if flops:
             ratio = flops / alone if alone else None
-            note = "exact, of matrix products; the ratio is that to one device"
+            first = name == next(iter(results))
+            note = "exact, of matrix products; ratios are to one device" if first else ""
             task = "FLOPs a device of that step"
             rows.append(Row(task, name, "MFLOP", flops / 1e6, ratio=ratio, note=note))
     for name, result in results.items():
@@ -124,8 +125,9 @@ def _ways(numbers: list[int]) -> dict[str, Parallel]:
 
 def main() -> None:
     """Print one JSON object."""
-    options: dict[str, Any] = json.loads(sys.argv[1])
-    work = Work(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+    given = json.loads(sys.argv[1])
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    work = Work(**options)
     # XLA:CPU has a thread a device. A device can wait in two collectives at once, that of a loop's body and one beside
     # the loop; with no threads to spare all of them may wait for each other for ever.
     jax.config.update("jax_num_cpu_devices", _THREADS * max(work.devices))

@@ -84,6 +84,22 @@ def train(parallel: training.Parallel, *, accumulate=1, steps_per_call=1, on_dev
     return jax.device_get(arrays), values, shards
 
 
+def difference_of_statistics() -> float:
+    """Data-dependent initialisation and batch norm of a batch that is spread over 8 devices, against one device."""
+    x = jnp.asarray(np.random.RandomState(4).normal(size=(64, 3)), sys.argv[1])
+    spread = jax.device_put(x, training.Parallel().batch_sharding())
+    layers = cast(dgm.Chain([dgm.layers.ActNorm((3,)), dgm.layers.BatchNorm((3,))]), x.dtype)
+
+    @jax.jit
+    def statistics(x: jax.Array):
+        made = layers.with_data_init(x)
+        z, log_det, updated = made.inverse_and_update(x)
+        return jax.tree.leaves(made), z, log_det, jax.tree.leaves(updated)
+
+    pairs = zip(jax.tree.leaves(statistics(spread)), jax.tree.leaves(statistics(x)), strict=True)
+    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+
 def main() -> None:
     """Print one JSON object."""
     expected, expected_metrics, _ = train(training.Parallel(num_devices=1))
@@ -97,6 +113,7 @@ def main() -> None:
             ),
             "smallest_shard": min(shards.values()),
         }
+    report["statistics"] = difference_of_statistics()
     report["moved"] = max(
         float(np.abs(expected[k] - v).max()) for k, v in training.partition(model())[0].items()
     )
