@@ -50,6 +50,7 @@ from dgmjax.layers import (
     UniformDequantization,
     from_distrax,
     recorded,
+    summary,
     to_distrax,
 )
 from dgmjax.models import (
@@ -63,7 +64,7 @@ from dgmjax.models import (
     ResidualFlow,
 )
 from dgmjax.objectives import Likelihood, log_likelihood
-from dgmjax.training import FitResult, fit, fit_density, load, save, summary
+from dgmjax.training import FitResult, fit, fit_density, load, save
 
 __version__ = "0.1.0"
 

@@ -15,7 +15,7 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.config import Config, config_names, load_config
+from experiments.config import Config, config_from_dict, config_names, load_config
 from experiments.pictures import ProgressPictures, write_pictures
 from experiments.results import finished_result, likelihood_on, print_result, write_result
 from experiments.runtime import Runtime, fail
@@ -44,7 +44,7 @@ def train(
     """Train, select on validation, test once, write the pictures; returns what ``result.json`` holds."""
     options = Options(config) if options is None else options
     agree, is_first = dgm.training.agree, dgm.training.is_first()
-    agree(lambda: dgm.training.claim(workdir, settings_of(config)))
+    agree(lambda: dgm.training.claim(workdir, settings_of(config), complete=_completed))
     result = agree(lambda: finished_result(workdir))
     if result is not None:
         return result
@@ -135,6 +135,10 @@ def settings_of(config: Config) -> dict[str, Any]:
     if data.endswith((".npy", ".npz")):
         data = str(pathlib.Path(data).absolute())
     return dataclasses.asdict(dataclasses.replace(config, data=data))
+
+
+def _completed(settings: dict[str, Any]) -> dict[str, Any]:
+    return dataclasses.asdict(config_from_dict(settings))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints and saved models: exact, verified, never lost."""
 
 import contextlib
+import functools
 import json
 import pathlib
 import resource
@@ -27,7 +28,7 @@ def flow() -> dgm.RealNVP:
 
 
 def run(
-    workdir: pathlib.Path | None, *, stop_at: int | None = None, on_evaluation=None
+    workdir: pathlib.Path | None, *, stop_at: int | None = None, on_evaluation=None, **options
 ) -> dgm.FitResult:
     """A run of 40 steps; ``stop_at`` kills it by an exception inside the evaluation of that step."""
 
@@ -39,7 +40,7 @@ def run(
 
     return dgm.fit(
         flow(), DATA, seed=SEED, validation=DATA[:50], steps=40, batch_size=32, eval_every=10,
-        workdir=workdir, on_evaluation=interrupt,
+        workdir=workdir, on_evaluation=interrupt, **options,
     )  # fmt: skip
 
 
@@ -242,7 +243,7 @@ def test_a_full_disk_is_an_error_and_the_checkpoint_before_is_intact(tmp_path):
     with full_disk():
         checkpoints.save(2, jax.tree.map(jnp.sin, arrays), {"step": 2})
         with pytest.raises(
-            OSError, match=r"checkpoint of step 2 could not be written .* before is intact"
+            OSError, match=r"checkpoint of step 2 could not be written .* older ones are intact"
         ):
             checkpoints.wait()
     assert not list(tmp_path.glob("*tmp*"))
@@ -257,7 +258,9 @@ def test_a_full_disk_is_an_error_and_the_checkpoint_before_is_intact(tmp_path):
 def test_a_run_that_meets_a_full_disk_continues_when_there_is_room(tmp_path, uninterrupted):
     def fill(step, model):
         if step == 20:
+            deadline = time.monotonic() + 60
             while not (tmp_path / "checkpoints" / "10" / "manifest.json").exists():
+                assert time.monotonic() < deadline
                 time.sleep(0.01)  # written by another thread
             soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
@@ -297,3 +300,59 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     checkpoints.wait()
     chex.assert_trees_all_equal(checkpoints.restore({"w": jnp.zeros(5)}).arrays, expected)
     checkpoints.close()
+
+
+def test_an_error_without_words_is_an_error_too(tmp_path, monkeypatch):
+    def full(folder):
+        raise MemoryError
+
+    monkeypatch.setattr(training.checkpoint, "write_manifest", full)
+    checkpoints = training.Checkpoints(tmp_path)
+    checkpoints.save(1, {"w": jnp.zeros(2)}, {})
+    with pytest.raises(OSError, match=r"step 1 could not be written .* \(MemoryError\)"):
+        checkpoints.close()
+
+
+def test_the_first_error_is_the_one_that_is_raised(tmp_path, monkeypatch):
+    """A run that ends with bad numbers says so, and adds that its last checkpoint was not written."""
+
+    def full(folder):
+        raise OSError("disk full")
+
+    def stop(step, model):
+        raise FloatingPointError("bad numbers")
+
+    monkeypatch.setattr(training.checkpoint, "write_manifest", full)
+    with pytest.raises(FloatingPointError, match="bad numbers") as caught:
+        run(tmp_path, on_evaluation=lambda step, model: step == 20 and stop(step, model))
+    assert "disk full" in caught.value.__notes__[0]
+
+
+def test_how_steps_are_run_may_change_between_two_calls(tmp_path, uninterrupted):
+    """So that a run of several steps a call can be looked at step by step."""
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_at=30, steps_per_call=5)
+    result = run(tmp_path, debug_nans=True)
+    chex.assert_trees_all_close(result.model, uninterrupted.model, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_of_an_older_version_continues(interrupted, uninterrupted):
+    """It did not know today's settings, whose defaults are what it did."""
+    path = interrupted / "fit.json"
+    call = json.loads(path.read_text())
+    del call["transform"], call["init_rows"]
+    path.write_text(json.dumps(call))
+    assert_same(run(interrupted), uninterrupted)
+
+
+def test_names_of_settings_hold_no_address():
+    class Rows:
+        pass
+
+    name_of = training.identity.name_of
+    assert " at 0x" not in name_of(Rows())
+    transform = functools.partial(jnp.clip, min=0)
+    assert name_of(transform) == name_of(functools.partial(jnp.clip, min=0))
+    assert name_of(transform) != name_of(functools.partial(jnp.clip, min=1))
+    settings = dgm.data.ImageTransform(shift=1)
+    assert name_of(settings) == repr(settings)

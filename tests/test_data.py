@@ -121,3 +121,24 @@ def test_a_shift_moves_the_picture_by_one_pixel():
         assert moved.sum() == 9
         places.add(tuple(int(i) for i in np.argwhere(moved.reshape(5, 5))[0]))
     assert places == {(1, 2), (3, 2), (2, 1), (2, 3)}
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([0, 1, -1]), np.array([0.0, 1.0, 1.0])], ids=["hidden", "floats"]
+)
+def test_labels_that_are_no_classes_are_refused(labels):
+    x = np.zeros((3, 2), np.float32)
+    dataset = data.Dataset("mine", x, x, x, labels=dict.fromkeys(("train", "test"), labels))
+    with pytest.raises(ValueError, match=r"labels of train must be classes 0, 1, ..."):
+        dataset.contexts("test")
+
+
+def test_contexts_of_labels_are_one_hot_and_conditions_stay():
+    x = np.zeros((3, 2), np.float32)
+    classes = data.Dataset("mine", x, x, x, labels={"train": np.array([0, 2, 1])})
+    np.testing.assert_array_equal(classes.contexts("train"), np.eye(3)[[0, 2, 1]])
+    conditions = data.Dataset("mine", x, x, x, labels={"train": np.ones((3, 5), np.int32)})
+    assert conditions.context_shape == (5,)
+    assert conditions.contexts("train").dtype == np.float32
+    with pytest.raises(ValueError, match="'mine' has no labels"):
+        data.Dataset("mine", x, x, x).contexts("train")

@@ -104,8 +104,9 @@ def test_records_of_the_run_say_how_much_is_computed():
     products = 48 * 2 * (2 * 16 + 16 * 16 + 16 * 4)
     assert 2 * 2 * products < flops <= 3 * 2 * products
     record = result.history[0]
+    rounding = 0.006 * flops  # of steps_per_second
     assert math.isclose(
-        record["flops_per_second"], flops * record["steps_per_second"], rel_tol=0.01
+        record["flops_per_second"], flops * record["steps_per_second"], abs_tol=rounding
     )
     assert programs[0].state_bytes > 0
 
@@ -155,6 +156,14 @@ def test_classes_are_one_hot_contexts():
     chex.assert_trees_all_close(streamed.model, trained(one_hot), rtol=2e-5, atol=2e-6)
 
 
+def test_a_class_that_does_not_exist_is_nan_and_not_another_one():
+    """Records are read as they come; what the first rows did not show is a skipped step, and named."""
+    context = CLASSES.copy()
+    context[100:] = 3
+    with pytest.raises(FloatingPointError, match="steps in a row"):
+        fit(flow(context_shape=(3,)), Rows(DATA, context=context), validation=None, max_skipped=3)
+
+
 def test_the_mode_for_bad_numbers_names_the_layer():
     model = flow(scale_fn="exp")
     kernel = model.bijector.layers[0].layer.conditioner.last.bias
@@ -201,7 +210,7 @@ BAD = {
     "steps a call that do not divide": ({"steps_per_call": 5}, r"steps_per_call 5 must divide steps"),
     "no steps a call": ({"steps_per_call": 0}, "steps_per_call must be at least 1, got 0"),
     "parts that do not divide": (
-        {"accumulate": 5}, "batch_size 48 does not divide by 1 devices times 5 parts; use 50"),
+        {"accumulate": 5}, "batch_size 48 does not divide by 1 devices times 5 parts; use 50, or"),
     "no parts": ({"accumulate": 0}, "accumulate must be at least 1, got 10 and 0"),
     "records with a context of mine": (
         {"x": Rows(DATA), "context": CLASSES}, "x are records, which bring their own context"),

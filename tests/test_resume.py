@@ -70,7 +70,8 @@ def check(workdir: pathlib.Path, uninterrupted: pathlib.Path) -> None:
     assert records(workdir) == records(uninterrupted)
     ours, theirs = (json.loads((w / "result.json").read_text()) for w in (workdir, uninterrupted))
     assert ours["test"] == theirs["test"]
-    assert not list(workdir.glob("**/*.tmp*"))
+    left = [p for p in workdir.glob("**/*.tmp*") if "damaged_checkpoints" not in p.parts]
+    assert not left
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, uninterrupted):

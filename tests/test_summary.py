@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.layers.summary import summary
 from dgmjax.training.flops import count_flops, peak_flops
-from dgmjax.training.summary import summary
 
 
 def digits() -> dgm.Dequantized:

@@ -33,10 +33,10 @@ class Batches:
         if len(set(rows.values())) != 1:
             raise ValueError(f"Batches: expected arrays with equally many rows, got {rows}.")
         self.num_rows = next(iter(rows.values()))
-        self._order = Order(self.num_rows, self.batch_size, self.seed, self.process, self.processes)
-        self.batch_size, self.per_epoch = self._order.batch_size, self._order.per_epoch
+        self.order = Order(self.num_rows, self.batch_size, self.seed, self.process, self.processes)
+        self.batch_size, self.per_epoch = self.order.batch_size, self.order.per_epoch
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         """The batch of ``step`` (from 0): arrays of ``batch_size / processes`` rows."""
-        rows = self._order(step)
+        rows = self.order(step)
         return {name: array[rows] for name, array in self.arrays.items()}

@@ -58,8 +58,14 @@ class Dataset:
         train = self.labels["train"]
         if train.ndim > 1:
             return (train.shape[1],)
+        for split, labels in self.labels.items():
+            if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+                raise ValueError(
+                    f"data set {self.name!r}: labels of {split} must be classes 0, 1, ..., got {labels.dtype} from "
+                    f"{labels.min()}; hidden labels cannot be conditioned on."
+                )
         largest = max(int(labels.max()) for labels in self.labels.values())
-        return (len(self.label_names) if self.label_names else largest + 1,)
+        return (max(len(self.label_names or ()), largest + 1),)
 
     def contexts(self, split: str) -> np.ndarray:
         """The labels of ``split`` as contexts for a model, float32: classes as one-hot vectors, conditions as they are.

@@ -28,6 +28,7 @@ from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
 from dgmjax.layers.radial import Radial
 from dgmjax.layers.residual import Residual
 from dgmjax.layers.stack import Stack
+from dgmjax.layers.summary import summary
 from dgmjax.layers.sylvester import Sylvester
 
 __all__ = [
@@ -69,5 +70,6 @@ __all__ = [
     "from_distrax",
     "recorded",
     "standard_normal",
+    "summary",
     "to_distrax",
 ]

@@ -25,7 +25,6 @@ from dgmjax.training.step import (
     make_eval_step,
     make_train_step,
 )
-from dgmjax.training.summary import summary
 from dgmjax.training.workdir import claim, read_settings
 
 __all__ = [
@@ -65,6 +64,5 @@ __all__ = [
     "peak_flops",
     "read_settings",
     "save",
-    "summary",
     "use_compilation_cache",
 ]

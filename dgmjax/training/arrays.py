@@ -1,6 +1,6 @@
 """The user's data on the host: checked, cast, read by rows, told apart."""
 
-import hashlib
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 import jax
@@ -26,12 +26,21 @@ def prepare(
     transform: Transform | None = None,
 ) -> Data:
     """Check one split and give floats the dtype of the model; of records only the first rows can be looked at."""
+    if isinstance(x, Mapping):
+        raise TypeError(
+            f"fit: {name} must be an array or records, got a mapping; pass {name}=data['x'], context=...."
+        )
     if is_records(x):
         if context is not None:
             raise ValueError(
                 f"fit: {name} are records, which bring their own context (ImageRecords(..., context=...)); got another."
             )
         first = x[np.arange(min(len(x), _LOOKED_AT))]
+        if getattr(model, "context_shape", None) is not None and "context" not in first:
+            raise ValueError(
+                f"fit: the model is conditional, but the records {name} have no 'context'; read them with one, e.g. "
+                f"ImageRecords(..., context='label')."
+            )
         prepare(model, first["x"], first.get("context"), name, transform)
         return x
     x = np.asarray(x)
@@ -60,7 +69,7 @@ def prepare(
             )
     dtype = floating_dtype(model)
     return {
-        key: array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+        key: array.astype(dtype, copy=False) if np.issubdtype(array.dtype, np.floating) else array
         for key, array in arrays.items()
     }
 
@@ -93,7 +102,7 @@ def some_rows(data: Data, number: int | None) -> dict[str, np.ndarray]:
     if number is None:
         number = num_rows(data) if isinstance(data, dict) else _FIRST_RECORDS
     if number >= num_rows(data):
-        return read_rows(data, np.arange(num_rows(data)))
+        return data if isinstance(data, dict) else read_rows(data, np.arange(num_rows(data)))
     return read_rows(data, np.sort(np.random.RandomState(0).permutation(num_rows(data))[:number]))
 
 
@@ -102,18 +111,3 @@ def read_rows(data: Data, rows: np.ndarray) -> dict[str, np.ndarray]:
     if isinstance(data, dict):
         return {name: array[rows] for name, array in data.items()}
     return data[rows]
-
-
-def identify(data: Data | None) -> str | None:
-    """What tells data from others: the digest of arrays; the name and length of records."""
-    if data is None:
-        return None
-    return digest(data) if isinstance(data, dict) else f"{len(data)} rows of {data!r}"
-
-
-def digest(tree: Any) -> str:
-    """SHA-256 of a pytree of arrays: structure, shapes, dtypes and values."""
-    digest = hashlib.sha256(str(jax.tree.structure(tree)).encode())
-    for leaf in map(np.asarray, jax.tree.leaves(tree)):
-        digest.update(f"{leaf.shape}{leaf.dtype}".encode() + leaf.tobytes())
-    return digest.hexdigest()

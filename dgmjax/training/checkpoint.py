@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dgmjax.training.distributed import agree, barrier, is_first
+from dgmjax.training.distributed import agree, any_process, is_first
 from dgmjax.training.manifest import Damage, find_damage, write_manifest
 
 
@@ -85,29 +85,38 @@ class Checkpoints:
             raise error
 
     def _write(self, step: int, arrays: Any, progress: dict[str, Any]) -> None:
-        args = self._ocp.args
-        try:
-            self._manager.save(
-                step,
-                args=args.Composite(
-                    arrays=args.StandardSave(arrays), progress=args.JsonSave(progress)
-                ),
-                force=True,
-            )
-            barrier(f"checkpoint {step}")
-            if is_first():
-                write_manifest(self.directory / str(step))
-        except Exception as error:  # Orbax and its writers raise what they like
-            for unfinished in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
-            reason = str(error).strip().splitlines()[0][:300]
-            self._error = OSError(
-                f"the checkpoint of step {step} could not be written to {self.directory} ({reason}); the one before is "
-                f"intact. Make room or permit writing, then the same call continues from there."
-            )
-            self._error.__cause__ = error
-        except BaseException as error:  # of a thread, which has nobody to tell
+        """Files, then the manifest; whatever goes wrong in one process is an error in all, which `wait` raises."""
+        error: BaseException | None = None
+        for part in (lambda: self._write_files(step, arrays, progress), lambda: self._seal(step)):
+            try:
+                part()
+            except BaseException as raised:  # of a thread, which has nobody to tell
+                error = raised
+            if any_process(error is not None):
+                break
+        else:
+            return
+        for unfinished in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        if error is not None and not isinstance(error, Exception):
             self._error = error
+            return
+        reason = "in another process" if error is None else str(error) or type(error).__name__
+        self._error = OSError(
+            f"the checkpoint of step {step} could not be written to {self.directory} "
+            f"({reason.strip().splitlines()[0][:300]}); older ones are intact. Make room or permit writing, then the "
+            f"same call continues from them."
+        )
+        self._error.__cause__ = error
+
+    def _write_files(self, step: int, arrays: Any, progress: dict[str, Any]) -> None:
+        args = self._ocp.args
+        both = args.Composite(arrays=args.StandardSave(arrays), progress=args.JsonSave(progress))
+        self._manager.save(step, args=both, force=True)
+
+    def _seal(self, step: int) -> None:
+        if is_first():
+            write_manifest(self.directory / str(step))
 
     def restore(self, like: Any) -> Restored | None:
         """The newest sound checkpoint, or None if there is none at all.
@@ -160,6 +169,13 @@ class Checkpoints:
                 stacklevel=5,
             )
         return sound, bool(unusable)
+
+    def abandon(self, error: BaseException) -> None:
+        """Close after ``error``; if the last checkpoint could not be written either, that becomes a note to it."""
+        try:
+            self.close()
+        except Exception as another:
+            error.add_note(str(another))
 
     def close(self) -> None:
         """Finish what is being written, and release Orbax's threads."""

@@ -9,8 +9,8 @@ import jax
 def use_compilation_cache(directory: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Keep compiled programs in ``directory`` and look there first; returns where.
 
-    A place that was configured before (``JAX_COMPILATION_CACHE_DIR``, ``jax_compilation_cache_dir``) stays. Programs
-    that compile in less than a second are not kept. The directory is safe to delete at any time.
+    Without ``directory``, a place that was configured before (``JAX_COMPILATION_CACHE_DIR``) stays. Programs that
+    compile in less than a second are not kept. The directory is safe to delete at any time.
 
     Args:
       directory: default ``$XDG_CACHE_HOME/dgmjax/xla``, by default ``~/.cache/dgmjax/xla``.

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from dgmjax.training.nonfinite import find_nonfinite
 from dgmjax.training.partition import Arrays
@@ -20,7 +21,8 @@ def make_diagnosis(
 ) -> Callable[[TrainState, int, Any], str]:
     """``(state, step, batch) -> text``: the first term that is not finite when that step is taken from ``state``.
 
-    Terms are looked at in the order metrics, loss, gradients by name. ``batch`` is the whole batch of the step.
+    Terms are looked at in the order metrics, loss, gradients by name, their norm. ``batch`` is the whole batch of
+    the step.
 
     Args:
       loss: that of the step.
@@ -37,6 +39,7 @@ def make_diagnosis(
         (value, metrics), grads = gradient(state, step, batch)
         named = {name: jnp.asarray(total) for name, (total, _) in metrics.items()}
         named |= {"loss": value} | {f"the gradient of {name}": g for name, g in grads.items()}
+        named["the norm of the gradients"] = optax.tree.norm(grads)
         names[:] = named
         return [jnp.isfinite(array).all() for array in named.values()]
 
@@ -45,7 +48,7 @@ def make_diagnosis(
         finite = jax.device_get(terms(state, index, batch))
         bad = [name for name, good in zip(names, finite, strict=True) if not good]
         if not bad:
-            return "the update of the optimizer"
+            return "the update of the optimizer"  # nothing before it, from these parameters
         if not operation:
             return bad[0]
         found = find_nonfinite(gradient, state, index, batch)

@@ -1,5 +1,6 @@
 """Several processes as one run, on JAX's own distributed runtime."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -65,10 +66,13 @@ def agree(function: Callable[[], Any]) -> Any:
     if jax.process_count() == 1:
         return function()
     outcome: dict[str, Any] = {}
+    cause: Exception | None = None
     if is_first():
         try:
             outcome = {"value": function()}
+            json.dumps(outcome)
         except Exception as error:
+            cause = error
             kind = next((n for n, e in _ERRORS.items() if isinstance(error, e)), "RuntimeError")
             outcome = {"error": kind, "message": str(error)}
     content = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
@@ -77,8 +81,31 @@ def agree(function: Callable[[], Any]) -> Any:
         content = np.zeros(size, np.uint8)
     outcome = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(content)).tobytes())
     if "error" in outcome:
-        raise _ERRORS[outcome["error"]](outcome["message"])
+        raise _ERRORS[outcome["error"]](outcome["message"]) from cause
     return outcome["value"]
+
+
+def any_process(flag: bool) -> bool:  # noqa: FBT001
+    """Whether ``flag`` is True in some process; all of them call it."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.asarray(flag, np.int32)).any())
+
+
+def check_same(settings: dict[str, Any]) -> None:
+    """Raises ValueError, in all processes, unless all were called with the same ``settings``."""
+    if jax.process_count() == 1:
+        return
+    digests = [hashlib.sha256(json.dumps(value).encode()).digest() for value in settings.values()]
+    ours = np.stack([np.frombuffer(one, np.uint8) for one in digests])
+    everybody = multihost_utils.process_allgather(ours)
+    differing = (everybody != everybody[0]).any((0, 2))
+    if differing.any():
+        names = [name for name, bad in zip(settings, differing, strict=True) if bad]
+        raise ValueError(
+            f"the processes of this run were called with different {', '.join(names)}; start all of them with the same "
+            f"command, settings and data."
+        )
 
 
 def barrier(name: str) -> None:

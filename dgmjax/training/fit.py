@@ -3,7 +3,7 @@
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ import optax
 from numpy.typing import ArrayLike
 
 from dgmjax.data.stream import Records
-from dgmjax.layers.constructor import describe
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
-from dgmjax.training.arrays import digest, identify, num_rows, prepare, some_rows
+from dgmjax.training.arrays import num_rows, prepare, some_rows
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.diagnosis import make_diagnosis
-from dgmjax.training.distributed import agree, is_first
+from dgmjax.training.distributed import agree, check_same, is_first
 from dgmjax.training.evaluation import make_evaluator
+from dgmjax.training.identity import describe_model, digest, identify, name_of
 from dgmjax.training.inputs import Transform, on_data, with_data_init
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, Record
@@ -98,7 +98,8 @@ def fit(
     With ``workdir`` the run writes ``fit.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call again
     continues where it stopped, with the same result to the last bit as an uninterrupted run. ``fit.json`` describes the
     call (model, data by their SHA-256, steps, first optimizer state, ...); a call that differs in what it
-    holds is refused. Losses and the schedule inside a custom optimizer are not compared.
+    holds is refused. Losses and the schedule inside a custom optimizer are not compared. How steps are run may change
+    (``parallel``, ``accumulate``, ``steps_per_call``, ``on_device``, ``debug_nans``); that changes the order of sums.
 
     Where several processes take part (`dgmjax.training.initialize`), all make the same call and get the same model;
     each reads its rows of every batch, and the first writes logs. ``workdir`` is then a directory they share.
@@ -166,6 +167,8 @@ def fit(
         raise ValueError(
             f"fit: max_skipped and accumulate must be at least 1, got {max_skipped} and {accumulate}."
         )
+    if debug_nans and jax.process_count() > 1:
+        raise ValueError("fit: debug_nans looks at one process; continue the run with one.")
     if patience is not None and validation is None:
         raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
     train = prepare(model, x, context, "x", transform)
@@ -175,8 +178,7 @@ def fit(
     data_key, init_key, train_key, eval_key = jax.random.split(seed, 4)
     initial = model
     if data_init:
-        rows = some_rows(train, init_rows)
-        initial = with_data_init(model, rows, init_key, transform=transform)
+        initial = with_data_init(model, some_rows(train, init_rows), init_key, transform=transform)
     params, fixed, merge = partition(initial)
     if optimizer is None:
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
@@ -194,13 +196,9 @@ def fit(
         workers=workers,
     )
 
-    # Copies: the first step donates the state.
-    position, best = Progress(), jax.tree.map(jnp.copy, state.params)
     call = {
-        "model": _description(model),
+        "model": describe_model(model),
         "seed": np.asarray(jax.random.key_data(seed)).tolist(),
-        "x": identify(train),
-        "validation": identify(held_out),
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -210,11 +208,14 @@ def fit(
         "patience": patience,
         "data_init": data_init,
         "init_rows": init_rows,
-        "augment": _name(augment),
-        "transform": _name(transform),
-        "accumulate": accumulate,
-        "steps_per_call": schedule.steps_per_call,
+        "augment": name_of(augment),
+        "transform": name_of(transform),
     }
+    if workdir is not None or jax.process_count() > 1:
+        call |= {"x": identify(train), "validation": identify(held_out)}
+    check_same(call)
+    # Copies: the first step donates the state.
+    position, best = Progress(), jax.tree.map(jnp.copy, state.params)
     state, best = parallel.place_state(state), parallel.place_state(best)
     log, checkpoints = MetricsLog(None, on_record if is_first() else None), None
     if workdir is not None:
@@ -225,6 +226,7 @@ def fit(
         if restored is not None:
             state, best = restored.arrays["state"], restored.arrays["best"]
             position = Progress(**restored.progress)
+        schedule.check_start(position.step)
         if is_first():
             log.path = folder / "metrics.jsonl"
         log.records = agree(lambda: log.rewind(position.step))
@@ -266,32 +268,25 @@ def fit(
     )
     try:
         state, best, position = loop.run(state, best, position)
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
-        raise RuntimeError(
-            f"process {jax.process_index()} of {jax.process_count()} lost another one after step {position.step} "
-            f"({str(error).splitlines()[0]}). Start all of them again; the run continues from its last checkpoint."
-        ) from error
+    except BaseException as error:
+        if checkpoints is not None:
+            checkpoints.abandon(error)
+        if jax.process_count() > 1 and _is_loss_of_another(error):
+            raise RuntimeError(
+                f"process {jax.process_index()} of {jax.process_count()} lost another one after step {position.step} "
+                f"({str(error).splitlines()[0]}). Start all of them again; with a workdir the run continues from its "
+                f"last checkpoint."
+            ) from error
+        raise
     finally:
         source.close()
-        if checkpoints is not None:
-            checkpoints.close()
+    if checkpoints is not None:
+        checkpoints.close()
     trained = merge(parallel.gather(best), parallel.gather(state.fixed))
     return FitResult(trained, log.records, position.best_step, position.step)
 
 
-def _description(model: Any) -> Any:
-    try:
-        return describe(model)
-    except TypeError:
-        return type(model).__name__
-
-
-def _name(augment: Callable[..., Any] | None) -> str | None:
-    """What tells one augmentation from another, in any process: the place of a function, the settings of an object."""
-    if augment is None:
-        return None
-    if hasattr(augment, "__qualname__"):
-        return f"{augment.__module__}.{augment.__qualname__}"
-    return repr(augment)
+def _is_loss_of_another(error: BaseException) -> bool:
+    """Whether communication failed, rather than this program."""
+    own = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
+    return isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(own)

@@ -22,13 +22,7 @@ def on_data(loss: Loss, transform: Transform | None, augment: Transform | None =
             if change is not None:
                 key, change_key = random.split(key)
                 batch = batch | {"x": change(batch["x"], change_key)}
-        dtype = floating_dtype(model)
-        if jnp.issubdtype(batch["x"].dtype, jnp.floating):
-            batch = batch | {"x": batch["x"].astype(dtype)}
-        if "context" in batch:
-            shape = tuple(model.context_shape)
-            batch = batch | {"context": as_context(batch["context"], shape, dtype)}
-        return loss(model, batch, key)
+        return loss(model, _cast(model, batch), key)
 
     return seeing
 
@@ -39,22 +33,32 @@ def with_data_init(
     """``model`` with its data-dependent layers set from what it sees of ``batch``."""
     if not hasattr(model, "with_data_init"):
         return model
-    x = jnp.asarray(batch["x"])
+    batch = {name: jnp.asarray(array) for name, array in batch.items()}
     if transform is not None:
-        x = transform(x, jax.random.split(jax.random.fold_in(key, 1), len(x)))
-    dtype = floating_dtype(model)
-    if jnp.issubdtype(x.dtype, jnp.floating):
-        x = x.astype(dtype)
-    context = None
-    if "context" in batch:
-        context = as_context(jnp.asarray(batch["context"]), tuple(model.context_shape), dtype)
+        keys = jax.random.split(jax.random.fold_in(key, 1), len(batch["x"]))
+        batch["x"] = transform(batch["x"], keys)
+    batch = _cast(model, batch)
+    x, context = batch["x"], batch.get("context")
     if bound_of(model).kind == "lower bound":
         return model.with_data_init(x, context, seed=key)
     return model.with_data_init(x, context)
 
 
-def as_context(context: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """``[n, *shape]`` floats; classes ``[n]`` become one-hot."""
+def _cast(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Floats in the dtype of the model, contexts as it takes them."""
+    dtype, x = floating_dtype(model), batch["x"]
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        batch = batch | {"x": x.astype(dtype)}
+    if "context" in batch:
+        shape = tuple(model.context_shape)
+        batch = batch | {"context": _as_context(batch["context"], shape, dtype)}
+    return batch
+
+
+def _as_context(context: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """``[n, *shape]`` floats; classes ``[n]`` become one-hot, and NaN if there is no such class."""
     if jnp.issubdtype(context.dtype, jnp.integer) and context.ndim == len(shape) == 1:
-        return jax.nn.one_hot(context, shape[0], dtype=dtype)
+        known = (context >= 0) & (context < shape[0])
+        one_hot = jax.nn.one_hot(context, shape[0], dtype=dtype)
+        return jnp.where(known[:, None], one_hot, jnp.asarray(jnp.nan, dtype))
     return context.astype(dtype)

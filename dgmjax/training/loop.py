@@ -81,7 +81,8 @@ class Loop:
         )
         window = [StepMetrics(tuple(progress.names), np.asarray(v)) for v in progress.window]
         progress.names, progress.window = [], []
-        started, taken = time.perf_counter(), 0
+        started, taken, compiled = time.perf_counter(), 0, False
+        ahead = max(2, _RUN_AHEAD // self.schedule.steps_per_call)
         # Several processes have to hear of a signal together, so they always listen.
         listen = self.checkpoints is not None or jax.process_count() > 1
         with (
@@ -92,11 +93,14 @@ class Loop:
             while not progress.finished:
                 state, metrics = self.train_step(state, self.batches(progress.step))
                 window.append(metrics)
-                if len(window) > _RUN_AHEAD:
+                if len(window) > ahead and not len(window) % (ahead // 2):
                     # Steps are queued well ahead of the device, but not without bound; this one is long done.
-                    jax.block_until_ready(window[-_RUN_AHEAD])
+                    jax.block_until_ready(window[-ahead])
                 progress.step += self.schedule.steps_per_call
                 taken += self.schedule.steps_per_call
+                if not compiled and self.schedule.eval_every > self.schedule.steps_per_call:
+                    # Rates are those of steps, not of compiling the first one.
+                    started, taken, compiled = time.perf_counter(), 0, True
                 bar.update(self.schedule.steps_per_call)
                 self.profile.after(self.schedule.steps_per_call, metrics)
                 if self.debug:
@@ -121,6 +125,8 @@ class Loop:
                 if preempted() and not progress.finished:
                     raise self._preempted(progress)
                 window, started, taken = [], time.perf_counter(), 0
+            if self.checkpoints is not None:
+                self.checkpoints.wait()  # before a signal that came last is delivered
         return state, best, progress
 
     def _preempted(self, progress: Progress) -> PreemptedError:
@@ -154,8 +160,9 @@ class Loop:
     ) -> None:
         """Count skipped steps in a row; raises if they were too many at any time since the last log."""
         first = progress.step - len(window)
+        row = window[0].names.index("skipped") if "skipped" in window[0].names else None
         for step, metrics in enumerate(window, start=first):
-            skipped = dict(metrics.items()).get("skipped", (0.0,))[0]
+            skipped = row is not None and metrics.values[row, 0] > 0
             progress.streak = progress.streak + 1 if skipped else 0
             if progress.streak < self.max_skipped:
                 continue

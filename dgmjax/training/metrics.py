@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Record = dict[str, Any]
 
@@ -64,6 +65,12 @@ def merge_metrics(
 def means_of(metrics: Iterable[StepMetrics | Mapping[str, tuple[Any, Any]]]) -> dict[str, float]:
     """`merge_metrics` of values that are fetched already."""
     totals: dict[str, tuple[float, float]] = {}
+    metrics = list(metrics)
+    steps = [entry for entry in metrics if isinstance(entry, StepMetrics)]
+    if steps and len(steps) == len(metrics) and len({entry.names for entry in steps}) == 1:
+        # The steps of a window, all alike: one sum, not a thousand additions in Python.
+        values = np.stack([entry.values for entry in steps]).sum(0, dtype=np.float64)
+        metrics = [StepMetrics(steps[0].names, values)]
     for batch in metrics:
         for name, (total, count) in batch.items():
             previous = totals.get(name, (0.0, 0.0))

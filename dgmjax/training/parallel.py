@@ -54,6 +54,8 @@ class Parallel:
             raise ValueError(
                 f"num_devices: expected 1 to {jax.device_count()} (the devices JAX sees), got {self.num_devices}."
             )
+        if self.num_devices is not None and jax.process_count() > 1:
+            raise ValueError("num_devices: several processes use all their devices; leave it out.")
         if self.fsdp < 1 or len(self.devices) % self.fsdp:
             raise ValueError(
                 f"fsdp={self.fsdp} must divide the number of devices, {len(self.devices)}."
@@ -89,17 +91,16 @@ class Parallel:
         if batch_size % (count * accumulate):
             nearest = max(round(batch_size / (count * accumulate)), 1) * count * accumulate
             parts = "" if accumulate == 1 else f" times {accumulate} parts"
+            fewer = "devices" if accumulate == 1 else "devices or parts (accumulate)"
             raise ValueError(
-                f"batch_size {batch_size} does not divide by {count} devices{parts}; use {nearest}, or fewer devices."
+                f"batch_size {batch_size} does not divide by {count} devices{parts}; use {nearest}, or fewer {fewer}."
             )
 
     def place_state(self, state: Any) -> Any:
         """``state`` where the step wants it: replicated, or split over ``fsdp``; every process passes the whole."""
         if self._alone:
             return state
-        if jax.process_count() > 1:  # arrays of one process become global by way of the host
-            state = jax.tree.map(np.asarray, state)
-        return jax.tree.map(lambda leaf: jax.device_put(leaf, self._state_sharding(leaf)), state)
+        return jax.tree.map(lambda leaf: _spread(leaf, self._state_sharding(leaf)), state)
 
     def place_batch(self, batch: dict[str, Any], *, stacked: bool = False) -> dict[str, Any]:
         """Rows spread over the devices; every process passes its own, see `dgmjax.data.Batches`.
@@ -125,17 +126,22 @@ class Parallel:
     def replicate(self, tree: Any) -> Any:
         """A copy of ``tree`` on every device; every process passes the same."""
         sharding = NamedSharding(self.mesh, PartitionSpec())
-        return jax.device_put(tree, self.devices[0] if self._alone else sharding)
+        if self._alone:
+            return jax.device_put(tree, self.devices[0])
+        return jax.tree.map(lambda leaf: _spread(leaf, sharding), tree)
 
     def gather(self, tree: Any) -> Any:
         """The whole of what `place_state` placed, on the first device of this process; all processes call it."""
         if self._alone:
             return tree
         if jax.process_count() > 1:
-            replicated = NamedSharding(self.mesh, PartitionSpec())
-            tree = jax.jit(lambda leaves: leaves, out_shardings=replicated)(tree)
-            tree = jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+            tree = jax.tree.map(lambda leaf: leaf.addressable_data(0), self._replicated(tree))
         return jax.device_put(tree, jax.local_devices()[0])
+
+    @functools.cached_property
+    def _replicated(self) -> Callable[[Any], Any]:
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+        return jax.jit(lambda leaves: leaves, out_shardings=sharding)
 
     def _by_device(self, rows: np.ndarray, stacked: bool) -> np.ndarray:  # noqa: FBT001
         """Devices on a first axis, as pmap wants it."""
@@ -194,3 +200,12 @@ class Parallel:
         if self.fsdp > 1 and dividing:
             axes[max(dividing, key=lambda i: leaf.shape[i])] = "fsdp"
         return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+
+def _spread(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """``leaf``, of which every process has the whole, over the devices of ``sharding``."""
+    if jax.process_count() == 1:
+        return jax.device_put(leaf, sharding)
+    # `device_put` would send everything around to compare it.
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

@@ -22,7 +22,7 @@ def watch_for_preemption(*, active: bool = True) -> Iterator[Callable[[], bool]]
     in another, or if not ``active``, signals do what they always do and the function stays False.
 
     Where several processes take part, JAX's runtime catches the signal, tells the others, and makes the function true
-    at the same call in all of them; it is to be called after every step.
+    at the same call in all of them; it is to be called after every step. Signals that come too late for that are lost.
     """
     asked = threading.Event()
     if not active or threading.current_thread() is not threading.main_thread():

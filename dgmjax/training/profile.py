@@ -8,7 +8,7 @@ _WAIT, _STEPS = 10, 10
 
 
 class Profile:
-    """Records steps 11 to 20 of a session, when nothing compiles any more, into ``directory``.
+    """Records steps 11 to 20 of a session, or the calls around them, when nothing compiles any more.
 
     Open it with ``xprof DIRECTORY`` or with TensorBoard's profile plugin; layers appear under their names.
 

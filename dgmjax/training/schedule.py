@@ -36,6 +36,14 @@ class Schedule:
                 f"({self.eval_every}); {math.gcd(self.steps, self.eval_every)} and its divisors do."
             )
 
+    def check_start(self, step: int) -> None:
+        """Raises ValueError if no call of the train step begins at ``step``, where a run is to continue."""
+        if step % self.steps_per_call:
+            raise ValueError(
+                f"the run stopped at step {step}, which is no multiple of steps_per_call {self.steps_per_call}; "
+                f"continue with steps_per_call=1."
+            )
+
 
 @dataclasses.dataclass
 class Progress:

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from dgmjax.data.batches import Batches
-from dgmjax.data.order import Order
 from dgmjax.data.stream import Records, Stream
 from dgmjax.training.parallel import Parallel
 
@@ -58,7 +57,7 @@ class Source:
             small = sum(array.nbytes for array in data.values()) <= _ON_DEVICE_BYTES
             on_device = small and jax.default_backend() != "cpu"
         if on_device and parallel.strategy != "pmap":
-            order = Order(self._rows.num_rows, *share)
+            order = self._rows.order
             self._numbers = lambda step: {"rows": order(step).astype(np.int32)}
             sharding = parallel.batch_sharding(stacked=steps_per_call > 1)
             take = jax.jit(_take, out_shardings=sharding)

@@ -3,13 +3,26 @@
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 _FILE = "config.json"
 
 
-def claim(workdir: pathlib.Path, settings: dict[str, Any], *, file: str = _FILE) -> None:
+def claim(
+    workdir: pathlib.Path,
+    settings: dict[str, Any],
+    *,
+    file: str = _FILE,
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
     """Make ``workdir`` and write ``file`` into it, or check that it holds the same settings.
+
+    Args:
+      workdir: the directory.
+      settings: a JSON object.
+      file: its name there.
+      complete: adds to settings that an older version wrote what it did not know, the defaults of today.
 
     Raises:
       ValueError: the directory belongs to a run with other settings; the message lists the differences.
@@ -22,7 +35,7 @@ def claim(workdir: pathlib.Path, settings: dict[str, Any], *, file: str = _FILE)
         temporary.write_text(json.dumps(wanted, indent=1) + "\n")
         os.replace(temporary, path)
         return
-    present = read_settings(workdir, file=file)
+    present = json.loads(json.dumps(complete(read_settings(workdir, file=file))))
     differences = _differences(present, wanted)
     if differences:
         raise ValueError(

@@ -12,14 +12,16 @@ from dgmjax.training import Parallel, Program, Source
 from experiments.benchmarks._training_work import Case, Part, Work, digits, small, timed, turn
 
 _PLACED = 6
-_FIT, _PROGRAM, _STEP, _BATCHES = (
-    "dgmjax.fit", "its program in a bare loop", "jitted step in a bare loop", "its batches alone",
+_RUN, _FIT, _PROGRAM, _STEP, _BATCHES = (
+    "dgmjax.fit, log to log",
+    "dgmjax.fit, its steps", "its program in a bare loop", "jitted step in a bare loop", "its batches alone",
 )  # fmt: skip
 _NOTES = {
-    _FIT: "wall time of a run between two logs, first window left out, over its steps: batches, dispatch, metrics, and "
-    "the one fetch of the log",
+    _RUN: "wall time of a run from log to log over its steps, first window left out: everything, the log and the "
+    "average of the weights as well; no validation, no checkpoints",
+    _FIT: "the same without what follows the fetch of a log, what the run itself reports as steps a second",
     _PROGRAM: "the program that this run compiled, on batches that were placed on the device before",
-    _STEP: "the function of make_train_step on the same batches; the ratio is that of fit to it",
+    _STEP: "the function of make_train_step on the same batches; the ratio is that of log to log to it",
     _BATCHES: "Source(step) without a train step",
 }
 
@@ -28,14 +30,14 @@ def overhead(work: Work) -> Part:
     """Python overhead a step of `dgmjax.fit`: time of its run minus that of the compiled step, with a tiny model.
 
     Every window of steps between two logs of one run is followed by a turn of as many bare steps; the row is the median
-    of the differences between a window and its turn. Logs are off the clock but for the fetch of their metrics.
+    of the differences between a window, with its log, and its turn.
     """
     times = beside_bare(small(), window=work.small_window, windows=work.windows)
     rows = _rows("overhead of the loop, small model", "us", times)
-    differences = {name: times[_FIT] - times[name] for name in (_PROGRAM, _STEP)}
+    differences = {name: times[_RUN] - times[name] for name in (_FIT, _PROGRAM, _STEP)}
     for name, values in differences.items():
-        system = f"fit minus {name}"
-        note = "the overhead: a window less its own turn of bare steps, a step"
+        system = f"log to log minus {name}"
+        note = "the overhead of a step: each window less its own turn" if name == _STEP else ""
         rows.append(timed(rows[0].task, system, "us", values, note=note))
     return Part(rows, {"overhead_us": float(np.median(differences[_STEP]))})
 
@@ -48,7 +50,7 @@ def step_time(work: Work) -> Part:
     """
     times = beside_bare(digits(work), window=work.digits_window, windows=work.windows)
     rows = _rows("step of realnvp_digits", "us", times)
-    return Part(rows, {"fit_over_bare": float(np.median(times[_FIT] / times[_STEP]))})
+    return Part(rows, {"fit_over_bare": _ratio(times, _STEP)})
 
 
 def superbatch(work: Work) -> Part:
@@ -84,9 +86,13 @@ def beside_bare(case: Case, *, window: int, windows: int) -> dict[str, np.ndarra
     programs: list[Program] = []
     times: dict[str, list[float]] = {name: [] for name in _NOTES}
 
+    resumed = time.perf_counter()
+
     def bare(record: dict[str, Any]) -> None:
         if record["split"] != "train":
             return
+        nonlocal resumed
+        times[_RUN].append(1e6 * (time.perf_counter() - resumed) / window)
         calls: dict[str, Callable[..., Any]] = {_STEP: step, _PROGRAM: programs[0]}
         first = not times[_FIT]
         times[_FIT].append(1e6 / record["steps_per_second"])
@@ -101,6 +107,7 @@ def beside_bare(case: Case, *, window: int, windows: int) -> dict[str, np.ndarra
         for index in range(window):
             source(record["step"] + index)
         times[_BATCHES].append(1e6 * (time.perf_counter() - started) / window)
+        resumed = time.perf_counter()
 
     _fit(case, window, windows + 1, on_compile=programs.append, on_record=bare)
     return {name: np.asarray(values[1:]) for name, values in times.items()}
@@ -115,7 +122,7 @@ def _rows(task: str, unit: str, times: dict[str, np.ndarray]) -> list[Any]:
 
 
 def _ratio(times: dict[str, np.ndarray], name: str) -> float:
-    return float(np.median(times[_FIT] / times[name]))
+    return float(np.median(times[_RUN] / times[name]))
 
 
 def _steps_per_second(case: Case, window: int, windows: int, several: int) -> list[float]:

@@ -128,8 +128,8 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     work = Work(**options)
-    # XLA:CPU has a thread a device. A device can wait in two collectives at once, that of a loop's body and one beside
-    # the loop; with no threads to spare all of them may wait for each other for ever.
+    # XLA:CPU has as many threads as cores or devices, and a device that waits in an all-reduce holds one: with two
+    # devices on two cores steps stop for ever now and then. Devices that are not used bring threads to spare.
     jax.config.update("jax_num_cpu_devices", _THREADS * max(work.devices))
     print(json.dumps(measure(work)))
 

@@ -57,7 +57,8 @@ def counted() -> Iterator[Events]:
     ``jax.transfer_guard`` sees nothing of this on the CPU, where a copy from the device is no transfer; so the ways
     themselves are watched: ``jax.device_get``, ``jax.block_until_ready``, the methods of arrays behind ``float``,
     ``int``, ``bool``, ``item``, ``list`` and formatting, and the NumPy functions that read a buffer without a method.
-    What one of them calls is part of it and not counted again.
+    What one of them calls is part of it and not counted again. A function bound to another name before, as by
+    ``from numpy import asarray``, is not seen.
     """
     events, inside = Events(), False
 

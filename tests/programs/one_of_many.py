@@ -1,6 +1,7 @@
-"""One process of a run: ``python -m tests.programs.one_of_many WORKDIR PROCESSES PROCESS PORT SECONDS``.
+"""One process of a run: ``python -m tests.programs.one_of_many WORKDIR PROCESSES PROCESS PORT SECONDS OPTIONS``.
 
-Trains on records that take ``SECONDS`` a batch to read, and writes what it saw to ``WORKDIR/../seen_PROCESS.npz``.
+Trains on records that take ``SECONDS`` a batch to read, or with ``OPTIONS = all`` on arrays that lie on the devices,
+with everything that changes how steps are run; writes what it saw to ``WORKDIR/../seen_PROCESS.npz``.
 """
 
 import pathlib
@@ -12,9 +13,8 @@ import numpy as np
 
 WORKDIR = pathlib.Path(sys.argv[1])
 PROCESSES, PROCESS, PORT = map(int, sys.argv[2:5])
-SECONDS = float(sys.argv[5])
+SECONDS, OPTIONS = float(sys.argv[5]), sys.argv[6]
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", 2)
 
 import jax.numpy as jnp  # noqa: E402
 import optax  # noqa: E402
@@ -28,12 +28,13 @@ ROWS, BATCH, STEPS = 200, 40, 60
 class Slow:
     """Records that note which of their rows were read in which call."""
 
-    def __init__(self):
-        self.x = np.random.RandomState(0).normal(size=(ROWS, 4))
+    def __init__(self, seed: int = 0):
+        self.seed = seed
+        self.x = np.random.RandomState(seed).normal(size=(ROWS, 4))
         self.calls: list[np.ndarray] = []
 
     def __repr__(self):
-        return "Slow()"
+        return f"Slow({self.seed})"
 
     def __len__(self):
         return ROWS
@@ -56,13 +57,21 @@ def main() -> None:
         )
     from tests.instances import cast  # makes arrays
 
-    records = Slow()
+    records = Slow(PROCESS if OPTIONS.startswith("other data") else 0)
     flow = dgm.RealNVP(
         (4,), depth=2, width=16, dropout=0.2, preprocess=dgm.Standardize((4,)), rngs=nnx.Rngs(0)
     )
+    options = {}
+    if OPTIONS == "all":
+        options = {
+            "parallel": dgm.training.Parallel(fsdp=PROCESSES),
+            "accumulate": 2,
+            "steps_per_call": 5,
+            "on_device": True,
+        }
     result = dgm.fit(
         cast(flow, jnp.float64),
-        records,
+        records.x if OPTIONS == "all" else records,
         seed=jax.random.key(0),
         validation=records.x[:37],
         steps=STEPS,
@@ -70,6 +79,7 @@ def main() -> None:
         batch_size=BATCH,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2, momentum=0.9)),
         workdir=WORKDIR,
+        **options,
     )
     params, fixed, _ = dgm.training.partition(result.model)
     assert all(leaf.is_fully_addressable for leaf in params.values())

@@ -8,7 +8,8 @@ import sys
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", 8)
+# Twice as many as are used: on few cores XLA's collectives can otherwise wait for a thread for ever.
+jax.config.update("jax_num_cpu_devices", 16)
 jax.config.update("jax_enable_x64", sys.argv[1] == "float64")
 
 import jax.numpy as jnp  # noqa: E402 - the devices are made at first use
@@ -22,10 +23,13 @@ from tests.instances import cast, scramble  # noqa: E402
 
 STEPS, BATCH = 20, 32
 WAYS = {
-    "jit, 8": {"parallel": training.Parallel()},
-    "jit, fsdp 8": {"parallel": training.Parallel(fsdp=8), "accumulate": 2},
-    "jit, data 4 fsdp 2": {"parallel": training.Parallel(fsdp=2), "steps_per_call": 5},
-    "shard_map, 8": {"parallel": training.Parallel("shard_map"), "accumulate": 4},
+    "jit, 8": {"parallel": training.Parallel(num_devices=8)},
+    "jit, fsdp 8": {"parallel": training.Parallel(fsdp=8, num_devices=8), "accumulate": 2},
+    "jit, data 4 fsdp 2": {
+        "parallel": training.Parallel(fsdp=2, num_devices=8),
+        "steps_per_call": 5,
+    },
+    "shard_map, 8": {"parallel": training.Parallel("shard_map", num_devices=8), "accumulate": 4},
     "pmap, 2": {"parallel": training.Parallel("pmap", num_devices=2), "steps_per_call": 4},
     "jit, 2, rows on devices": {
         "parallel": training.Parallel(num_devices=2),
@@ -87,7 +91,7 @@ def train(parallel: training.Parallel, *, accumulate=1, steps_per_call=1, on_dev
 def difference_of_statistics() -> float:
     """Data-dependent initialisation and batch norm of a batch that is spread over 8 devices, against one device."""
     x = jnp.asarray(np.random.RandomState(4).normal(size=(64, 3)), sys.argv[1])
-    spread = jax.device_put(x, training.Parallel().batch_sharding())
+    spread = jax.device_put(x, training.Parallel(num_devices=8).batch_sharding())
     layers = cast(dgm.Chain([dgm.layers.ActNorm((3,)), dgm.layers.BatchNorm((3,))]), x.dtype)
 
     @jax.jit

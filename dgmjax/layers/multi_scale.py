@@ -1,0 +1,166 @@
+"""Multi-scale architecture: levels that each leave a part of their output as latents."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dgmjax.checks import check_float_event
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.combinators import layer_key
+from dgmjax.layers.constructor import recorded
+
+
+@recorded
+class MultiScale(Bijector):
+    """``h_0 = x``; ``(h_i, e_i)`` are the halves of the channels of ``level_i^{-1}(h_{i-1})``; the last keeps all.
+
+    Latents are one vector, ``z = (z_1, ..., z_L)`` flattened level after level, from the finest to the coarsest, with
+    ``z_i = prior_i^{-1}(e_i; h_i)``: a learned Gaussian prior ``p(e_i | h_i) = N(mean(h_i), std(h_i)^2)`` is an affine
+    layer whose context is what goes on to the next level, so that all latents have a standard normal base. Half of the
+    dimensions leave after each level, and the total is that of the data. `split_latents` and `join_latents` go between
+    the vector and a list of images.
+
+    Args:
+      levels: bijectors with latents ``(h_i, w_i, c_i)``, ``c_i`` even but for the last; the next one has events
+        ``(h_i, w_i, c_i / 2)``.
+      priors: for each level but the last a bijector of events ``(h_i, w_i, c_i / 2)`` with context of that shape, or
+        None for latents that are standard normal as they leave.
+
+    Raises:
+      ValueError: shapes that do not follow from each other.
+
+    Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, section 3.6 and equations 14-16;
+    Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3 (the code has the learned priors).
+    """
+
+    def __init__(self, levels: Sequence[Bijector], priors: Sequence[Bijector | None] | None = None):
+        if not levels:
+            raise ValueError("MultiScale: expected at least one level, got none.")
+        priors = [None] * (len(levels) - 1) if priors is None else list(priors)
+        if len(priors) != len(levels) - 1:
+            raise ValueError(
+                f"MultiScale: {len(levels)} levels have {len(levels) - 1} priors between them, got {len(priors)}."
+            )
+        for index, (level, following) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+            half = _half(level.latent_shape, index)
+            if following.event_shape != half:
+                raise ValueError(
+                    f"MultiScale: level {index} passes events of shape {half} on, but level {index + 1} "
+                    f"({type(following).__name__}) has events of shape {following.event_shape}."
+                )
+            prior = priors[index]
+            if prior is not None and (prior.event_shape, prior.context_shape) != (half, half):
+                raise ValueError(
+                    f"MultiScale: prior {index} must have events and contexts of shape {half}, got "
+                    f"{prior.event_shape} and {prior.context_shape}."
+                )
+        contexts = {level.context_shape for level in levels} - {None}
+        if len(contexts) > 1:
+            raise ValueError(
+                f"MultiScale: the levels expect contexts of different shapes: {contexts}."
+            )
+        self.levels = nnx.List(levels)
+        self.priors = nnx.List(priors)
+        self.event_shape = tuple(levels[0].event_shape)
+        self.context_shape = contexts.pop() if contexts else None
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the latents of each level, from the finest to the coarsest."""
+        halves = [_half(level.latent_shape, i) for i, level in enumerate(self.levels[:-1])]
+        return [*halves, tuple(self.levels[-1].latent_shape)]
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """``(d,)``: as many as the data have."""
+        return (sum(math.prod(shape) for shape in self.latent_shapes),)
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether any level does."""
+        return any(level.depends_on_data for level in self.levels)
+
+    def split_latents(self, z: jax.Array) -> list[jax.Array]:
+        """``[*batch, d]`` as one array a level, ``[*batch, h_i, w_i, c_i]``, from the finest to the coarsest."""
+        sizes = [math.prod(shape) for shape in self.latent_shapes]
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+        parts = jnp.split(z, ends, axis=-1)
+        return [
+            part.reshape(*z.shape[:-1], *shape)
+            for part, shape in zip(parts, self.latent_shapes, strict=True)
+        ]
+
+    def join_latents(self, parts: Sequence[jax.Array]) -> jax.Array:
+        """The inverse of `split_latents`."""
+        flat = [
+            part.reshape(*part.shape[: part.ndim - len(shape)], -1)
+            for part, shape in zip(parts, self.latent_shapes, strict=True)
+        ]
+        return jnp.concatenate(flat, axis=-1)
+
+    def forward_and_log_det(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Latent to data, from the coarsest level to the finest."""
+        *parts, h = self.split_latents(z)
+        h, total = self.levels[-1].forward_and_log_det(
+            h, context, **layer_key(key, len(self.levels) - 1)
+        )
+        log_dets = [total]
+        for index in reversed(range(len(parts))):
+            part, prior = parts[index], self.priors[index]
+            if prior is not None:
+                part, log_det = prior.forward_and_log_det(part, h)
+                log_dets.append(log_det)
+            with jax.named_scope(f"levels[{index}]"):
+                h, log_det = self.levels[index].forward_and_log_det(
+                    jnp.concatenate([h, part], axis=-1), context, **layer_key(key, index)
+                )
+            log_dets.append(log_det)
+        return h, functools.reduce(jnp.add, log_dets)
+
+    def inverse_and_log_det(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Data to latent, from the finest level to the coarsest."""
+        h, parts, log_dets = x, [], []
+        for index, level in enumerate(self.levels):
+            with jax.named_scope(f"levels[{index}]"):
+                h, log_det = level.inverse_and_log_det(h, context, **layer_key(key, index))
+            log_dets.append(log_det)
+            if index == len(self.levels) - 1:
+                break
+            h, part = jnp.split(h, 2, axis=-1)
+            prior = self.priors[index]
+            if prior is not None:
+                part, log_det = prior.inverse_and_log_det(part, h)
+                log_dets.append(log_det)
+            parts.append(part)
+        return self.join_latents([*parts, h]), functools.reduce(jnp.add, log_dets)
+
+    def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
+        """Initialise level after level, each from what the one before passes on."""
+        check_float_event(x, self.event_shape, where="MultiScale.with_data_init")
+        levels = list(self.levels)
+        for index, level in enumerate(levels):
+            levels[index] = level.with_data_init(x, context)
+            if index < len(levels) - 1:
+                x, _ = jnp.split(levels[index].inverse(x, context), 2, axis=-1)
+        new = nnx.clone(self)
+        new.levels = nnx.List(levels)
+        return new
+
+
+def _half(shape: tuple[int, ...], index: int) -> tuple[int, ...]:
+    """What a level passes on."""
+    if len(shape) != 3 or shape[-1] % 2:
+        raise ValueError(
+            f"MultiScale: level {index} must have latents (h, w, c) with an even number of channels to split, got "
+            f"{tuple(shape)}."
+        )
+    return (*shape[:-1], shape[-1] // 2)

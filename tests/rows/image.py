@@ -1,0 +1,68 @@
+"""Rows of the layers for images: squeezing, couplings of pixels and channels, 1x1 convolutions."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import dgmjax as dgm
+from dgmjax.layers.image_coupling import ImageCoupling
+from dgmjax.layers.invertible_conv import Invertible1x1Conv
+from dgmjax.layers.squeeze import Squeeze
+from tests.instances import Instance
+
+
+class TinyConv(nnx.Module):
+    """A 3x3 and a 1x1 convolution with dropout in between; contexts are concatenated, vectors at every pixel."""
+
+    def __init__(self, event_shape, out_channels, *, context_size=0, rngs: nnx.Rngs):
+        self.first = nnx.Conv(event_shape[-1] + context_size, 6, (3, 3), rngs=rngs)
+        self.last = nnx.Linear(6, out_channels, rngs=rngs)
+
+    def __call__(self, x, context=None, *, key=None):
+        if context is not None:
+            if context.ndim < x.ndim:
+                context = context[..., None, None, :]
+            context = jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1]))
+            x = jnp.concatenate([x, context], axis=-1)
+        x = jnp.tanh(self.first(x))
+        return self.last(x if key is None else dgm.nets.dropout(x, 0.3, key))
+
+
+def image_coupling(
+    event_shape: tuple[int, int, int],
+    mask: Any,
+    transformer: dgm.bijectors.Transformer | None = None,
+    **options: Any,
+) -> Callable[[nnx.Rngs], ImageCoupling]:
+    def make(rngs: nnx.Rngs) -> ImageCoupling:
+        return ImageCoupling(
+            event_shape,
+            mask=mask,
+            make_conditioner=functools.partial(TinyConv, rngs=rngs),
+            transformer=transformer or dgm.bijectors.AffineTransformer(),
+            **options,
+        )
+
+    return make
+
+
+def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return 1.5 * jax.random.normal(key, shape)
+
+
+ROWS: dict[str, Instance] = {
+    "squeeze, checkerboard": Instance(lambda _: Squeeze((4, 2, 2), order="checkerboard"), _normal),
+    "image coupling, checkerboard": Instance(
+        image_coupling((4, 3, 2), "checkerboard", dgm.bijectors.AffineTransformer("exp")), _normal
+    ),
+    "image coupling, channels, swap, context": Instance(
+        image_coupling((2, 2, 4), "channel_swapped", swap=True, context_shape=(2,)),
+        _normal,
+        context_shape=(2,),
+    ),
+    "1x1 convolution, PLU": Instance(lambda rngs: Invertible1x1Conv((2, 2, 3), rngs=rngs), _normal),
+}

@@ -1,0 +1,233 @@
+"""Facts about the convolutional conditioners of image flows.
+
+In float32, since XLA's CPU backend takes ten times as long to compile a convolution in float64.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from dgmjax.nets.conv_net import ConvNet
+from dgmjax.nets.res_net import ResNet
+from dgmjax.numerics.random import example_keys
+from tests.instances import scramble
+
+SHAPE, OUT, CONTEXT = (4, 5, 2), 3, 2
+
+NETS = {
+    "ConvNet": functools.partial(ConvNet, SHAPE, OUT, width=6),
+    "ConvNet, context": functools.partial(ConvNet, SHAPE, OUT, width=6, context_size=CONTEXT),
+    "ConvNet, plain": functools.partial(
+        ConvNet, SHAPE, OUT, width=6, edge_padding=False, actnorm=False, activation="tanh"
+    ),
+    "ResNet": functools.partial(ResNet, SHAPE, OUT, width=6, depth=2),
+    "ResNet, actnorm, context": functools.partial(
+        ResNet, SHAPE, OUT, width=6, depth=2, normalization="actnorm", context_size=CONTEXT
+    ),
+}
+every_net = pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+CALL = jax.jit(lambda net, x, context: net(x, context))
+CALL_WITH_KEY = jax.jit(lambda net, x, context, key: net(x, context, key=key))
+
+
+def images(*batch, seed=0):
+    values = np.random.RandomState(seed).normal(size=(*batch, *SHAPE))
+    return jnp.asarray(values.astype(np.float32))
+
+
+def contexts(net, *batch):
+    if not net.context_size:
+        return None
+    values = np.random.RandomState(1).normal(size=(*batch, CONTEXT))
+    return jnp.asarray(values.astype(np.float32))
+
+
+def scrambled(make, **settings):
+    return scramble(make(rngs=nnx.Rngs(0), **settings), jax.random.key(1))
+
+
+@every_net
+def test_batch_axes_agree_and_so_does_vmap(make):
+    net = scrambled(make)
+    x, context = images(2, 3), contexts(net, 2, 3)
+    out = CALL(net, x, context)
+    assert out.shape == (2, 3, 4, 5, OUT)
+    assert jnp.abs(out).max() > 0.1
+    row = jax.tree.map(lambda c: c[0], context)
+    one = jax.tree.map(lambda c: c[0, 1], context)
+    assert jnp.allclose(CALL(net, x[0], row), out[0], atol=1e-5)
+    assert jnp.allclose(CALL(net, x[0, 1], one), out[0, 1], atol=1e-5)
+    assert jnp.allclose(jax.jit(jax.vmap(net))(x[0], row), out[0], atol=1e-5)
+    if context is not None:  # one row for all
+        repeated = jnp.broadcast_to(one, (3, CONTEXT))
+        assert jnp.array_equal(CALL(net, x[0], one), CALL(net, x[0], repeated))
+        assert jnp.abs(CALL(net, x[0], one) - CALL(net, x[0], one + 1.0)).max() > 1e-3
+
+
+@every_net
+def test_zero_init_gives_zero_and_may_be_switched_off(make):
+    for zero_init in (True, False):
+        net = make(rngs=nnx.Rngs(0), zero_init=zero_init)
+        out = CALL(net, images(2), contexts(net, 2))
+        assert out.dtype == jnp.float32
+        assert bool((out == 0.0).all()) == zero_init
+
+
+@every_net
+def test_every_parameter_has_a_finite_gradient_that_is_not_zero(make):
+    net = scrambled(make)
+
+    @jax.jit
+    def gradient(net, x, context):
+        return jax.grad(lambda net: jnp.sin(net(x, context)).sum())(net)
+
+    x = images(3)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(net, x, contexts(net, 3))):
+        assert jnp.isfinite(leaf).all(), path
+        assert jnp.abs(leaf).max() > 1e-8, path
+
+
+@every_net
+def test_two_networks_can_be_stacked_and_scanned(make):
+    nets = [scramble(make(rngs=nnx.Rngs(i)), jax.random.key(i)) for i in range(2)]
+    assert jax.tree.structure(nets[0]) == jax.tree.structure(nets[1])
+    x, context = images(2), contexts(nets[0], 2)
+
+    @jax.jit
+    def scan(nets, x):
+        return jax.lax.scan(lambda x, net: (x, net(x, context)), x, nets)[1]
+
+    outs = scan(jax.tree.map(lambda *a: jnp.stack(a), *nets), x)
+    assert jnp.allclose(outs[1], CALL(nets[1], x, context), atol=1e-5)
+    assert not jnp.allclose(outs[0], outs[1], atol=1e-2)
+
+
+def inputs_of_activations(net, x, context):
+    """What the activations meet, in the order of the network."""
+    seen = []
+    norm_class = type(net.norms[0])
+    call = norm_class.__call__
+
+    def record(self, x):
+        seen.append(call(self, x))
+        return seen[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(norm_class, "__call__", record)
+        net(x, context)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["ConvNet", "ConvNet, context", "ResNet, actnorm, context"])
+def test_data_init_standardizes_the_inputs_of_the_activations(name):
+    net = NETS[name](rngs=nnx.Rngs(0))
+    x, context = 3.0 * images(16) + 1.0, contexts(net, 16)
+    new = jax.jit(lambda net, x, context: net.with_data_init(x, context))(net, x, context)
+    assert jax.tree.structure(new) == jax.tree.structure(net)
+    assert all((norm.shift[...] == 0.0).all() for norm in net.norms)  # the old one is as it was
+    hidden = inputs_of_activations(new, x, context)
+    assert len(hidden) == len(net.norms)
+    for values in hidden:
+        rows = values.reshape(-1, values.shape[-1])
+        assert jnp.allclose(rows.mean(0), 0.0, atol=1e-5)
+        assert jnp.allclose(rows.var(0), 1.0, atol=1e-5)
+
+
+def test_data_init_without_normalizations_changes_nothing():
+    net = NETS["ResNet"](rngs=nnx.Rngs(0))
+    assert net.with_data_init(images(2)) is net
+
+
+@pytest.mark.parametrize("name", ["ConvNet", "ResNet"])
+def test_dropout_of_an_example_is_its_own_and_repeats(name):
+    net = scrambled(NETS[name], dropout=0.5)
+    x, keys = images(3), example_keys(jax.random.key(0), 3)
+    out = CALL_WITH_KEY(net, x, None, keys)
+    assert jnp.array_equal(CALL_WITH_KEY(net, x, None, keys), out)
+    assert jnp.allclose(CALL_WITH_KEY(net, x[1:2], None, keys[1:2]), out[1:2], atol=1e-5)
+    assert jnp.allclose(CALL_WITH_KEY(net, x[1], None, keys[1]), out[1], atol=1e-5)
+    assert not jnp.allclose(out, CALL(net, x, None), atol=1e-3)
+    assert not jnp.allclose(out, CALL_WITH_KEY(net, x, None, keys[::-1]), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ConvNet, context", "ResNet, actnorm, context"])
+def test_mixed_precision_keeps_parameters_and_output_in_float32(name):
+    net = scrambled(NETS[name])
+    mixed = scrambled(NETS[name], compute_dtype="bfloat16")
+    x, context = images(3), contexts(net, 3)
+    out, exact = CALL(mixed, x, context), CALL(net, x, context)
+    assert out.dtype == jnp.float32
+    error = jnp.abs(out - exact).max() / jnp.abs(exact).max()
+    assert 1e-5 < error < 0.05
+    gradient = jax.jit(jax.grad(lambda net: net(x, context).sum()))(mixed)
+    new = jax.jit(lambda net: net.with_data_init(x, context))(mixed)
+    for leaf in jax.tree.leaves((mixed, gradient, new)):
+        assert leaf.dtype == jnp.float32
+
+
+def test_glow_of_width_512_has_as_many_parameters_as_in_the_paper_s_code():
+    """A coupling of the first scale of CIFAR-10: 6 channels in, 12 out."""
+    net = nnx.eval_shape(lambda: ConvNet((16, 16, 6), 12, width=512, rngs=nnx.Rngs(0)))
+    size = sum(leaf.size for leaf in jax.tree.leaves(net))
+    first, second, last = 9 * (6 + 1) * 512, 512 * 512, 9 * (512 + 1) * 12
+    assert size == first + second + last + 2 * (512 + 512) + 12 + 12
+
+
+def test_edge_padding_is_a_channel_of_ones_around_the_image():
+    """As Glow's code computes it: pad the image and its indicator, then convolve without padding."""
+    net, x = scrambled(NETS["ConvNet"]).first, images(2)
+    around = ((0, 0), (1, 1), (1, 1), (0, 0))
+    indicator = jnp.pad(jnp.zeros((2, 4, 5, 1)), around, constant_values=1.0)
+    padded = jnp.concatenate([jnp.pad(x, around), indicator], -1)
+    kernel = jnp.concatenate([net.kernel[...], net.edge[...]], 2)
+    layout = ("NHWC", "HWIO", "NHWC")
+    expected = jax.lax.conv_general_dilated(
+        padded, kernel, (1, 1), "VALID", dimension_numbers=layout
+    )
+    assert jnp.allclose(net(x), expected, atol=1e-5)
+
+
+def test_kernels_of_the_residual_network_have_the_norms_of_their_scales():
+    """A multiple of the direction is the same network, and the scale of the last multiplies its output."""
+    net = scrambled(NETS["ResNet"])
+    x = images(2)
+    out = CALL(net, x, None)
+    for conv in (net.first, net.inner[0], net.skips[1], net.last):
+        conv.direction[...] = 3.0 * conv.direction[...]
+    assert jnp.allclose(CALL(net, x, None), out, atol=1e-5)
+    net.last.bias[...] = jnp.zeros(OUT)
+    out = CALL(net, x, None)
+    net.last.scale[...] = 2.0 * net.last.scale[...]
+    assert jnp.allclose(CALL(net, x, None), 2.0 * out, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "message"),
+    [
+        (ConvNet, {"in_shape": (4,)}, "use MLP for vectors"),
+        (ConvNet, {"width": 0}, "at least 1"),
+        (ConvNet, {"dropout": 1.0}, "dropout must be"),
+        (ConvNet, {"activation": "mish"}, "unknown name"),
+        (ConvNet, {"compute_dtype": "float8"}, "compute_dtype"),
+        (ResNet, {"depth": 0}, "depth must be"),
+        (ResNet, {"normalization": "batch"}, "normalization"),
+    ],
+)
+def test_settings_out_of_range_are_named(make, settings, message):
+    settings = {"in_shape": SHAPE, "out_channels": OUT, "width": 4, **settings}
+    with pytest.raises(ValueError, match=message):
+        make(**settings, rngs=nnx.Rngs(0))
+
+
+def test_a_context_must_come_exactly_when_announced():
+    x = images(2)
+    with pytest.raises(ValueError, match="expected a context"):
+        NETS["ConvNet, context"](rngs=nnx.Rngs(0))(x)
+    with pytest.raises(ValueError, match="expected no context"):
+        NETS["ResNet"](rngs=nnx.Rngs(0))(x, jnp.ones(CONTEXT, jnp.float32))
+    with pytest.raises(ValueError, match="expected an array of shape"):
+        NETS["ResNet"](rngs=nnx.Rngs(0))(x[..., :1])
