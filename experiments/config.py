@@ -40,6 +40,8 @@ class TrainingConfig:
     """Steps between evaluations, logs and checkpoints."""
     patience: int = 20
     """Evaluations without improvement before stopping."""
+    init_rows: int | None = None
+    """Rows from which data-dependent layers are set; default all."""
     accumulate: int = 1
     """Parts of a batch that are taken one after the other, for less memory."""
     steps_per_call: int = 1

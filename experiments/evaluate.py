@@ -8,6 +8,7 @@ import tyro
 
 import dgmjax as dgm
 from experiments.config import Config, config_from_dict
+from experiments.data import load_data
 from experiments.results import NOISE_DRAWS, as_record, likelihood_on, write_json
 
 
@@ -37,8 +38,7 @@ def load_run(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
             f"{run} has no trained model yet; finish it with: python -m experiments.train {config.name} --workdir "
             f"{run}"
         )
-    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels).flattened()
-    return config, dgm.load(run / "model"), dataset
+    return config, dgm.load(run / "model"), load_data(config)
 
 
 def main(arguments: list[str] | None = None) -> None:

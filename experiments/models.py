@@ -16,17 +16,16 @@ _OF_THE_CONFIG = ("system", "preprocess", "alpha", "pseudo_count")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlowConfig:
-    """What all flows on vectors share."""
+    """What all flows share."""
 
     constructor: ClassVar[Any]
+    images: ClassVar[bool] = False
 
     system: tyro.conf.Suppress[str]
     depth: int = 8
     """Number of layers."""
     width: int = 64
     """Hidden units of the conditioners."""
-    hidden_layers: int = 2
-    """Hidden layers of the conditioners."""
     preprocess: Literal["none", "standardize", "logit", "histogram"] = "standardize"
     """Fixed first layer on the data."""
     alpha: float = 0.05
@@ -63,7 +62,15 @@ class FlowConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CouplingConfig(FlowConfig):
+class VectorFlowConfig(FlowConfig):
+    """What flows on vectors share."""
+
+    hidden_layers: int = 2
+    """Hidden layers of the conditioners."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CouplingConfig(VectorFlowConfig):
     """What coupling flows share."""
 
     mask: Mask = "alternating"
@@ -113,7 +120,7 @@ class SplineConfig(CouplingConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IAFConfig(FlowConfig):
+class IAFConfig(VectorFlowConfig):
     """An inverse autoregressive flow."""
 
     constructor: ClassVar[Any] = dgm.IAF
@@ -143,7 +150,7 @@ class MAFConfig(IAFConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PlanarConfig(FlowConfig):
+class PlanarConfig(VectorFlowConfig):
     """A planar flow."""
 
     constructor: ClassVar[Any] = dgm.PlanarFlow
@@ -155,7 +162,7 @@ class PlanarConfig(FlowConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RadialConfig(FlowConfig):
+class RadialConfig(VectorFlowConfig):
     """A radial flow."""
 
     constructor: ClassVar[Any] = dgm.RadialFlow
@@ -165,7 +172,7 @@ class RadialConfig(FlowConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ResidualConfig(FlowConfig):
+class ResidualConfig(VectorFlowConfig):
     """A residual flow."""
 
     constructor: ClassVar[Any] = dgm.ResidualFlow
@@ -174,6 +181,35 @@ class ResidualConfig(FlowConfig):
     """Bound on the spectral norm of every kernel."""
     log_det: Literal["exact", "truncated", "unbiased"] = "exact"
     """The log-determinant in training."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GlowConfig(FlowConfig):
+    """A Glow on images."""
+
+    constructor: ClassVar[Any] = dgm.Glow
+    images: ClassVar[bool] = True
+    system: tyro.conf.Suppress[str] = "glow"
+    levels: int = 3
+    """Levels; 2 to their power divides the sides."""
+    coupling: Literal["affine", "additive"] = "affine"
+    """Kind of the couplings."""
+    scale_fn: ScaleFn = "tanh"
+    """Map of the log-scales."""
+    parametrization: Literal["plu", "dense"] = "plu"
+    """Of the 1x1 convolutions."""
+    learned_prior: bool = True
+    """Gaussian priors with learned moments."""
+    activation: str = "relu"
+    """Activation of the conditioners."""
+    dropout: float = 0.0
+    """Dropout of the conditioners, in training."""
+    reversible: bool = True
+    """Gradients in the activation memory of one step."""
+    remat: bool = False
+    """Gradients that recompute what is inside a step; not with reversible."""
+    compute_dtype: Literal["bfloat16", "float16"] | None = None
+    """Mixed precision: the conditioners compute in this dtype."""
 
 
 SYSTEMS: dict[str, type[FlowConfig]] = {
@@ -187,6 +223,7 @@ SYSTEMS: dict[str, type[FlowConfig]] = {
         PlanarConfig,
         RadialConfig,
         ResidualConfig,
+        GlowConfig,
     )
 }
 

@@ -10,12 +10,12 @@ import time
 from typing import Annotated, Any
 
 import jax
-import numpy as np
 import tyro
 from flax import nnx
 
 import dgmjax as dgm
 from experiments.config import Config, config_from_dict, config_names, load_config
+from experiments.data import load_data
 from experiments.pictures import ProgressPictures, write_pictures
 from experiments.results import finished_result, likelihood_on, print_result, write_result
 from experiments.runtime import Runtime, fail
@@ -112,21 +112,6 @@ def print_cost(program: dgm.training.Program) -> None:
     if program.working_bytes is not None:
         parts.append(f"working memory {program.working_bytes / mebi:.1f} MiB")
     print(", ".join(parts) + " (a device)", flush=True)
-
-
-def load_data(config: Config) -> dgm.data.Dataset:
-    """The data of ``config`` as vectors, checked now and not after an hour of training."""
-    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels).flattened()
-    if dataset.num_levels is None and np.issubdtype(dataset.train.dtype, np.integer):
-        raise ValueError(
-            f"{config.data} holds integers; pass --num-levels {dataset.train.max() + 1} to model them as levels 0 .. "
-            f"{dataset.train.max()}, or save them as floats."
-        )
-    for split in ("train", "validation", "test"):
-        dgm.data.check_data(
-            getattr(dataset, split), dataset.event_shape, num_levels=dataset.num_levels, name=split
-        )
-    return dataset
 
 
 def settings_of(config: Config) -> dict[str, Any]:

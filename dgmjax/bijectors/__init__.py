@@ -46,7 +46,9 @@ from dgmjax.bijectors.histogram import (
     histogram_gaussianize_inverse,
     histogram_mass,
 )
+from dgmjax.bijectors.image_coupling import pixel_coupling_forward, pixel_coupling_inverse
 from dgmjax.bijectors.inverse_cdf import Family, inverse_cdf_forward, inverse_cdf_inverse, quantile
+from dgmjax.bijectors.invertible_conv import conv1x1, conv1x1_log_det, plu_inverse_matrix
 from dgmjax.bijectors.linear import (
     PLU,
     cayley_matrix,
@@ -61,7 +63,13 @@ from dgmjax.bijectors.linear import (
     plu_matrix,
 )
 from dgmjax.bijectors.logit import logit_forward, logit_inverse
-from dgmjax.bijectors.masks import alternating_mask, checkerboard_mask, half_mask, vector_mask
+from dgmjax.bijectors.masks import (
+    alternating_mask,
+    checkerboard_mask,
+    half_mask,
+    image_mask,
+    vector_mask,
+)
 from dgmjax.bijectors.mixture_cdf import (
     MixtureCDFTransformer,
     mixture_cdf_forward,
@@ -90,6 +98,7 @@ from dgmjax.bijectors.rosenblatt import (
 )
 from dgmjax.bijectors.scales import SCALE_FNS, scale_fn
 from dgmjax.bijectors.spline import SplineTransformer, spline_forward, spline_inverse
+from dgmjax.bijectors.squeeze import SQUEEZE_ORDERS, squeeze, squeezed_shape, unsqueeze
 from dgmjax.bijectors.sylvester import (
     householder_columns,
     sylvester_forward,
@@ -98,6 +107,16 @@ from dgmjax.bijectors.sylvester import (
 )
 
 __all__ = [
+    "SQUEEZE_ORDERS",
+    "squeeze",
+    "squeezed_shape",
+    "unsqueeze",
+    "pixel_coupling_forward",
+    "pixel_coupling_inverse",
+    "conv1x1",
+    "conv1x1_log_det",
+    "plu_inverse_matrix",
+    "image_mask",
     "NONLINEARITIES",
     "NORMAL_MIXTURES",
     "PLU",

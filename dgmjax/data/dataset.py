@@ -79,6 +79,20 @@ class Dataset:
             return labels.astype(np.float32)
         return np.eye(size, dtype=np.float32)[labels]
 
+    def as_images(self) -> "Dataset":
+        """The same data with events ``(height, width, channels)``, for models of images; no copy.
+
+        Raises:
+          ValueError: events are no images.
+        """
+        if self.image_shape is None:
+            raise ValueError(f"data set {self.name!r} holds no images.")
+        train, validation, test = (
+            part.reshape(len(part), *self.image_shape)
+            for part in (self.train, self.validation, self.test)
+        )
+        return dataclasses.replace(self, train=train, validation=validation, test=test)
+
     def flattened(self) -> "Dataset":
         """The same data with events as vectors ``[n, prod(event_shape)]``, for models of vectors; no copy."""
         train, validation, test = (

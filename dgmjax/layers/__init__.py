@@ -14,7 +14,10 @@ from dgmjax.layers.dequantize import Dequantized, UniformDequantization
 from dgmjax.layers.distrax import from_distrax, to_distrax
 from dgmjax.layers.elementwise import LeakyReLU, Sigmoid, Softplus, Tanh
 from dgmjax.layers.flow import IID, Flow, standard_normal
+from dgmjax.layers.gaussian_prior import GaussianPrior
+from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
+from dgmjax.layers.invertible_conv import Invertible1x1Conv
 from dgmjax.layers.linear import (
     DenseLinear,
     DiagonalLinear,
@@ -22,16 +25,23 @@ from dgmjax.layers.linear import (
     OrthogonalLinear,
     PLULinear,
 )
+from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.layers.permute import Permute
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
 from dgmjax.layers.radial import Radial
 from dgmjax.layers.residual import Residual
+from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.layers.summary import summary
 from dgmjax.layers.sylvester import Sylvester
 
 __all__ = [
+    "Squeeze",
+    "ImageCoupling",
+    "Invertible1x1Conv",
+    "MultiScale",
+    "GaussianPrior",
     "IID",
     "ActNorm",
     "AmortizedParameters",

@@ -1,15 +1,17 @@
 """The coupling layer for images."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse
+from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse, split
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward, pixel_coupling_inverse
 from dgmjax.bijectors.masks import image_mask
+from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.nets.static import StaticArray
 
@@ -34,8 +36,8 @@ class ImageCoupling(Bijector):
         row, e.g. of a `dgmjax.Stack`, alternate. Pixels cannot be exchanged: put ``"checkerboard"`` and
         ``"checkerboard_odd"`` in pairs.
       mask_channel: whether the network sees the mask; of no effect for masks of channels.
-      context_shape: of a conditional layer: ``(k,)``, or ``(h, w, k)`` for one context a pixel; or None. The network
-        gets the context as it is, and ``context_size=k``.
+      context_shape: of a conditional layer: ``(k,)``, or ``(h, w, k)`` for networks that take one context a pixel; or
+        None. The network gets the context as it is, and ``context_size=k``.
 
     Raises:
       ValueError: events that are no images, a mask or context that does not fit them, or parts that cannot be swapped.
@@ -91,6 +93,11 @@ class ImageCoupling(Bijector):
             context_size=0 if self.context_shape is None else self.context_shape[-1],
         )
 
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether the network has data-dependent parts, a ``with_data_init`` of its own."""
+        return hasattr(self.conditioner, "with_data_init")
+
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
@@ -111,6 +118,22 @@ class ImageCoupling(Bijector):
         z, log_det = coupling_inverse(x, mask.ravel(), net, self.transformer, swap=self.swap)
         return z, log_det.sum((-2, -1))
 
+    def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
+        """Initialise the network, if it has a ``with_data_init(kept, context)``, on what it sees of the batch ``x``."""
+        if not self.depends_on_data:
+            return self
+        check_float_event(x, self.event_shape, where="ImageCoupling.with_data_init")
+        mask = self.mask.value
+        if self.of_pixels:
+            kept = x * jnp.broadcast_to(jnp.asarray(mask, x.dtype), x.shape)
+        else:
+            kept = split(x, mask.ravel())[0]
+        context = None if self.context_shape is None else context
+        conditioner: Any = self.conditioner
+        new = nnx.clone(self)
+        new.conditioner = conditioner.with_data_init(self._marked(kept), context)
+        return new
+
     def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:
         """The conditioner with its output as ``[*batch, h, w, moved channels, num_params]``."""
         if self.context_shape is None:
@@ -118,11 +141,15 @@ class ImageCoupling(Bijector):
         keyword = key_option(key)
 
         def net(kept: jax.Array) -> jax.Array:
-            if self.mask_channel:
-                mask = jnp.asarray(self.mask.value, kept.dtype)
-                mask = jnp.broadcast_to(mask, (*kept.shape[:-1], 1))
-                kept = jnp.concatenate([kept, mask], axis=-1)
-            out = self.conditioner(kept, context, **keyword)
+            out = self.conditioner(self._marked(kept), context, **keyword)
             return out.reshape(*out.shape[:-1], -1, self.transformer.num_params)
 
         return net
+
+    def _marked(self, kept: jax.Array) -> jax.Array:
+        """The input of the conditioner: what passes through and, for masks of pixels, the mask."""
+        if not self.mask_channel:
+            return kept
+        mask = jnp.asarray(self.mask.value, kept.dtype)
+        mask = jnp.broadcast_to(mask, (*kept.shape[:-1], 1))
+        return jnp.concatenate([kept, mask], axis=-1)

@@ -1,5 +1,6 @@
 """Named systems of the papers, each a thin assembly of layers."""
 
+from dgmjax.models.glow import Glow
 from dgmjax.models.maf import IAF, MAF
 from dgmjax.models.nice import NICE
 from dgmjax.models.planar_flow import PlanarFlow, RadialFlow
@@ -8,6 +9,7 @@ from dgmjax.models.residual_flow import ResidualFlow
 from dgmjax.models.spline_flow import NeuralSplineFlow
 
 __all__ = [
+    "Glow",
     "IAF",
     "MAF",
     "NICE",

@@ -190,6 +190,34 @@ class Conv(nnx.Module):
         return out if self.bias is None else add_bias(out, self.bias[...])
 
 
+class ZeroConv(Conv):
+    """``(conv3x3(x) + bias) exp(3 log_scale)``, one ``bias`` and ``log_scale`` an output channel; zero at first.
+
+    Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.3 and the authors' code: the last layer of
+    their conditioners, and the network of their learned priors.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        edge: bool = True,
+        zero_init: bool = True,
+        rngs: nnx.Rngs,
+    ):
+        init = nnx.initializers.zeros if zero_init else _LAST_INIT
+        super().__init__(3, in_channels, out_channels, init=init, edge=edge, bias=True, rngs=rngs)
+        self.log_scale = nnx.Param(jnp.zeros(out_channels, jnp.float32))
+
+    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """As the convolution it is; ``key`` is not used."""
+        del key
+        out = super().__call__(x)
+        scale = jnp.exp(_LOG_SCALE_FACTOR * self.log_scale[...]).astype(x.dtype)
+        return out * jnp.broadcast_to(scale, out.shape)
+
+
 def add_bias(x: jax.Array, bias: jax.Array | None) -> jax.Array:
     """``x + bias`` in the dtype of ``x``, or ``x`` without one."""
     return x if bias is None else x + jnp.broadcast_to(bias.astype(x.dtype), x.shape)
@@ -205,10 +233,9 @@ def _outside(shape: tuple[int, ...], size: int) -> np.ndarray:
 class ConvNet(ConvConditioner):
     """Glow's conditioner, ``[*batch, h, w, c] -> [*batch, h, w, out_channels]``.
 
-    Convolutions 3x3, 1x1 and 3x3, each of the first two followed by a normalization and the activation; the last is
-    ``(conv(x) + bias) exp(3 log_scale)`` with one ``bias`` and ``log_scale`` an output channel, and starts at zero, so
-    a coupling that uses it starts as the identity. A context adds ``context @ kernel``, one bias a channel, after the
-    first convolution. Mixed precision is that of `dgmjax.nets.MLP`.
+    Convolutions 3x3, 1x1 and 3x3, each of the first two followed by a normalization and the activation; the last is a
+    `ZeroConv`, so a coupling that uses the network starts as the identity. A context adds ``context @ kernel``, one
+    bias a channel, after the first convolution. Mixed precision is that of `dgmjax.nets.MLP`.
 
     Args:
       in_shape: ``(h, w, c)``.
@@ -217,7 +244,7 @@ class ConvNet(ConvConditioner):
       context_size: length of the context vector; 0 for none.
       activation: name in ``ACTIVATIONS``.
       dropout: probability of dropping a hidden unit when a key is given.
-      edge_padding: give both 3x3 convolutions a channel that is 1 in the padding and 0 in the image, so that they can
+      edge_padding: give the 3x3 convolutions a channel that is 1 in the padding and 0 in the image, so that they can
         tell an edge from a zero.
       actnorm: normalize before the activations, by a learned shift and scale a channel that `with_data_init` starts
         from data; otherwise the hidden convolutions have biases.
@@ -259,16 +286,12 @@ class ConvNet(ConvConditioner):
             rngs=rngs,
         )
         init = _NORMALIZED_INIT if actnorm else _HIDDEN_INIT
-        last_init = nnx.initializers.zeros if zero_init else _LAST_INIT
         bias, edge = not actnorm, edge_padding
         channels = self.in_shape[-1]
         self.first = Conv(3, channels, width, init=init, edge=edge, bias=bias, rngs=rngs)
         self.second = Conv(1, width, width, init=init, edge=False, bias=bias, rngs=rngs)
-        self.last = Conv(3, width, out_channels, init=last_init, edge=edge, bias=True, rngs=rngs)
-        self.log_scale = nnx.Param(jnp.zeros(out_channels, jnp.float32))
+        self.last = ZeroConv(width, out_channels, edge=edge, zero_init=zero_init, rngs=rngs)
 
     def _layers(self, x: jax.Array, shift: jax.Array | None, activate: Activate) -> jax.Array:
         hidden = activate(add_bias(self.first(x), shift))
-        out = self.last(activate(self.second(hidden)))
-        scale = jnp.exp(_LOG_SCALE_FACTOR * self.log_scale[...]).astype(x.dtype)
-        return out * jnp.broadcast_to(scale, out.shape)
+        return self.last(activate(self.second(hidden)))

@@ -1,6 +1,7 @@
 """Numerical methods that bijectors, densities and networks share: solvers with implicit gradients, norms, tails."""
 
 from dgmjax.numerics import random
+from dgmjax.numerics.conv import conv2d
 from dgmjax.numerics.fixed_point import residual_fixed_point
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.root import monotone_root
@@ -15,6 +16,7 @@ from dgmjax.numerics.spectral import (
 from dgmjax.numerics.tails import log_difference, log_tails
 
 __all__ = [
+    "conv2d",
     "conv_power_iteration",
     "dense_power_iteration",
     "dense_spectral_norm",

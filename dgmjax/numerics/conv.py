@@ -20,7 +20,7 @@ def conv2d(
 ) -> jax.Array:
     """``y[i, j, f] = sum_{a, b, c} x[i s + a - p, j s + b - q, c] kernel[a, b, c, f]``, zero outside the image.
 
-    XLA's CPU backend has a fast routine for convolutions of layout ``NHWC, HWIO -> NHWC``, and brings others into that
+    XLA's CPU backend has a fast routine for float32 of layout ``NHWC, HWIO -> NHWC``, and brings others into that
     layout everywhere but in the body of a loop, where they run as a naive loop nest, some 20 times slower. Derivatives
     of a convolution have other layouts. On the CPU the derivative is therefore written such that its two transposes
     have the plain layout: reverse mode is fast inside ``lax.scan``. Forward mode is exact, and slow inside a loop.

@@ -1,0 +1,134 @@
+"""Glow on images."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from flax import nnx
+
+from dgmjax.bijectors.affine import AdditiveTransformer, AffineTransformer
+from dgmjax.layers.actnorm import ActNorm
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.combinators import Chain
+from dgmjax.layers.constructor import recorded
+from dgmjax.layers.flow import Flow
+from dgmjax.layers.gaussian_prior import GaussianPrior
+from dgmjax.layers.image_coupling import ImageCoupling
+from dgmjax.layers.invertible_conv import Invertible1x1Conv, Parametrization
+from dgmjax.layers.multi_scale import MultiScale
+from dgmjax.layers.squeeze import Squeeze
+from dgmjax.layers.stack import Stack
+from dgmjax.models.couplings import first_layer
+from dgmjax.nets.conv_net import ConvNet, ZeroConv
+
+
+@recorded
+class Glow(Flow):
+    """``levels`` times: squeeze, ``depth`` steps of ActNorm, invertible 1x1 convolution and coupling, half goes out.
+
+    Each level is one scan over its steps, by default reversible: compile time and activation memory are those of one
+    step. The latents are one vector with all levels; ``flow.multi_scale`` splits and joins them.
+
+    Args:
+      event_shape: ``(h, w, c)``; ``2^levels`` divides both sides.
+      levels: number of levels.
+      depth: steps a level.
+      width: channels of the conditioners; 512 in the paper.
+      coupling: ``"affine"`` or ``"additive"``.
+      scale_fn: bounded map of the log-scales of affine couplings, see `dgmjax.bijectors.scale_fn`.
+      parametrization: of the 1x1 convolutions, ``"plu"`` or ``"dense"``.
+      learned_prior: Gaussian priors with learned moments for what every level leaves and for the last one; otherwise
+        standard normal.
+      activation: of the conditioners.
+      dropout: in the conditioners, active when a key is given to `log_prob`.
+      context_shape: ``(k,)`` for a conditional flow; it moves the conditioners and the prior of the last level.
+      reversible: rebuild activations in the backward pass, see `dgmjax.Stack`.
+      remat: recompute activations instead; not with ``reversible``.
+      compute_dtype: ``"bfloat16"`` for mixed precision in the conditioners.
+      preprocess: a fixed first layer on the data, e.g. `dgmjax.HistogramGaussianize` or `dgmjax.Logit`.
+      base: distribution of the latents, ``(h w c,)`` events; default standard normal.
+      rngs: ``nnx.Rngs`` for the initial weights.
+
+    Couplings, inner normalizations and priors start as the identity; `with_data_init` sets all ActNorms from a batch.
+
+    Source: Kingma and Dhariwal, 2018, *Glow: Generative Flow with Invertible 1x1 Convolutions*, arXiv:1807.03039.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        levels: int = 3,
+        depth: int = 32,
+        width: int = 512,
+        coupling: Literal["affine", "additive"] = "affine",
+        scale_fn: str = "tanh",
+        parametrization: Parametrization = "plu",
+        learned_prior: bool = True,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        context_shape: Sequence[int] | None = None,
+        reversible: bool = True,
+        remat: bool = False,
+        compute_dtype: str | None = None,
+        preprocess: Bijector | None = None,
+        base: Any = None,
+        rngs: nnx.Rngs,
+    ):
+        shape = tuple(event_shape)
+        if levels < 1 or depth < 1:
+            raise ValueError(
+                f"Glow: levels and depth must be at least 1, got {levels} and {depth}."
+            )
+        if coupling not in ("affine", "additive"):
+            raise ValueError(f"Glow: coupling: expected 'affine' or 'additive', got {coupling!r}.")
+        make_net = functools.partial(
+            ConvNet,
+            width=width,
+            activation=activation,
+            dropout=dropout,
+            compute_dtype=compute_dtype,
+            rngs=rngs,
+        )
+        transformer = AffineTransformer(scale_fn) if coupling == "affine" else AdditiveTransformer()
+
+        def step(shape: tuple[int, ...]) -> Bijector:
+            return Chain(
+                [
+                    ActNorm(shape),
+                    Invertible1x1Conv(shape, parametrization=parametrization, rngs=rngs),
+                    ImageCoupling(
+                        shape,
+                        mask="channel",
+                        make_conditioner=make_net,
+                        transformer=transformer,
+                        context_shape=context_shape,
+                    ),
+                ]
+            )
+
+        made: list[Bijector] = []
+        priors: list[Bijector | None] = []
+        for index in range(levels):
+            squeeze = Squeeze(shape)
+            inside = squeeze.latent_shape
+            steps = Stack([step(inside) for _ in range(depth)], reversible=reversible, remat=remat)
+            last = index == levels - 1
+            top = []
+            if last and learned_prior:
+                top = [GaussianPrior(inside, context_shape=context_shape, rngs=rngs)]
+            made.append(Chain([squeeze, steps, *top]))
+            if not last:
+                shape = (*inside[:-1], inside[-1] // 2)
+                prior = None
+                if learned_prior:
+                    net = ZeroConv(shape[-1], 2 * shape[-1], rngs=rngs)
+                    prior = GaussianPrior(shape, context_shape=shape, net=net, rngs=rngs)
+                priors.append(prior)
+        super().__init__(Chain([*first_layer(preprocess), MultiScale(made, priors)]), base)
+
+    @property
+    def multi_scale(self) -> MultiScale:
+        """The layer that splits latents into levels and joins them."""
+        chain: Any = self.bijector
+        return chain.layers[-1]

@@ -1,0 +1,31 @@
+"""The data of a run."""
+
+import numpy as np
+
+import dgmjax as dgm
+from experiments.config import Config
+
+
+def load_data(config: Config) -> dgm.data.Dataset:
+    """The data of ``config``, images or vectors as its model takes them, checked now and not after an hour of training.
+
+    Raises:
+      ValueError: integers without a number of levels, or values that do not fit.
+    """
+    dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
+    if not config.model.images:
+        dataset = dataset.flattened()
+    elif dataset.image_shape is None:
+        raise ValueError(f"{config.model.system} models images, and {config.data} holds none.")
+    else:
+        dataset = dataset.as_images()
+    if dataset.num_levels is None and np.issubdtype(dataset.train.dtype, np.integer):
+        raise ValueError(
+            f"{config.data} holds integers; pass --num-levels {dataset.train.max() + 1} to model them as levels 0 .. "
+            f"{dataset.train.max()}, or save them as floats."
+        )
+    for split in ("train", "validation", "test"):
+        dgm.data.check_data(
+            getattr(dataset, split), dataset.event_shape, num_levels=dataset.num_levels, name=split
+        )
+    return dataset
