@@ -42,16 +42,16 @@ class GaussianPrior(Bijector):
         self.context_shape = None if context_shape is None else tuple(context_shape)
         channels = self.event_shape[-1]
         self.moments = nnx.Param(jnp.zeros((channels, 2), jnp.float32))
-        self.net = net
         if net is None and self.context_shape is not None:
             if len(self.context_shape) != 1:
                 raise ValueError(
                     f"GaussianPrior: without a net the context must be a vector (k,), got {self.context_shape}."
                 )
             zeros = nnx.initializers.zeros
-            self.net = nnx.Linear(
+            net = nnx.Linear(
                 self.context_shape[0], 2 * channels, use_bias=False, kernel_init=zeros, rngs=rngs
             )
+        self.net = nnx.data(net)
 
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None
