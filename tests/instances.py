@@ -94,7 +94,9 @@ BIJECTORS: dict[str, Instance] = {
         lambda _: dgm.Logit((2, 2, 1), 17.0, alpha=1e-6), _inside(17)
     ),
     "histogram": Instance(_histogram, _inside(7)),
-    "histogram, uniform": Instance(lambda _: dgm.HistogramGaussianize((3,), 17), _inside(17)),
+    "histogram, uniform": Instance(
+        lambda _: dgm.HistogramGaussianize((3,), 17), _inside(17), slow=True
+    ),
     "standardize": Instance(_standardize, _normal),
     "chain": Instance(_chain, _inside(9)),
     "chain, context": Instance(_conditional_chain, _normal, context_shape=(2,)),

@@ -15,8 +15,7 @@ from experiments.benchmarks import _training_scaling, _training_syncs, training
 from experiments.benchmarks._training_collectives import traffic
 from experiments.benchmarks._training_work import QUICK
 
-pytestmark = pytest.mark.usefixtures("x32")
-slow = pytest.mark.slow
+pytestmark = [pytest.mark.usefixtures("x32"), pytest.mark.slow]
 
 
 def module(*lines: str, before: str = "") -> str:
@@ -185,7 +184,6 @@ def test_the_loop_and_the_pipelines_report_their_systems(tmp_path):
             assert 0 < row["minimum"] <= row["median"] <= row["p90"]
 
 
-@slow
 def test_the_other_parts_report_their_systems():
     results, _ = ran("--only", "step", "superbatch", "checkpoints", "cache")
     assert {task: len(names) for task, names in systems(results).items()} == {
@@ -198,7 +196,6 @@ def test_the_other_parts_report_their_systems():
     assert 0 < results["facts"]["checkpoints"]["share_of_a_run"] < 1
 
 
-@slow
 def test_eight_devices_all_reduce_the_gradient_and_a_kibibyte():
     work = dataclasses.replace(QUICK, devices=(1, 8), scaling_turns=1)
     results = _training_scaling.in_a_process(work)

@@ -113,6 +113,7 @@ def test_temperature_zero_is_one_image():
     np.testing.assert_array_equal(x[0], x[1])
 
 
+@pytest.mark.slow
 def test_fit_trains_it_on_images_of_integers():
     rng = np.random.RandomState(0)
     y = (rng.randint(0, 2, (64, 1, 8, 2)) * 12 + rng.randint(0, 4, (64, 8, 8, 2))).astype(np.uint8)

@@ -120,7 +120,7 @@ def test_processes_with_different_settings_are_told(tmp_path):
 
 
 KILLS = [
-    pytest.param(1, signal.SIGKILL, id="kill the second"),
+    pytest.param(1, signal.SIGKILL, id="kill the second", marks=pytest.mark.slow),
     pytest.param(0, signal.SIGKILL, id="kill the first", marks=pytest.mark.slow),
     pytest.param(1, signal.SIGTERM, id="preempt the second", marks=pytest.mark.slow),
 ]

@@ -268,6 +268,7 @@ def test_householder_columns_are_orthonormal_and_one_reflection_is_the_formula()
     assert jnp.allclose(householder_columns(v, 5), expected, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_sylvester_determinant_is_positive_for_random_parameters():
     z, vectors, matrix, diagonal, b = normals(
         10, (COUNT, 3), (COUNT, 2, 3), (COUNT, 2, 2), (COUNT, 2), (COUNT, 2), scale=3.0
@@ -326,6 +327,7 @@ def test_fresh_layers_are_the_identity_and_can_learn(cls):
     assert any((leaf != 0).any() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", LAYERS.values(), ids=LAYERS)
 def test_amortized_layers_follow_the_context(cls):
     layer = cast(scramble(amortized(cls, nnx.Rngs(1)), jax.random.key(1)), jnp.float64)

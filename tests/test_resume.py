@@ -81,6 +81,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, uninterrupted):
     check(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_preempted_run_writes_a_checkpoint_of_that_very_step_first(tmp_path, uninterrupted):
     """Between two logs: the metrics since the last one are in the checkpoint, so the records agree as well."""
     step = kill_after(tmp_path / "run", 0.3, signal.SIGTERM)

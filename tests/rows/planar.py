@@ -44,7 +44,7 @@ ROWS: dict[str, Instance] = {
     "radial": Instance(_make(Radial, 4), _far),
     "radial, context": Instance(_amortized(Radial, 3), _normal, context_shape=(2,), slow=True),
     "sylvester, fewer units, leaky relu": Instance(
-        _make(Sylvester, 4, num_units=2, num_reflections=3, h="leaky_relu"), _normal
+        _make(Sylvester, 4, num_units=2, num_reflections=3, h="leaky_relu"), _normal, slow=True
     ),
     "sylvester, context": Instance(
         _amortized(Sylvester, 2), _normal, context_shape=(2,), slow=True
