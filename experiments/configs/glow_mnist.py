@@ -2,7 +2,7 @@
 
 Reproduces: Glow (Kingma and Dhariwal, 2018, arXiv:1807.03039) with 2 levels of 6 steps on MNIST, 8 bits.
 Command: python -m experiments.train glow_mnist (with MNIST prepared, see docs/data.md)
-Expected: test 1.280 bits/dim after 1,500 steps (measured), one-sample bound (uniform dequantization); 1.2 at the end is a guess.
+Expected: test 1.280 bits/dim after 1,500 steps, one-sample bound (uniform dequantization); the end is not measured.
 Cost: about ten minutes on 2 CPU cores.
 """
 
