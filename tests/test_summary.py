@@ -1,5 +1,6 @@
 """Tables of models and counts of operations: against sums over the parameters, against counts by hand and XLA's."""
 
+import os
 import types
 
 import distrax
@@ -74,6 +75,8 @@ def number(columns: list[str]) -> int:
 @pytest.mark.parametrize("depth", [0, 2, 4, 99])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_is_in_one_leaf_row(models, name, depth):
+    if name == "odd" and os.environ.get("NNX_GRAPH_MODE") == "false":
+        pytest.skip("without graph mode nnx.split refuses shared modules")
     params, fixed, _ = dgm.training.partition(models[name])
     text = summary(models[name], depth=depth)
     assert all(len(line) <= 100 for line in text.splitlines())
