@@ -11,10 +11,10 @@ import numpy as np
 from dgmjax.data.records import ImageRecords
 
 
-def cache_dir() -> pathlib.Path:
-    """``$XDG_CACHE_HOME/dgmjax/decoded``, by default ``~/.cache/dgmjax/decoded``; safe to delete at any time."""
+def cache_dir(kind: str = "decoded") -> pathlib.Path:
+    """``$XDG_CACHE_HOME/dgmjax/<kind>``, by default ``~/.cache/dgmjax/<kind>``; safe to delete at any time."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(home).expanduser() / "dgmjax" / "decoded"
+    return pathlib.Path(home).expanduser() / "dgmjax" / kind
 
 
 def decode(records: ImageRecords, *, cache: bool = True) -> dict[str, np.ndarray]:

@@ -5,6 +5,8 @@ import pathlib
 
 import jax
 
+from dgmjax.data.decoded import cache_dir
+
 
 def use_compilation_cache(directory: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Keep compiled programs in ``directory`` and look there first; returns where.
@@ -19,7 +21,6 @@ def use_compilation_cache(directory: str | os.PathLike[str] | None = None) -> pa
     if directory is None and configured:
         return pathlib.Path(configured)
     if directory is None:
-        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        directory = pathlib.Path(home).expanduser() / "dgmjax" / "xla"
+        directory = cache_dir("xla")
     jax.config.update("jax_compilation_cache_dir", str(directory))
     return pathlib.Path(directory)

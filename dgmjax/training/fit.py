@@ -196,24 +196,25 @@ def fit(
         workers=workers,
     )
 
-    call = {
-        "model": describe_model(model),
-        "seed": np.asarray(jax.random.key_data(seed)).tolist(),
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "optimizer_state": digest(state.opt_state),
-        "ema_decay": ema_decay,
-        "eval_every": eval_every,
-        "patience": patience,
-        "data_init": data_init,
-        "init_rows": init_rows,
-        "augment": name_of(augment),
-        "transform": name_of(transform),
-    }
-    if workdir is not None or jax.process_count() > 1:
-        call |= {"x": identify(train), "validation": identify(held_out)}
-    check_same(call)
+    if workdir is not None or jax.process_count() > 1:  # digests read all of the data and the state
+        call = {
+            "model": describe_model(model),
+            "seed": np.asarray(jax.random.key_data(seed)).tolist(),
+            "steps": steps,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "optimizer_state": digest(state.opt_state),
+            "ema_decay": ema_decay,
+            "eval_every": eval_every,
+            "patience": patience,
+            "data_init": data_init,
+            "init_rows": init_rows,
+            "augment": name_of(augment),
+            "transform": name_of(transform),
+            "x": identify(train),
+            "validation": identify(held_out),
+        }
+        check_same(call)
     # Copies: the first step donates the state.
     position, best = Progress(), jax.tree.map(jnp.copy, state.params)
     state, best = parallel.place_state(state), parallel.place_state(best)
