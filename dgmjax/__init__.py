@@ -4,6 +4,7 @@
 """
 
 from dgmjax import (
+    analysis,
     bijectors,
     data,
     densities,
@@ -44,7 +45,9 @@ from dgmjax.layers import (
     Planar,
     PLULinear,
     Radial,
+    Reshape,
     Residual,
+    Shuffle,
     Sigmoid,
     Softplus,
     Squeeze,
@@ -113,8 +116,10 @@ __all__ = [
     "Radial",
     "RadialFlow",
     "RealNVP",
+    "Reshape",
     "Residual",
     "ResidualFlow",
+    "Shuffle",
     "Sigmoid",
     "Softplus",
     "Stack",
@@ -122,6 +127,7 @@ __all__ = [
     "Sylvester",
     "Tanh",
     "UniformDequantization",
+    "analysis",
     "bijectors",
     "data",
     "densities",

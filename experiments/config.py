@@ -5,16 +5,17 @@ import difflib
 import functools
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
+import dgmjax as dgm
 from experiments.models import SYSTEMS, FlowConfig, RealNVPConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with clipping, linear warm-up and cosine decay to 0."""
+    """AdamW or Adamax with clipping, linear warm-up and a schedule."""
 
     learning_rate: float = 1e-3
     """Peak."""
@@ -22,8 +23,14 @@ class OptimizerConfig:
     """Steps of linear warm-up."""
     weight_decay: float = 0.0
     """Decoupled, on matrices."""
-    clip_norm: float = 10.0
+    clip_norm: float | None = 10.0
     """Largest global gradient norm."""
+    b2: float = 0.999
+    """Decay of the second moment."""
+    algorithm: Literal["adamw", "adamax"] = "adamw"
+    """Which."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Of the rate after the warm-up: down to 0, or none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +57,30 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """Random warps of training images; only for images."""
+    """Random changes of training images; only for images."""
 
     warp: float = 0.0
     """Probability of a small affine warp."""
     shift: float = 0.0
     """Probability of a shift by one pixel."""
+    flip: bool = False
+    """Mirror half of the images; for photographs. Excludes warp and shift, as does max-shift."""
+    max_shift: int = 0
+    """Shift every image by up to so many pixels and repeat those at the edge."""
+
+    def build(self, image_shape: tuple[int, int, int] | None) -> Any:
+        """What `dgmjax.fit` takes as ``augment``; None for nothing, or where events are no images."""
+        warps, moves = self.warp or self.shift, self.flip or self.max_shift
+        if image_shape is None or not (warps or moves):
+            return None
+        if warps and moves:
+            raise ValueError(
+                "augment: warp and shift are for grey images with an empty border, flip and max-shift for "
+                "photographs; choose one pair."
+            )
+        if warps:
+            return dgm.data.Augment(image_shape, self.warp, self.shift)
+        return dgm.data.ImageTransform(flip=self.flip, shift=self.max_shift, fill="edge")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +92,10 @@ class Config:
     """A name (digits, two_moons, mnist, tfds:NAME, ...; see docs/data.md), or a .npy / .npz file."""
     num_levels: int | None = None
     """For a file of integers: number of levels; the values are 0 .. num_levels - 1."""
+    n_bits: int = 8
+    """Bits that 8-bit images keep; fewer make another, easier data set."""
+    max_rows: int | None = None
+    """Use no more than the first so many rows of each split."""
     conditional: bool = False
     """Condition on the class labels of the data."""
     seed: int = 0
@@ -75,6 +104,42 @@ class Config:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+
+
+_SMOKE_SIZES = {"depth": 2, "width": 16, "levels": 2, "hidden_layers": 1, "anchor_every": 1}
+
+
+def smoke(config: Config) -> Config:
+    """A small version of ``config`` that trains in a minute on two cores, to see that everything fits together.
+
+    The same kind of model, at most two levels of two layers of width 16, for 60 steps on 512 rows of its data, or of
+    the digits of scikit-learn where those are not prepared. Its number says nothing about the config.
+    """
+    sizes = {
+        name: min(getattr(config.model, name), most)
+        for name, most in _SMOKE_SIZES.items()
+        if getattr(config.model, name, None) is not None
+    }
+    training = dataclasses.replace(
+        config.training, steps=60, batch_size=16, eval_every=20, init_rows=256, steps_per_call=1
+    )
+    optimizer = dataclasses.replace(config.optimizer, warmup_steps=10)
+    data, bits = config.data, config.n_bits
+    try:
+        dgm.data.find_prepared(data.removeprefix("tfds:"))
+    except (dgm.data.DataNotFound, ValueError):
+        if data not in dgm.data.DATASETS and not data.endswith((".npy", ".npz")):
+            data, bits = "digits", 8
+    return dataclasses.replace(
+        config,
+        name=f"{config.name}_smoke",
+        data=data,
+        n_bits=bits,
+        max_rows=512,
+        model=dataclasses.replace(config.model, **sizes),
+        training=training,
+        optimizer=optimizer,
+    )
 
 
 def config_names() -> list[str]:

@@ -18,6 +18,8 @@ class Options:
 
     run: Annotated[pathlib.Path, tyro.conf.Positional]
     """Run directory."""
+    data: str | None = None
+    """Another data set of the same event shape and levels, by name or path; default that of the run."""
     split: Literal["train", "validation", "test"] = "test"
     """Rows to evaluate."""
     importance_samples: int = 1
@@ -41,6 +43,37 @@ def load_run(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
     return config, dgm.load(run / "model"), load_data(config)
 
 
+def load_other_data(config: Config, dataset: dgm.data.Dataset, name: str) -> dgm.data.Dataset:
+    """Another data set as the model of a run takes it.
+
+    Args:
+      config: of the run.
+      dataset: its data.
+      name: a name or a file, as in configs.
+
+    Raises:
+      TypeError: floats for a model of integers.
+      ValueError: unknown data, or another shape of events, number of levels or shape of conditions.
+    """
+    other = load_data(dataclasses.replace(config, data=name, num_levels=dataset.num_levels))
+    for what, expected, got in (
+        ("events of shape", dataset.event_shape, other.event_shape),
+        ("a number of levels of", dataset.num_levels, other.num_levels),
+        ("images of shape", dataset.image_shape, other.image_shape),
+    ):
+        if expected != got and not (what.startswith("images") and None in (expected, got)):
+            raise ValueError(
+                f"the model of {config.name} has {what} {expected}, as in {config.data}, but {name} has {got}; choose "
+                f"data of the same kind, or train on {name}."
+            )
+    if config.conditional and other.context_shape != dataset.context_shape:
+        raise ValueError(
+            f"the model of {config.name} has conditions of shape {dataset.context_shape}, but {name} has "
+            f"{other.context_shape}; choose data with the same labels."
+        )
+    return other
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.evaluate")
@@ -50,7 +83,9 @@ def main(arguments: list[str] | None = None) -> None:
                 f"--importance-samples must be at least 1, got {options.importance_samples}."
             )
         config, model, dataset = load_run(options.run)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if options.data is not None:
+            dataset = load_other_data(config, dataset, options.data)
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
     draws = NOISE_DRAWS if options.importance_samples == 1 else 1
     likelihood = likelihood_on(
@@ -61,10 +96,19 @@ def main(arguments: list[str] | None = None) -> None:
         num_samples=options.importance_samples,
         draws=draws,
     )
-    print(f"{config.name}, {options.split}: {likelihood}")
-    record = {"split": options.split, "seed": options.seed, **as_record(likelihood, draws=draws)}
-    name = f"evaluation_{options.split}_k{options.importance_samples}_seed{options.seed}.json"
-    write_json(options.run / name, record)
+    of = "" if options.data is None else f"{dataset.name} "
+    print(f"{config.name}, {of}{options.split}: {likelihood}")
+    record = {
+        "data": dataset.name,
+        "split": options.split,
+        "seed": options.seed,
+        **as_record(likelihood, draws=draws),
+    }
+    name = f"{options.split}_k{options.importance_samples}_seed{options.seed}.json"
+    # Names of prepared sets may hold a slash.
+    write_json(
+        options.run / f"evaluation_{of.strip().replace('/', '_')}{'_' if of else ''}{name}", record
+    )
 
 
 if __name__ == "__main__":

@@ -184,22 +184,12 @@ class ResidualConfig(VectorFlowConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GlowConfig(FlowConfig):
-    """A Glow on images."""
+class ImageFlowConfig(FlowConfig):
+    """What flows on images share."""
 
-    constructor: ClassVar[Any] = dgm.Glow
     images: ClassVar[bool] = True
-    system: tyro.conf.Suppress[str] = "glow"
-    levels: int = 3
-    """Levels; 2 to their power divides the sides."""
-    coupling: Literal["affine", "additive"] = "affine"
-    """Kind of the couplings."""
     scale_fn: ScaleFn = "tanh"
     """Map of the log-scales."""
-    parametrization: Literal["plu", "dense"] = "plu"
-    """Of the 1x1 convolutions."""
-    learned_prior: bool = True
-    """Gaussian priors with learned moments."""
     activation: str = "relu"
     """Activation of the conditioners."""
     dropout: float = 0.0
@@ -208,8 +198,50 @@ class GlowConfig(FlowConfig):
     """Gradients in the activation memory of one step."""
     remat: bool = False
     """Gradients that recompute what is inside a step; not with reversible."""
-    compute_dtype: Literal["bfloat16", "float16"] | None = None
+    compute_dtype: ComputeDtype | None = None
     """Mixed precision: the conditioners compute in this dtype."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageRealNVPConfig(ImageFlowConfig):
+    """A RealNVP on images."""
+
+    constructor: ClassVar[Any] = dgm.RealNVP
+    system: tyro.conf.Suppress[str] = "realnvp_images"
+    depth: int = 3
+    """Couplings of a group."""
+    hidden_layers: int = 4
+    """Residual blocks of the conditioners."""
+    levels: int = 2
+    """Scales."""
+    widen: bool = True
+    """Double the width for channels and with every scale."""
+    normalization: Literal["actnorm", "batch", "none"] = "actnorm"
+    """After every coupling and in the networks."""
+    shift_first: bool = False
+    """x = (z + t) s instead of x = s z + t."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GlowConfig(ImageFlowConfig):
+    """A Glow on images."""
+
+    constructor: ClassVar[Any] = dgm.Glow
+    system: tyro.conf.Suppress[str] = "glow"
+    levels: int = 3
+    """Levels; 2 to their power divides the sides."""
+    coupling: Literal["affine", "additive"] = "affine"
+    """Kind of the couplings."""
+    mixing: Literal["conv1x1", "shuffle", "reverse"] = "conv1x1"
+    """What mixes the channels between couplings."""
+    parametrization: Literal["plu", "dense"] = "plu"
+    """Of the 1x1 convolutions."""
+    principal: bool = False
+    """Begin each level with a 1x1 convolution that starts at the principal axes of its channels."""
+    learned_prior: bool = True
+    """Gaussian priors with learned moments."""
+    anchor_every: int | None = None
+    """Exact activations that a reversible level stores: one after every so many steps."""
 
 
 SYSTEMS: dict[str, type[FlowConfig]] = {
@@ -223,6 +255,7 @@ SYSTEMS: dict[str, type[FlowConfig]] = {
         PlanarConfig,
         RadialConfig,
         ResidualConfig,
+        ImageRealNVPConfig,
         GlowConfig,
     )
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 import dgmjax as dgm
 from experiments.config import Config
@@ -92,7 +93,7 @@ def picture_of_samples(
     *,
     num: int,
     seed: int = 0,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
     conditional: bool = False,
 ) -> None:
     """A grid of images, or for 2-D data the data, the learned density and samples side by side.
@@ -137,16 +138,16 @@ def draw(
     *,
     num: int,
     seed: int = 0,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
     context: np.ndarray | None = None,
 ) -> np.ndarray:
     """``num`` samples as a NumPy array."""
     return np.asarray(_draw(model, jax.random.key(seed), context, num, temperature))
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
+@functools.partial(jax.jit, static_argnums=3)
 def _draw(
-    model: Any, key: jax.Array, context: jax.Array | None, num: int, temperature: float
+    model: Any, key: jax.Array, context: jax.Array | None, num: int, temperature: ArrayLike
 ) -> jax.Array:
     # Every context of a batch is one condition, so the batch of samples is that of the contexts.
     shape = (num,) if context is None else ()

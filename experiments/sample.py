@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -20,8 +20,9 @@ class Options:
     """Run directory."""
     num: int = 64
     """Number of samples."""
-    temperature: float = 1.0
-    """Factor on the latents; below 1 samples are more typical and less diverse."""
+    temperature: tuple[float, ...] = (1.0,)
+    """Factor on the latents, one or, of a multi-scale flow, one a level from the finest to the coarsest; below 1
+    samples are more typical and less diverse."""
     seed: int = 0
     """Of the samples."""
     out: pathlib.Path = pathlib.Path("samples.png")
@@ -32,19 +33,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.sample")
     try:
-        if options.num < 1 or options.temperature < 0:
+        if options.num < 1 or not options.temperature or min(options.temperature) < 0:
             raise ValueError(
-                f"expected --num >= 1 and --temperature >= 0, got {options.num} and {options.temperature}."
+                f"expected --num >= 1 and --temperature >= 0, got {options.num} and {list(options.temperature)}."
             )
         if options.out.suffix not in (".png", ".npy"):
             raise ValueError(f"--out must end in .png or .npy, got {options.out}.")
         config, model, dataset = load_run(options.run)
+        temperature: Any = options.temperature[0]
+        if len(options.temperature) > 1:
+            temperature = getattr(model, "density", model).multi_scale.per_level(
+                options.temperature
+            )
         if options.out.suffix == ".npy":
             samples = draw(
                 model,
                 num=options.num,
                 seed=options.seed,
-                temperature=options.temperature,
+                temperature=temperature,
                 context=contexts_to_draw(dataset, options.num) if config.conditional else None,
             )
             np.save(options.out, samples)
@@ -56,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
                 dgm.data.TOYS.get(config.data),
                 num=options.num,
                 seed=options.seed,
-                temperature=options.temperature,
+                temperature=temperature,
                 conditional=config.conditional,
             )
     except (ValueError, OSError, RuntimeError, ImportError) as error:

@@ -14,7 +14,7 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.config import Config, config_from_dict, config_names, load_config
+from experiments.config import Config, config_from_dict, config_names, load_config, smoke
 from experiments.data import load_data
 from experiments.pictures import ProgressPictures, write_pictures
 from experiments.results import finished_result, likelihood_on, print_result, write_result
@@ -29,6 +29,8 @@ class Options:
     config: Annotated[Config, tyro.conf.arg(name="")]
     workdir: pathlib.Path | None = None
     """Run directory; default runs/<config>. One that all processes share, if there are several."""
+    smoke: bool = False
+    """A small version on real data, in a minute: does everything fit together?"""
     resume: bool = False
     """Insist on continuing: fail if the run directory holds no run."""
     debug_nans: bool = False
@@ -57,9 +59,7 @@ def train(
     optimizer = dgm.training.default_optimizer(
         steps=training.steps, **dataclasses.asdict(config.optimizer)
     )
-    augment = None
-    if dataset.image_shape is not None and (config.augment.warp or config.augment.shift):
-        augment = dgm.data.Augment(dataset.image_shape, config.augment.warp, config.augment.shift)
+    augment = config.augment.build(dataset.image_shape)
     contexts = {
         split: dataset.contexts(split) if config.conditional else None
         for split in ("train", "validation", "test")
@@ -139,6 +139,9 @@ def main(arguments: list[str] | None = None) -> None:
         options = tyro.cli(
             Options, args=rest, default=default, prog=f"python -m experiments.train {name}"
         )
+        if options.smoke:
+            options = dataclasses.replace(options, config=smoke(options.config))
+            print(f"smoke: a small {name} on {options.config.data}; its number means nothing.")
         options.runtime.start()
         workdir = options.workdir or pathlib.Path("runs") / options.config.name
         if options.resume and not (workdir / "config.json").exists():

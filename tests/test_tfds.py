@@ -15,10 +15,15 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+from concurrent import futures
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
+import dgmjax as dgm
 from dgmjax import data
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
@@ -172,6 +177,197 @@ def test_decoded_arrays_are_kept_until_the_records_change(root, tmp_path):
     np.testing.assert_array_equal(load().train, first.train)
 
 
+# Sets too large for memory
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """More rows than are decoded at a time."""
+    tfds.disable_progress_bar()
+    root = tmp_path_factory.mktemp("many")
+    write_set(root, "many", {"train": 1_400}, (3, 2, 1))
+    return root
+
+
+@pytest.fixture
+def load_large(many, tmp_path):
+    """Loads a copy of ``many`` as a set that is too large."""
+    shutil.copytree(many / "many", tmp_path / "many")
+    return functools.partial(data.tfds_dataset, "many", data_dir=tmp_path, max_bytes=1000)
+
+
+def decoded(tmp_path) -> dict[str, pathlib.Path]:
+    files = (tmp_path / "cache" / "dgmjax" / "decoded").iterdir()
+    return {file.name: file for file in files}
+
+
+def assert_equal_sets(one: data.Dataset, other: data.Dataset):
+    for split in SPLITS:
+        np.testing.assert_array_equal(getattr(one, split), getattr(other, split))
+        np.testing.assert_array_equal(one.labels[split], other.labels[split])
+
+
+def refuse_to_decode(*_):
+    raise AssertionError("decoded again")
+
+
+def test_a_large_set_is_decoded_once_and_mapped(load_large, tmp_path, monkeypatch, caplog):
+    small = load_large(max_bytes=10**6, cache=False)
+    large = load_large()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "many is decoded once, 0.0 GB into" in caplog.text
+    assert len(decoded(tmp_path)) == 6, "images and labels of each split, and nothing half-written"
+    assert len(large.train) == 1_120, "several chunks"
+    assert_equal_sets(large, small)
+    for view in (large, large.flattened(), large.flattened().as_images()):
+        for split in SPLITS:
+            assert isinstance(getattr(view, split), np.memmap)
+            assert np.shares_memory(getattr(view, split), getattr(large, split))
+    with pytest.raises(ValueError, match="read-only"):
+        large.train[0] = 0
+    monkeypatch.setattr(data.ImageRecords, "__getitem__", refuse_to_decode)
+    caplog.clear()
+    assert_equal_sets(load_large(), small)
+    assert not caplog.records
+
+
+def test_what_was_half_written_or_damaged_is_decoded_again(load_large, tmp_path, monkeypatch):
+    expected = load_large(max_bytes=10**6, cache=False)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"must hold, but: .*No space left.*Set XDG_CACHE_HOME"):
+            load_large()
+    assert not decoded(tmp_path), "nothing half-written"
+    first = load_large()
+    names = set(decoded(tmp_path))
+    np.save(tmp_path / "other.npy", np.zeros((3, 3, 2, 1), np.uint8))
+    other = (tmp_path / "other.npy").read_bytes()
+    for name, file in decoded(tmp_path).items():
+        whole = file.read_bytes()
+        for damaged in (whole[:-1], b"", other):
+            file.unlink()  # what is mapped stays what it was
+            file.write_bytes(damaged)
+            assert_equal_sets(load_large(), expected)
+            assert file.read_bytes() == whole, name
+    (tmp_path / "cache" / "dgmjax" / "decoded" / "tmp.partial").write_bytes(whole[:200])
+    assert_equal_sets(load_large(), expected)
+    assert set(decoded(tmp_path)) == names | {"tmp.partial"}
+    assert_equal_sets(first, expected)
+
+
+def test_a_large_set_is_decoded_again_if_its_records_change(load_large, tmp_path):
+    first = load_large()
+    planted = np.full_like(first.train, 7)
+    for file in decoded(tmp_path).values():
+        if file.name.endswith("x.npy") and len(np.load(file)) == len(planted):
+            file.unlink()
+            np.save(file, planted)
+    np.testing.assert_array_equal(load_large().train, planted)
+    record = next((tmp_path / "many" / "1.0.0").glob("*array_record*"))
+    os.utime(record, ns=(0, 0))
+    assert_equal_sets(load_large(), first)
+
+
+def test_two_may_decode_at_once(load_large, tmp_path):
+    expected = load_large(max_bytes=10**6, cache=False)
+    with futures.ThreadPoolExecutor(4) as pool:
+        for result in [pool.submit(load_large) for _ in range(4)]:
+            assert_equal_sets(result.result(), expected)
+    assert len(decoded(tmp_path)) == 6
+
+
+def test_a_large_set_without_room_says_what_to_do(load_large, tmp_path, monkeypatch):
+    cache = tmp_path / "cache" / "dgmjax" / "decoded"
+    with monkeypatch.context() as patch:
+        usage = type(shutil.disk_usage(tmp_path))(10**9, 10**9, 1_000)
+        patch.setattr(shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(OSError, match="but: 0.0 GB are free") as caught:
+            load_large()
+    message = str(caught.value)
+    assert message.startswith(f"many decodes to 0.0 GB, which {cache} must hold")
+    assert "Set XDG_CACHE_HOME to a directory on another disk" in message
+    assert (
+        "dgmjax.data.Stream(dgmjax.data.ImageRecords(dgmjax.data.find_prepared('many'), " in message
+    )
+    assert not decoded(tmp_path)
+    with pytest.raises(ValueError, match=r"more than max_bytes.*Stream it.*leave cache=False out"):
+        load_large(cache=False)
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").write_text("no directory can be made here")
+    with pytest.raises(OSError, match="must hold, but:.*Set XDG_CACHE_HOME"):
+        load_large()
+
+
+def test_faces_of_high_quality_are_known_by_name(tmp_path):
+    """One split, no labels, and files that TFDS does not download."""
+    write_set(tmp_path, "celeb_a_hq", {"train": 20}, (8, 8, 3), label=None, config="8")
+    faces = data.load_dataset("celeb_a_hq/8", data_dir=tmp_path)
+    assert (faces.name, faces.image_shape, faces.labels) == ("celeb_a_hq/8", (8, 8, 3), None)
+    assert [len(getattr(faces, split)) for split in SPLITS] == [16, 2, 2]
+    with pytest.raises(
+        data.DataNotFound, match="data256x256.tar into .*/downloads/celeb_a_hq/256/manual"
+    ):
+        data.load_dataset("celeb_a_hq/256", data_dir=tmp_path)
+    with pytest.raises(data.DataNotFound, match=r"(?s)There is: celeb_a_hq/8\..*data1024x1024.tar"):
+        data.load_dataset("celeb_a_hq", data_dir=tmp_path)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """48 MB of zeros that take no disk."""
+    file = tmp_path / "mapped.npy"
+    return np.lib.format.open_memmap(file, "w+", np.float32, (6_000, 2_000))
+
+
+def test_a_mapped_array_is_checked_without_a_copy(mapped):
+    levels = mapped.view(np.int32)
+    tracemalloc.start()
+    for array, num_levels in ((mapped, None), (levels, 3)):
+        assert np.shares_memory(data.check_data(array, (2_000,), num_levels=num_levels), mapped)
+    batch = data.Batches({"x": mapped}, 100, seed=0)(0)["x"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < mapped.nbytes / 4
+    assert not isinstance(batch, np.memmap)
+    mapped[5_000, 3] = mapped[5_900, 7] = np.nan
+    with pytest.raises(ValueError, match=r"2 of 12000000 .* the first at index \(5000, 3\)"):
+        data.check_data(mapped, (2_000,))
+    levels[:] = 0
+    levels[5_999, 0] = 3
+    with pytest.raises(ValueError, match=r"for num_levels=3, got 0 .. 3"):
+        data.check_data(levels, (2_000,), num_levels=3)
+
+
+@pytest.mark.usefixtures("x32")
+def test_fit_takes_a_mapped_array_as_the_array(tmp_path):
+    """Layers that look at the data see as many rows of it as of records."""
+    x = np.random.RandomState(0).normal(size=(5_000, 2)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    fit = functools.partial(dgm.fit, seed=jax.random.key(0), steps=1, batch_size=16)
+
+    def mean(x, **options):
+        model = dgm.RealNVP(
+            (2,), depth=2, width=4, preprocess=dgm.Standardize((2,)), rngs=nnx.Rngs(0)
+        )
+        return fit(model, x, **options).model.bijector.layers[0].mean[...]
+
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    some = mean(mapped, workdir=tmp_path / "run")
+    np.testing.assert_array_equal(some, mean(x, init_rows=4_096))
+    assert np.abs(some - x.mean(0)).max() > 1e-4
+    # The same call, as far as the run directory can tell: the digest is that of the rows.
+    np.testing.assert_array_equal(some, mean(x, workdir=tmp_path / "run"))
+
+
+# Missing data
+
+
 def test_missing_data_are_an_error_in_no_time_and_never_a_download(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("opened a socket")
@@ -239,7 +435,7 @@ def test_impossible_requests_say_why(root):
     with pytest.raises(
         ValueError, match="more than max_bytes = 0.0 GB. Stream it: dgmjax.data.Str"
     ):
-        data.tfds_dataset("cifar10", data_dir=root, max_bytes=1000)
+        data.tfds_dataset("cifar10", data_dir=root, max_bytes=1000, cache=False)
     with pytest.raises(ValueError, match="one label for each of the 3 events of test, got 2"):
         data.Dataset("x", *3 * [np.zeros((3, 1))], labels={"test": np.zeros(2)})
 

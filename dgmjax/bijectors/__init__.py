@@ -48,7 +48,12 @@ from dgmjax.bijectors.histogram import (
 )
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward, pixel_coupling_inverse
 from dgmjax.bijectors.inverse_cdf import Family, inverse_cdf_forward, inverse_cdf_inverse, quantile
-from dgmjax.bijectors.invertible_conv import conv1x1, conv1x1_log_det, plu_inverse_matrix
+from dgmjax.bijectors.invertible_conv import (
+    conv1x1,
+    conv1x1_log_det,
+    plu_inverse_matrix,
+    principal_axes,
+)
 from dgmjax.bijectors.linear import (
     PLU,
     cayley_matrix,
@@ -116,6 +121,7 @@ __all__ = [
     "conv1x1",
     "conv1x1_log_det",
     "plu_inverse_matrix",
+    "principal_axes",
     "image_mask",
     "NONLINEARITIES",
     "NORMAL_MIXTURES",

@@ -37,3 +37,23 @@ def plu_inverse_matrix(plu: PLU) -> jax.Array:
     eye = jnp.eye(len(plu.lower), dtype=plu.lower.dtype)
     rows, _ = plu_inverse(eye, plu, jnp.zeros_like(plu.log_scale))
     return rows.T
+
+
+def principal_axes(x: jax.Array) -> jax.Array:
+    """Orthogonal ``W`` whose rows are the eigenvectors of the covariance of the channels, largest variance first.
+
+    The channels of ``W x`` are uncorrelated on the batch. The largest entry of every row is positive, so the result
+    does not depend on the signs an eigensolver happens to choose.
+
+    Args:
+      x: images ``[*batch, h, w, c]``; all pixels count.
+
+    Returns:
+      ``W``, ``[c, c]``.
+    """
+    pixels = x.reshape(-1, x.shape[-1])
+    centred = pixels - jnp.broadcast_to(pixels.mean(0), pixels.shape)
+    covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / len(pixels)
+    rows = jnp.linalg.eigh(covariance)[1].T[::-1]
+    largest = jnp.take_along_axis(rows, jnp.abs(rows).argmax(1, keepdims=True), 1)
+    return rows * jnp.broadcast_to(jnp.sign(largest), rows.shape)

@@ -79,6 +79,23 @@ class Dataset:
             return labels.astype(np.float32)
         return np.eye(size, dtype=np.float32)[labels]
 
+    def first(self, num: int) -> "Dataset":
+        """The first ``num`` rows of each split; no copy.
+
+        Raises:
+          ValueError: no rows asked for.
+        """
+        if num < 1:
+            raise ValueError(f"Dataset.first: expected num >= 1, got {num}.")
+        labels = self.labels and {split: rows[:num] for split, rows in self.labels.items()}
+        return dataclasses.replace(
+            self,
+            train=self.train[:num],
+            validation=self.validation[:num],
+            test=self.test[:num],
+            labels=labels,
+        )
+
     def as_images(self) -> "Dataset":
         """The same data with events ``(height, width, channels)``, for models of images; no copy.
 

@@ -10,6 +10,7 @@ import re
 PREPARABLE = ("mnist", "fashion_mnist")
 """What ``python -m dgmjax.data prepare`` prepares."""
 
+_MANUAL = {"celeb_a_hq": ("data{0}x{0}.tar", "1024")}  # the file of a config, TFDS's first config
 _NAME = re.compile(r"(?P<set>\w+)(/(?P<config>[\w.+-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _PACKAGES = {
@@ -186,5 +187,17 @@ def how_to_prepare(name: str, root: pathlib.Path) -> str:
         f" - Online?                Prepare it once with TensorFlow, in an environment to throw away (if TFDS's "
         f"catalogue has {name!r}):\n"
         f"     python -m venv prep && prep/bin/pip install tensorflow-cpu tensorflow-datasets importlib_resources "
-        f'&& prep/bin/python -c "{build}"'
+        f'&& prep/bin/python -c "{build}"{_manual(name, root)}'
+    )
+
+
+def _manual(name: str, root: pathlib.Path) -> str:
+    """What TFDS cannot download."""
+    base, _, config = name.partition("/")
+    if base not in _MANUAL:
+        return ""
+    file, default = _MANUAL[base]
+    return (
+        f"\n   TFDS cannot download it: first put {file.format(config or default)} into "
+        f"{root}/downloads/{name}/manual (how to make it: https://www.tensorflow.org/datasets/catalog/{base})."
     )

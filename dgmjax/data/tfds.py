@@ -3,11 +3,19 @@
 import os
 
 from dgmjax.data.dataset import Dataset
-from dgmjax.data.decoded import decode
+from dgmjax.data.decoded import decode, decode_to_disk, how_to_stream
 from dgmjax.data.prepared import find_prepared
 from dgmjax.data.records import ImageRecords
 
-TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "celeb_a", "imagenet_resized", "natural32")
+TFDS_NAMES = (
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "celeb_a",
+    "celeb_a_hq",
+    "imagenet_resized",
+    "natural32",
+)
 """Sets of TensorFlow Datasets that `load_dataset` knows by their plain name; ``tfds:NAME`` reads any other."""
 
 _VALIDATION = ("validation", "valid", "val", "dev")
@@ -29,19 +37,24 @@ def tfds_dataset(
     Splits follow `split_parts`. Within a split rows are in the order of the record files, which is TFDS's hash shuffle:
     the first 50,000 of MNIST are not the classic first 50,000.
 
+    A set of more than ``max_bytes`` comes back memory-mapped, read-only: it is decoded once, with the memory of a chunk
+    of rows, into files under the user's cache directory, and rows come from there as they are read. Labels are in
+    memory.
+
     Args:
       name: ``SET[/CONFIG][:VERSION]``, e.g. ``"mnist"`` or ``"imagenet_resized/32x32"``.
       data_dir: where prepared sets lie; default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
       image: name of the image feature.
       labels: name of a feature to keep as ``Dataset.labels``, see `ImageRecords`; None for none. A set without a
         feature ``label`` has no labels unless another is named.
-      max_bytes: refuse to decode more than this into memory.
-      cache: keep decoded arrays under the user's cache directory, see `decode`.
+      max_bytes: images of more than this are decoded into files and mapped, not into memory.
+      cache: keep decoded arrays under the user's cache directory, see `decode`; without it, large sets are refused.
 
     Raises:
       DataNotFound: not prepared; raised before anything is imported, with what to do.
       ImportError: packages of the extra ``tfds`` are missing.
-      ValueError: too large for memory (read it with `Stream`), or not a set of images of one size.
+      OSError: the cache directory has no room for a large set.
+      ValueError: too large for memory without ``cache`` (or read it with `Stream`), or not a set of images of one size.
     """
     prepared = find_prepared(name, data_dir)
     parts = split_parts(prepared.sizes)
@@ -52,13 +65,18 @@ def tfds_dataset(
         for part, spec in parts.items()
     }
     needed = sum(part.nbytes for part in records.values())
-    if needed > max_bytes:
+    large = needed > max_bytes
+    if large and not cache:
         raise ValueError(
             f"{name} decodes to {needed / _GIGABYTE:.1f} GB, more than max_bytes = {max_bytes / _GIGABYTE:.1f} GB. "
-            f"Stream it: dgmjax.data.Stream(dgmjax.data.ImageRecords(dgmjax.data.find_prepared({name!r}), "
-            f"{parts['train']!r}), batch_size=..., seed=...), or pass a larger max_bytes."
+            f"Stream it: {how_to_stream(name, parts['train'])}; or leave cache=False out, to decode it once onto the "
+            f"disk and map it from there, or pass a larger max_bytes."
         )
-    arrays = {part: decode(source, cache=cache) for part, source in records.items()}
+    arrays = (
+        decode_to_disk(records)
+        if large
+        else {part: decode(source, cache=cache) for part, source in records.items()}
+    )
     return Dataset(
         prepared.name,
         arrays["train"]["x"],

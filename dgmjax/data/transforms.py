@@ -5,7 +5,7 @@ happens to an example depends on its own key alone: not on its neighbours, nor o
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +28,21 @@ def random_flip(x: jax.Array, key: jax.Array) -> jax.Array:
     return jax.vmap(one)(x, _keys(x, key))
 
 
-def random_shift(x: jax.Array, key: jax.Array, *, max_shift: int, fill: int = 0) -> jax.Array:
-    """Move each image by up to ``max_shift`` pixels down or up and right or left, uniformly; outside is ``fill``."""
+def random_shift(
+    x: jax.Array, key: jax.Array, *, max_shift: int, fill: int | Literal["edge"] = 0
+) -> jax.Array:
+    """Move each image by up to ``max_shift`` pixels down or up and right or left, uniformly.
+
+    Outside is ``fill``, or with ``"edge"`` the nearest pixel of the image.
+    """
     if max_shift < 0:
         raise ValueError(f"random_shift: expected max_shift >= 0, got {max_shift}.")
     widths = ((max_shift, max_shift), (max_shift, max_shift), (0, 0))
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
         corner = jax.random.randint(key, (2,), 0, 2 * max_shift + 1)
-        padded = jnp.pad(image, widths, constant_values=fill)
+        outside: Any = {"mode": "edge"} if fill == "edge" else {"constant_values": fill}
+        padded = jnp.pad(image, widths, **outside)
         start = (corner[0], corner[1], jnp.zeros_like(corner[0]))
         return jax.lax.dynamic_slice(padded, start, image.shape)
 
@@ -102,6 +108,7 @@ class ImageTransform:
     Attributes:
       flip: mirror half of the images, for sets whose mirror images are as likely: photographs, not digits.
       shift: largest random shift, in pixels.
+      fill: what a shift leaves behind, a level or ``"edge"``, the nearest pixel: for photographs.
       n_bits: bits a value keeps.
       binarize: draw pixels from their grey levels, anew each time.
       pad: ``(height, width)`` to pad to, or None.
@@ -109,6 +116,7 @@ class ImageTransform:
 
     flip: bool = False
     shift: int = 0
+    fill: int | Literal["edge"] = 0
     n_bits: int = _BITS
     binarize: bool = False
     pad: tuple[int, int] | None = None
@@ -139,7 +147,7 @@ class ImageTransform:
             if self.flip:
                 x = random_flip(x, keys[:, 0])
             if self.shift:
-                x = random_shift(x, keys[:, 1], max_shift=self.shift)
+                x = random_shift(x, keys[:, 1], max_shift=self.shift, fill=self.fill)
         x = reduce_bits(x, self.n_bits)
         if self.binarize:
             x = binarize(x, keys[:, 2])
@@ -147,6 +155,9 @@ class ImageTransform:
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The data set with bits reduced and images padded, once; what is random is for the step.
+
+        The result is in memory, also of a data set that is memory-mapped: all of it must fit. Where it does not, pass
+        the transform as ``transform`` of `dgmjax.fit`.
 
         Raises:
           ValueError: the transform is random, or the data are not 8-bit images.

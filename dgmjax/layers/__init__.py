@@ -26,10 +26,11 @@ from dgmjax.layers.linear import (
     PLULinear,
 )
 from dgmjax.layers.multi_scale import MultiScale
-from dgmjax.layers.permute import Permute
+from dgmjax.layers.permute import Permute, Shuffle
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
 from dgmjax.layers.radial import Radial
+from dgmjax.layers.reshape import Reshape
 from dgmjax.layers.residual import Residual
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
@@ -66,6 +67,8 @@ __all__ = [
     "OrthogonalLinear",
     "PLULinear",
     "Permute",
+    "Reshape",
+    "Shuffle",
     "Planar",
     "Radial",
     "Residual",

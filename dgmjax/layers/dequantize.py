@@ -7,6 +7,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import ArrayLike
 
 from dgmjax.checks import check_context, check_integer_event, floating_dtype, widened
 from dgmjax.densities.bound import Bound
@@ -131,7 +132,7 @@ class Dequantized(nnx.Module):
         seed: jax.Array,
         sample_shape: int | tuple[int, ...] = (),
         context: jax.Array | None = None,
-        temperature: float = 1.0,
+        temperature: ArrayLike = 1.0,
     ) -> jax.Array:
         """Draw integers, int32; arguments as in `dgmjax.layers.Flow.sample`."""
         x = self.density.sample(

@@ -7,11 +7,14 @@ import distrax
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import ArrayLike
 
 from dgmjax.checks import as_shape, batch_shape, check_context, check_float_event, widened
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes, key_option
+from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.numerics import random
 
 
@@ -109,6 +112,23 @@ class Flow(nnx.Module):
         """Shape of one context, or None."""
         return self.bijector.context_shape
 
+    @property
+    def multi_scale(self) -> MultiScale:
+        """The `MultiScale` layer next to the latents, which splits them into levels and joins them.
+
+        Raises:
+          ValueError: there is none.
+        """
+        layer = self.bijector
+        while isinstance(layer, Chain):
+            layer = layer.layers[-1]
+        if not isinstance(layer, MultiScale):
+            raise ValueError(
+                f"{type(self).__name__}: the layer next to the latents is {type(layer).__name__}; only flows that end "
+                f"in a MultiScale have levels."
+            )
+        return layer
+
     def bound(self, num_samples: int = 1) -> Bound:
         """What `log_prob` is: exact, whatever the number of samples."""
         del num_samples
@@ -143,7 +163,7 @@ class Flow(nnx.Module):
         seed: jax.Array,
         sample_shape: int | tuple[int, ...] = (),
         context: jax.Array | None = None,
-        temperature: float = 1.0,
+        temperature: ArrayLike = 1.0,
     ) -> jax.Array:
         """Draw ``[*sample_shape, *event]``; with a context of batch ``[*c]``, ``[*sample_shape, *c, *event]``.
 
@@ -151,8 +171,9 @@ class Flow(nnx.Module):
           seed: typed key.
           sample_shape: int or tuple.
           context: for a conditional flow.
-          temperature: factor on the latents; below 1 trades diversity for typicality (Glow, arXiv:1807.03039,
-            section 6). Only for a base centred at 0.
+          temperature: factor on the latents, a number or one a dimension of the latents; below 1 trades diversity for
+            typicality (Glow, arXiv:1807.03039, section 6). Only for a base centred at 0. One a level is
+            ``flow.multi_scale.per_level([0.7, 0.9, 1.0])``.
         """
         return self._sample(seed, sample_shape, context, temperature)[0]
 
@@ -178,12 +199,13 @@ class Flow(nnx.Module):
         seed: jax.Array,
         sample_shape: int | tuple[int, ...],
         context: jax.Array | None,
-        temperature: float,
+        temperature: ArrayLike,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         shape = as_shape(sample_shape)
         if context is not None and self.context_shape is not None:
             shape = (*shape, *context.shape[: context.ndim - len(self.context_shape)])
         check_context(context, self.context_shape, shape, where=f"{type(self).__name__}.sample")
-        z = self.base.sample(seed=seed, sample_shape=shape) * temperature
+        z = self.base.sample(seed=seed, sample_shape=shape)
+        z = z * jnp.broadcast_to(jnp.asarray(temperature, z.dtype), z.shape)
         x, log_det = self.bijector.forward_and_log_det(z, context)
         return x, z, log_det

@@ -1,18 +1,25 @@
 """The invertible 1x1 convolution of Glow."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.invertible_conv import conv1x1, conv1x1_log_det, plu_inverse_matrix
+from dgmjax.bijectors.invertible_conv import (
+    conv1x1,
+    conv1x1_log_det,
+    plu_inverse_matrix,
+    principal_axes,
+)
 from dgmjax.bijectors.linear import PLU, plu_factors, plu_matrix
+from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
 
 Parametrization = Literal["plu", "dense"]
+ConvInit = Literal["random", "principal"]
 
 
 @recorded
@@ -28,6 +35,9 @@ class Invertible1x1Conv(Bijector):
         and ``log |s|`` are learned; the permutation P and the signs of ``s`` stay as they are.
         ``log |det W| = sum log |s|`` costs ``O(c)``, and W never becomes singular. ``"dense"``: W itself is learned,
         and ``log |det W|`` costs ``O(c^3)``.
+      init: ``"random"``: the orthogonal matrix stays as it is drawn. ``"principal"``: `with_data_init` replaces it by
+        the principal axes of the channels of a batch, the largest variance first, so that the latents are
+        uncorrelated.
       rngs: ``nnx.Rngs`` for the initial matrix; not kept.
 
     Raises:
@@ -41,6 +51,7 @@ class Invertible1x1Conv(Bijector):
         event_shape: Sequence[int],
         *,
         parametrization: Parametrization = "plu",
+        init: ConvInit = "random",
         rngs: nnx.Rngs,
     ):
         self.event_shape = tuple(event_shape)
@@ -53,18 +64,19 @@ class Invertible1x1Conv(Bijector):
             raise ValueError(
                 f"Invertible1x1Conv: parametrization: expected 'plu' or 'dense', got {parametrization!r}."
             )
+        if init not in ("random", "principal"):
+            raise ValueError(
+                f"Invertible1x1Conv: init: expected 'random' or 'principal', got {init!r}."
+            )
         self.parametrization = parametrization
+        self.init = init
         rotation = jax.random.orthogonal(rngs.params(), self.event_shape[-1], dtype=jnp.float32)
-        if parametrization == "dense":
-            self.weight = nnx.Param(rotation)
-        else:
-            plu = plu_factors(rotation)
-            # Arrays, not structure: they depend on rngs, so a model that is loaded must restore them.
-            self.permutation = nnx.data(plu.permutation)
-            self.sign = nnx.data(plu.sign)
-            self.lower = nnx.Param(plu.lower)
-            self.upper = nnx.Param(plu.upper)
-            self.log_scale = nnx.Param(plu.log_scale)
+        self._set(rotation)
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether it starts from principal axes."""
+        return self.init == "principal"
 
     @property
     def matrix(self) -> jax.Array:
@@ -82,6 +94,28 @@ class Invertible1x1Conv(Bijector):
     def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Data to latent, ``z = W x``."""
         return conv1x1(x, self.matrix), conv1x1_log_det(self._log_abs_det, x)
+
+    def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
+        """With ``init="principal"`` a new layer whose W has the principal axes of the pixels of ``x`` as its rows."""
+        del context
+        if not self.depends_on_data:
+            return self
+        check_float_event(x, self.event_shape, where="Invertible1x1Conv.with_data_init")
+        new = nnx.clone(self)
+        new._set(principal_axes(x.astype(self.matrix.dtype)))
+        return new
+
+    def _set(self, matrix: jax.Array) -> None:
+        if self.parametrization == "dense":
+            self.weight = nnx.Param(matrix)
+            return
+        plu = plu_factors(matrix)
+        # Arrays, not structure: they depend on rngs, so a model that is loaded must restore them.
+        self.permutation = nnx.data(plu.permutation)
+        self.sign = nnx.data(plu.sign)
+        self.lower = nnx.Param(plu.lower)
+        self.upper = nnx.Param(plu.upper)
+        self.log_scale = nnx.Param(plu.log_scale)
 
     @property
     def _factors(self) -> PLU:

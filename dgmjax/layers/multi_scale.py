@@ -8,6 +8,7 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import ArrayLike
 
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
@@ -102,6 +103,20 @@ class MultiScale(Bijector):
             for part, shape in zip(parts, self.latent_shapes, strict=True)
         ]
         return jnp.concatenate(flat, axis=-1)
+
+    def per_level(self, values: Sequence[ArrayLike]) -> jax.Array:
+        """One number a level, from the finest to the coarsest, as the vector ``[d]`` of its latents.
+
+        Raises:
+          ValueError: another number of values than of levels.
+        """
+        if len(values) != len(self.levels):
+            raise ValueError(
+                f"MultiScale.per_level: expected {len(self.levels)} values, one a level, got {len(values)}."
+            )
+        return self.join_latents(
+            [jnp.full(s, v) for s, v in zip(self.latent_shapes, values, strict=True)]
+        )
 
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None

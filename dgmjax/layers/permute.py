@@ -1,10 +1,12 @@
-"""The permutation layer."""
+"""Permutation layers."""
 
 from collections.abc import Sequence
 from typing import Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from dgmjax.bijectors.permute import permute_forward, permute_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
@@ -66,6 +68,42 @@ class Permute(Bijector):
         """Data to latent."""
         z, log_det = permute_inverse(x, self.permutation.value)
         return z, log_det.sum(event_axes(self.event_shape[:-1]))
+
+
+@recorded
+class Shuffle(Bijector):
+    """``x_i = z_{permutation[i]}`` along the last axis of the event, with a permutation drawn from ``rngs``.
+
+    The permutation is data, where that of `Permute` is structure: the layers of a `dgmjax.Stack` may differ in it.
+    The log-determinant is exactly 0.
+
+    Args:
+      event_shape: ``(d,)``, or any shape whose last axis is permuted.
+      rngs: ``nnx.Rngs``; not kept.
+
+    Raises:
+      ValueError: scalar events.
+
+    Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.2 and figure 3.
+    """
+
+    def __init__(self, event_shape: Sequence[int], *, rngs: nnx.Rngs):
+        self.event_shape = _not_scalar(event_shape)
+        self.permutation = nnx.data(
+            jax.random.permutation(rngs.params(), self.event_shape[-1]).astype(jnp.int32)
+        )
+
+    def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data."""
+        return self._take(z, self.permutation)
+
+    def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent."""
+        return self._take(x, jnp.argsort(self.permutation))
+
+    def _take(self, value: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        batch = value.shape[: value.ndim - len(self.event_shape)]
+        return jnp.take(value, index, axis=-1), jnp.zeros(batch, value.dtype)
 
 
 def _not_scalar(event_shape: Sequence[int]) -> tuple[int, ...]:

@@ -25,13 +25,21 @@ class Stack(Bijector):
       reversible: gradients by rebuilding the activations with the inverses of the layers (`reversible_scan`):
         activation memory is that of one layer, for about one more forward pass of time.
       remat: gradients by storing each layer's input and recomputing what is inside, `jax.checkpoint`.
+      anchor_every: with ``reversible``, store the exact activation after every so many layers and rebuild from there,
+        so that rounding cannot add up over the whole depth; divides the number of layers.
 
     Raises:
-      ValueError: no layers, layers that differ in more than their arrays, or both ways of saving memory.
+      ValueError: no layers, layers that differ in more than their arrays, both ways of saving memory, or anchors that
+        do not fit.
     """
 
     def __init__(
-        self, layers: Sequence[Bijector], *, reversible: bool = False, remat: bool = False
+        self,
+        layers: Sequence[Bijector],
+        *,
+        reversible: bool = False,
+        remat: bool = False,
+        anchor_every: int | None = None,
     ):
         layers = list(layers)
         if not layers:
@@ -39,6 +47,13 @@ class Stack(Bijector):
         if reversible and remat:
             raise ValueError(
                 "Stack: choose reversible or remat; a reversible stack stores nothing."
+            )
+        if anchor_every is not None and (
+            not reversible or anchor_every < 1 or len(layers) % anchor_every
+        ):
+            raise ValueError(
+                f"Stack: anchor_every is for reversible stacks and divides the number of layers, {len(layers)}; got "
+                f"{anchor_every} with reversible={reversible}."
             )
         first = layers[0]
         if first.latent_shape != first.event_shape:
@@ -50,6 +65,7 @@ class Stack(Bijector):
         self.num_layers = len(layers)
         self.reversible = reversible
         self.remat = remat
+        self.anchor_every = anchor_every
         self.event_shape = first.event_shape
         self.context_shape = first.context_shape
 
@@ -108,7 +124,15 @@ class Stack(Bijector):
     ) -> tuple[jax.Array, jax.Array]:
         steps, shared = (jnp.arange(self.num_layers), self.layer), (context, key)
         if self.reversible:
-            return reversible_scan(apply, invert, steps, value, shared, reverse=reverse)
+            return reversible_scan(
+                apply,
+                invert,
+                steps,
+                value,
+                shared,
+                reverse=reverse,
+                anchor_every=self.anchor_every,
+            )
 
         def body(value: jax.Array, step: Any) -> tuple[jax.Array, jax.Array]:
             return apply(step, value, shared)

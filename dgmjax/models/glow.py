@@ -16,9 +16,11 @@ from dgmjax.layers.gaussian_prior import GaussianPrior
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv, Parametrization
 from dgmjax.layers.multi_scale import MultiScale
+from dgmjax.layers.permute import Permute, Shuffle
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
+from dgmjax.models.images import check_image
 from dgmjax.nets.conv_net import ConvNet, ZeroConv
 
 
@@ -36,7 +38,11 @@ class Glow(Flow):
       width: channels of the conditioners; 512 in the paper.
       coupling: ``"affine"`` or ``"additive"``.
       scale_fn: bounded map of the log-scales of affine couplings, see `dgmjax.bijectors.scale_fn`.
+      mixing: of the channels between couplings: ``"conv1x1"``, or one of the two it generalises, the fixed
+        permutations ``"shuffle"`` and ``"reverse"`` (section 3.2 and figure 3).
       parametrization: of the 1x1 convolutions, ``"plu"`` or ``"dense"``.
+      principal: begin each level with one more 1x1 convolution, which `with_data_init` sets to the principal axes of
+        its channels, so that the steps start from uncorrelated ones; not in the paper.
       learned_prior: Gaussian priors with learned moments for what every level leaves and for the last one; otherwise
         standard normal.
       activation: of the conditioners.
@@ -44,6 +50,7 @@ class Glow(Flow):
       context_shape: ``(k,)`` for a conditional flow; it moves the conditioners and the prior of the last level.
       reversible: rebuild activations in the backward pass, see `dgmjax.Stack`.
       remat: recompute activations instead; not with ``reversible``.
+      anchor_every: with ``reversible``, store the exact activations after every so many steps, see `dgmjax.Stack`.
       compute_dtype: ``"bfloat16"`` for mixed precision in the conditioners.
       preprocess: a fixed first layer on the data, e.g. `dgmjax.HistogramGaussianize` or `dgmjax.Logit`.
       base: distribution of the latents, ``(h w c,)`` events; default standard normal.
@@ -63,25 +70,33 @@ class Glow(Flow):
         width: int = 512,
         coupling: Literal["affine", "additive"] = "affine",
         scale_fn: str = "tanh",
+        mixing: Literal["conv1x1", "shuffle", "reverse"] = "conv1x1",
         parametrization: Parametrization = "plu",
+        principal: bool = False,
         learned_prior: bool = True,
         activation: str = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = True,
         remat: bool = False,
+        anchor_every: int | None = None,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
         base: Any = None,
         rngs: nnx.Rngs,
     ):
-        shape = tuple(event_shape)
         if levels < 1 or depth < 1:
             raise ValueError(
                 f"Glow: levels and depth must be at least 1, got {levels} and {depth}."
             )
         if coupling not in ("affine", "additive"):
             raise ValueError(f"Glow: coupling: expected 'affine' or 'additive', got {coupling!r}.")
+        if mixing not in ("conv1x1", "shuffle", "reverse"):
+            raise ValueError(
+                f"Glow: mixing: expected 'conv1x1', 'shuffle' or 'reverse', got {mixing!r}."
+            )
+        shape = check_image("Glow", event_shape, levels)
+        make_conv = functools.partial(Invertible1x1Conv, parametrization=parametrization, rngs=rngs)
         make_net = functools.partial(
             ConvNet,
             width=width,
@@ -92,11 +107,16 @@ class Glow(Flow):
         )
         transformer = AffineTransformer(scale_fn) if coupling == "affine" else AdditiveTransformer()
 
+        def mix(shape: tuple[int, ...]) -> Bijector:
+            if mixing == "conv1x1":
+                return make_conv(shape)
+            return Shuffle(shape, rngs=rngs) if mixing == "shuffle" else Permute.reverse(shape)
+
         def step(shape: tuple[int, ...]) -> Bijector:
             return Chain(
                 [
                     ActNorm(shape),
-                    Invertible1x1Conv(shape, parametrization=parametrization, rngs=rngs),
+                    mix(shape),
                     ImageCoupling(
                         shape,
                         mask="channel",
@@ -112,23 +132,23 @@ class Glow(Flow):
         for index in range(levels):
             squeeze = Squeeze(shape)
             inside = squeeze.latent_shape
-            steps = Stack([step(inside) for _ in range(depth)], reversible=reversible, remat=remat)
+            first = [make_conv(inside, init="principal")] if principal else []
+            steps = Stack(
+                [step(inside) for _ in range(depth)],
+                reversible=reversible,
+                remat=remat,
+                anchor_every=anchor_every,
+            )
             last = index == levels - 1
             top = []
             if last and learned_prior:
                 top = [GaussianPrior(inside, context_shape=context_shape, rngs=rngs)]
-            made.append(Chain([squeeze, steps, *top]))
+            made.append(Chain([squeeze, *first, steps, *top]))
             if not last:
-                shape = (*inside[:-1], inside[-1] // 2)
+                shape = (inside[0], inside[1], inside[2] // 2)
                 prior = None
                 if learned_prior:
                     net = ZeroConv(shape[-1], 2 * shape[-1], rngs=rngs)
                     prior = GaussianPrior(shape, context_shape=shape, net=net, rngs=rngs)
                 priors.append(prior)
         super().__init__(Chain([*first_layer(preprocess), MultiScale(made, priors)]), base)
-
-    @property
-    def multi_scale(self) -> MultiScale:
-        """The layer that splits latents into levels and joins them."""
-        chain: Any = self.bijector
-        return chain.layers[-1]

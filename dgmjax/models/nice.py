@@ -1,5 +1,6 @@
-"""NICE on vectors."""
+"""NICE on vectors and images."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import IID, Flow
 from dgmjax.layers.linear import DiagonalLinear
+from dgmjax.layers.reshape import Reshape
 from dgmjax.models.couplings import alternating_couplings, first_layer
 
 
@@ -24,7 +26,8 @@ class NICE(Flow):
     Couplings preserve volume, so the whole log-determinant is that of the scaling.
 
     Args:
-      event_shape: ``(d,)``, ``d >= 2``.
+      event_shape: ``(d,)``, ``d >= 2``, or ``(h, w, c)``: as in the paper the couplings then see the ``d = h w c``
+        pixels as one vector.
       depth: number of couplings, at least 2.
       width: hidden units of the conditioners.
       hidden_layers: hidden layers of the conditioners.
@@ -61,9 +64,12 @@ class NICE(Flow):
         base: Any = None,
         rngs: nnx.Rngs,
     ):
+        event_shape = tuple(event_shape)
+        image = len(event_shape) == 3
+        vector_shape = (math.prod(event_shape),) if image else event_shape
         couplings = alternating_couplings(
             "NICE",
-            event_shape,
+            vector_shape,
             AdditiveTransformer(),
             depth=depth,
             mask=mask,
@@ -79,6 +85,7 @@ class NICE(Flow):
         )
         if base is None:
             zero, one = jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32)
-            base = IID(distrax.Logistic(zero, one), event_shape)
-        scaling = DiagonalLinear(event_shape)
-        super().__init__(Chain([*first_layer(preprocess), *couplings, scaling]), base)
+            base = IID(distrax.Logistic(zero, one), vector_shape)
+        flat = [Reshape(event_shape)] if image else []
+        scaling = DiagonalLinear(vector_shape)
+        super().__init__(Chain([*first_layer(preprocess), *flat, *couplings, scaling]), base)

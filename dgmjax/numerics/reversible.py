@@ -21,7 +21,14 @@ class _Rules(NamedTuple):
 
 
 def reversible_scan(
-    apply: Apply, invert: Invert, steps: Any, x: Any, shared: Any = None, *, reverse: bool = False
+    apply: Apply,
+    invert: Invert,
+    steps: Any,
+    x: Any,
+    shared: Any = None,
+    *,
+    reverse: bool = False,
+    anchor_every: int | None = None,
 ) -> tuple[Any, Any]:
     """``x_{k+1}, a_k = apply(steps_k, x_k, shared)``: the last ``x`` and ``sum_k a_k``, with memory free of the depth.
 
@@ -37,13 +44,33 @@ def reversible_scan(
       x: pytree, the input of the first step.
       shared: pytree given to every step (a context, a key). Gradients reach its floating-point leaves.
       reverse: run the steps from last to first.
+      anchor_every: store the exact ``x`` after every so many steps and rebuild from there, so that rounding adds up
+        over that many steps only; memory for ``K / anchor_every`` activations. Divides the number of steps.
 
     Returns:
       ``(x_K, sum_k a_k)``.
 
+    Raises:
+      ValueError: ``anchor_every`` does not divide the number of steps.
+
     Source: Gomez et al., 2017, *The reversible residual network*, arXiv:1707.04585, algorithm 1.
     """
-    return _scan(_Rules(apply, invert, reverse), steps, x, shared)
+    rules = _Rules(apply, invert, reverse)
+    num_steps = len(jax.tree.leaves(steps)[0])
+    if anchor_every is None or anchor_every == num_steps:
+        return _scan(rules, steps, x, shared)
+    if anchor_every < 1 or num_steps % anchor_every:
+        raise ValueError(
+            f"reversible_scan: anchor_every must divide the number of steps, {num_steps}, got {anchor_every}."
+        )
+
+    # A scan whose body is a reversible scan: what its gradient stores of each turn is the last x of that turn.
+    def segment(x: Any, steps: Any) -> tuple[Any, Any]:
+        return _scan(rules, steps, x, shared)
+
+    segments = jax.tree.map(lambda leaf: leaf.reshape(-1, anchor_every, *leaf.shape[1:]), steps)
+    x, totals = jax.lax.scan(segment, x, segments, reverse=reverse)
+    return x, jax.tree.map(lambda total: total.sum(0), totals)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -4,9 +4,18 @@ Needs matplotlib (``pip install 'dgmjax[experiments]'``), imported only when a p
 function touches pyplot's global state, so they are safe in threads and on machines without display.
 """
 
+from dgmjax.plots.curve_panels import curve_panels
 from dgmjax.plots.curves import training_curves
 from dgmjax.plots.density import density_2d
 from dgmjax.plots.density_table import density_table
 from dgmjax.plots.images import image_grid
+from dgmjax.plots.scores import score_histogram
 
-__all__ = ["density_2d", "density_table", "image_grid", "training_curves"]
+__all__ = [
+    "curve_panels",
+    "density_2d",
+    "density_table",
+    "image_grid",
+    "score_histogram",
+    "training_curves",
+]

@@ -1,0 +1,173 @@
+"""Paths between two events through the latents of a flow."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from dgmjax.analysis.latents import Model, decode, encode, flow_of, spread_context
+
+Kind = Literal["linear", "spherical"]
+
+
+def lerp(a: jax.Array, b: jax.Array, t: ArrayLike) -> jax.Array:
+    """``(1 - t) a + t b``: ``[*t, *a.shape]``; exactly ``a`` at ``t = 0`` and ``b`` at ``t = 1``.
+
+    Args:
+      a: floating point, any shape.
+      b: same shape.
+      t: positions, any shape, e.g. ``jnp.linspace(0, 1, 9)``; outside ``[0, 1]`` it extrapolates.
+
+    Raises:
+      TypeError: integers.
+      ValueError: ``a`` and ``b`` differ in shape.
+    """
+    a, b, t = _operands(a, b, t, "lerp")
+    return _combined(a, b, 1 - t, t)
+
+
+def slerp(a: jax.Array, b: jax.Array, t: ArrayLike, *, event_ndim: int = 1) -> jax.Array:
+    r"""Direction along the great circle, norm along a line: ``[*t, *batch, *event]``.
+
+    .. math::
+      x(t) = r(t) \left[\frac{\sin((1-t)\theta)}{\sin\theta} \frac{a}{\|a\|}
+             + \frac{\sin(t\theta)}{\sin\theta} \frac{b}{\|b\|}\right], \quad r(t) = (1-t)\|a\| + t\|b\|
+
+    with :math:`\theta` the angle between ``a`` and ``b``. The standard normal in many dimensions lives on a sphere,
+    where straight lines cut through the inside. Exactly ``a`` at ``t = 0`` and ``b`` at ``t = 1``; for parallel events
+    the limit of small angles, which is `lerp`, with finite gradients. Opposite events, and the event 0, have no such
+    circle: their path is `lerp`.
+
+    Args:
+      a: floating point, ``[*batch, *event]``.
+      b: same shape.
+      t: positions, any shape.
+      event_ndim: number of trailing axes that make one event.
+
+    Raises:
+      TypeError: integers.
+      ValueError: ``a`` and ``b`` differ in shape, or have fewer axes than an event.
+
+    Source: Shoemake, 1985, *Animating rotation with quaternion curves*; White, 2016, *Sampling generative networks*,
+    arXiv:1609.04468, section 2.1. Both take unit norms; the linear norm is what makes the ends exact.
+    """
+    a, b, t = _operands(a, b, t, "slerp")
+    if not 0 <= event_ndim <= a.ndim:
+        raise ValueError(
+            f"slerp: expected 0 <= event_ndim <= {a.ndim}, the axes of an array of shape {a.shape}, got {event_ndim}."
+        )
+    axes = tuple(range(-event_ndim, 0))
+    norm_a, norm_b = _norm(a, axes), _norm(b, axes)
+    u, v = a / _nonzero(norm_a), b / _nonzero(norm_b)
+    # Accurate at all angles, unlike arccos (Kahan, 2006, "How futile are mindless assessments of roundoff").
+    apart, together = _norm(u - v, axes), _norm(u + v, axes)
+    theta = 2 * jnp.arctan2(apart, jnp.where(apart + together == 0, 1, together))
+    opposite = jnp.pi - theta < 4 * jnp.sqrt(jnp.finfo(a.dtype).eps)
+    straight = opposite | (norm_a == 0) | (norm_b == 0)
+
+    theta, norm_a, norm_b, straight = (_lifted(x, t) for x in (theta, norm_a, norm_b, straight))
+    theta = jnp.where(straight, 0, theta)
+    # r(t) / |a| and r(t) / |b|, in a form that is exactly 1 at the end of a, or b.
+    ratio_a = 1 + t * (norm_b / _nonzero(norm_a) - 1)
+    ratio_b = 1 + (1 - t) * (norm_a / _nonzero(norm_b) - 1)
+    weight_a = _sine_ratio(1 - t, theta) * jnp.where(straight, 1, ratio_a)
+    weight_b = _sine_ratio(t, theta) * jnp.where(straight, 1, ratio_b)
+    return weight_a * _lifted(a, t) + weight_b * _lifted(b, t)
+
+
+def interpolate(
+    model: Model,
+    x1: jax.Array,
+    x2: jax.Array,
+    num: int,
+    *,
+    kind: Kind = "linear",
+    context: jax.Array | None = None,
+) -> jax.Array:
+    """``decode(path(encode(x1), encode(x2), t))`` at ``num`` even positions from 0 to 1: ``[num, *batch, *event]``.
+
+    The first and the last are ``x1`` and ``x2`` as far as `decode` inverts `encode`.
+
+    Args:
+      model: a `dgmjax.Flow`, or `dgmjax.Dequantized` for integers.
+      x1: events ``[*batch, *event]``.
+      x2: same shape.
+      num: positions, the ends included.
+      kind: ``"linear"`` (`lerp`, as in the paper) or ``"spherical"`` (`slerp` of whole events).
+      context: ``[*batch, *context_shape]`` or one row, for a conditional model; both ends share it.
+
+    Raises:
+      TypeError: as `encode`.
+      ValueError: as `encode`, different shapes, fewer than two positions, or another kind.
+
+    Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 6.2.
+    """
+    if num < 2:
+        raise ValueError(f"interpolate: num counts both ends: expected at least 2, got {num}.")
+    if kind not in ("linear", "spherical"):
+        raise ValueError(f"interpolate: kind: expected 'linear' or 'spherical', got {kind!r}.")
+    if jnp.shape(x1) != jnp.shape(x2):
+        raise ValueError(
+            f"interpolate: expected x1 and x2 of one shape, got {jnp.shape(x1)} and {jnp.shape(x2)}; broadcast one "
+            f"with jnp.broadcast_to."
+        )
+    eps1, eps2 = encode(model, x1, context), encode(model, x2, context)
+    t = jnp.linspace(0, 1, num, dtype=eps1.dtype)
+    event_ndim = len(flow_of(model, where="interpolate").bijector.latent_shape)
+    path = lerp(eps1, eps2, t) if kind == "linear" else slerp(eps1, eps2, t, event_ndim=event_ndim)
+    return decode(model, path, spread_context(model, context, path.shape[: path.ndim - event_ndim]))
+
+
+def _operands(
+    a: jax.Array, b: jax.Array, t: ArrayLike, where: str
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Checked, with ``t`` in the dtype of ``a`` and an axis of size 1 for each of its axes."""
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    if not (jnp.issubdtype(a.dtype, jnp.floating) and a.dtype == b.dtype):
+        raise TypeError(
+            f"{where}: expected two floating-point arrays of one dtype, got {a.dtype} and {b.dtype}; integers are "
+            f"interpolated through the latents of a model, see interpolate."
+        )
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{where}: expected two arrays of one shape, got {a.shape} and {b.shape}; broadcast one with "
+            f"jnp.broadcast_to."
+        )
+    t = jnp.asarray(t).astype(a.dtype)
+    return a, b, t.reshape(*t.shape, *(1,) * a.ndim)
+
+
+def _lifted(x: jax.Array, t: jax.Array) -> jax.Array:
+    """``x`` with leading axes of size 1 for those of ``t``."""
+    return x.reshape((1,) * (t.ndim - x.ndim) + x.shape)
+
+
+def _combined(a: jax.Array, b: jax.Array, weight_a: jax.Array, weight_b: jax.Array) -> jax.Array:
+    return weight_a * _lifted(a, weight_a) + weight_b * _lifted(b, weight_b)
+
+
+def _sine_ratio(s: jax.Array, theta: jax.Array) -> jax.Array:
+    """``sin(s theta) / sin(theta)``, exactly 0 and 1 at ``s = 0`` and 1; for small angles its Taylor polynomial.
+
+    The next term is of order ``theta^4``, rounding at the threshold, below which derivatives of the quotient would
+    lose their digits. At ``s = 1`` two sines need not round alike when compiled, so there the tangent stands for the
+    quotient: it has the same value and first derivatives.
+    """
+    small = theta < jnp.finfo(theta.dtype).eps ** 0.25
+    angle = jnp.where(small, 1, theta)
+    series = s * (1 + (1 - s) * (1 + s) * jnp.square(theta) / 6)
+    tangent = 1 + (s - 1) * angle / jnp.tan(angle)
+    quotient = jnp.where(s == 1, tangent, jnp.sin(s * angle) / jnp.sin(angle))
+    return jnp.where(small, series, quotient)
+
+
+def _norm(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Euclidean norm over ``axes``, which stay with size 1; its gradient at 0 is 0 and not NaN."""
+    square = jnp.square(x).sum(axes, keepdims=True)
+    return jnp.where(square == 0, 0, jnp.sqrt(_nonzero(square)))
+
+
+def _nonzero(x: jax.Array) -> jax.Array:
+    """1 in place of 0: a divisor whose quotient is not used there."""
+    return jnp.where(x == 0, 1, x)
