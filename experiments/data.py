@@ -13,10 +13,10 @@ def load_data(config: Config) -> dgm.data.Dataset:
       ValueError: integers without a number of levels, or values that do not fit.
     """
     dataset = dgm.data.load_dataset(config.data, num_levels=config.num_levels)
-    if config.n_bits != 8:
-        dataset = dgm.data.ImageTransform(n_bits=config.n_bits).apply(dataset.as_images())
     if config.max_rows is not None:
         dataset = dataset.first(config.max_rows)
+    if config.n_bits != 8:
+        dataset = dgm.data.ImageTransform(n_bits=config.n_bits).apply(dataset.as_images())
     if not config.model.images:
         dataset = dataset.flattened()
     elif dataset.image_shape is None:

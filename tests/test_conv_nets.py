@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dgmjax.nets.conv_net import ConvNet, ZeroConv
+import dgmjax as dgm
+from dgmjax.nets.conv import ZeroConv
+from dgmjax.nets.conv_net import ConvNet
 from dgmjax.nets.res_net import ResNet
 from dgmjax.numerics.random import example_keys
 from tests.instances import scramble
@@ -119,15 +121,14 @@ def test_two_networks_can_be_stacked_and_scanned(make):
 def inputs_of_activations(net, x, context):
     """What the activations meet, in the order of the network."""
     seen = []
-    norm_class = type(net.norms[0])
-    normalize = norm_class.__call__
+    activation = dgm.nets.ACTIVATIONS[net.activation]
 
-    def record(self, x):
-        seen.append(normalize(self, x))
-        return seen[-1]
+    def record(x):
+        seen.append(x)
+        return activation(x)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(norm_class, "__call__", record)
+        patch.setitem(dgm.nets.ACTIVATIONS, net.activation, record)
         net(x, context)
     return seen
 

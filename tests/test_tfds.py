@@ -246,10 +246,11 @@ def test_what_was_half_written_or_damaged_is_decoded_again(load_large, tmp_path,
     assert not decoded(tmp_path), "nothing half-written"
     first = load_large()
     names = set(decoded(tmp_path))
-    np.save(tmp_path / "other.npy", np.zeros((3, 3, 2, 1), np.uint8))
-    other = (tmp_path / "other.npy").read_bytes()
     for name, file in decoded(tmp_path).items():
-        whole = file.read_bytes()
+        whole, rows = file.read_bytes(), np.load(file)
+        # Another number of labels, or as many images of another shape.
+        np.save(tmp_path / "other.npy", rows[:3] if rows.ndim == 1 else rows[:, :2])
+        other = (tmp_path / "other.npy").read_bytes()
         for damaged in (whole[:-1], b"", other):
             file.unlink()  # what is mapped stays what it was
             file.write_bytes(damaged)

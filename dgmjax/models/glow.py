@@ -21,7 +21,8 @@ from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.models.images import check_image
-from dgmjax.nets.conv_net import ConvNet, ZeroConv
+from dgmjax.nets.conv import ZeroConv
+from dgmjax.nets.conv_net import ConvNet
 
 
 @recorded

@@ -1,6 +1,7 @@
 """Networks without densities of their own: conditioners, encoders, decoders."""
 
-from dgmjax.nets.conv_net import ConvNet, ZeroConv
+from dgmjax.nets.conv import ZeroConv
+from dgmjax.nets.conv_net import ConvNet
 from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP, lipswish
 from dgmjax.nets.made import MADE
 from dgmjax.nets.mlp import ACTIVATIONS, MLP, activation_fn, dropout

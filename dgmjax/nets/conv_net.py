@@ -1,27 +1,22 @@
 """Convolutional conditioners of image flows: what they share, and Glow's network of three convolutions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.actnorm import actnorm_init
 from dgmjax.checks import batch_shape
+from dgmjax.nets.conv import Conv, ZeroConv, add_bias
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
 from dgmjax.numerics import random
-from dgmjax.numerics.conv import conv2d
-
-Initializer = Callable[..., jax.Array]
 
 # Under a normalization only the ratio of a kernel to the step of the optimizer matters: Glow's. Without one, the scale.
 _NORMALIZED_INIT = nnx.initializers.normal(0.05)
 _HIDDEN_INIT = nnx.initializers.he_normal()
-_LAST_INIT = nnx.initializers.lecun_normal()
 _CONTEXT_INIT = nnx.initializers.lecun_normal()
-_LOG_SCALE_FACTOR = 3.0
 
 
 class ChannelNorm(nnx.Module):
@@ -147,87 +142,35 @@ class Activate:
         """``[*batch, h, w, width]``, of the same shape."""
         index, self.count = self.count, self.count + 1
         if self.net.norms:
-            norm = self.net.norms[index]
-            self.norms.append(norm.with_data_init(x) if self.renew else norm)
-            x = self.norms[-1](x)
+            x = self._norm(index, x)(x)
+        return self._rest(index, x, drop=drop)
+
+    def after(self, conv: Conv, x: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+        """The same of ``conv(x) + bias``; the scale of the normalization goes into the weights of ``conv``."""
+        index, self.count = self.count, self.count + 1
+        if not self.net.norms:
+            return self._rest(index, add_bias(conv(x), bias), drop=True)
+        norm = self._norm(index, add_bias(conv(x), bias) if self.renew else None)
+        scale = jnp.exp(-norm.log_scale[...])
+        out = add_bias(conv(x, scale=scale), -norm.shift[...] * scale)
+        if bias is not None:
+            out = out + jnp.broadcast_to(
+                bias * jnp.broadcast_to(scale.astype(bias.dtype), bias.shape), out.shape
+            )
+        return self._rest(index, out, drop=True)
+
+    def _norm(self, index: int, x: jax.Array | None) -> ChannelNorm:
+        norm = self.net.norms[index]
+        if self.renew and x is not None:
+            norm = norm.with_data_init(x)
+        self.norms.append(norm)
+        return norm
+
+    def _rest(self, index: int, x: jax.Array, *, drop: bool) -> jax.Array:
         x = activation_fn(self.net.activation)(x)
         if drop and self.key is not None and self.net.dropout > 0.0:
             x = dropout(x, self.net.dropout, random.fold_in(self.key, index))
         return x
-
-
-class Conv(nnx.Module):
-    """A convolution that keeps the size of images, with a bias and an indicator of the edge if wanted.
-
-    The indicator is a channel that is 0 in the image and 1 in the padding around it. What it adds is the same for
-    every image of a size, so it is computed apart, from its own slice of the kernel.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        init: Initializer,
-        edge: bool,
-        bias: bool,
-        rngs: nnx.Rngs,
-    ):
-        shape = (size, size, in_channels + edge, out_channels)
-        kernel = init(rngs.params(), shape, jnp.float32)
-        self.kernel = nnx.Param(kernel[:, :, :in_channels])
-        self.edge = nnx.Param(kernel[:, :, in_channels:]) if edge else nnx.data(None)
-        self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else nnx.data(None)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]`` in the dtype of ``x``."""
-        out = conv2d(x, self.kernel[...].astype(x.dtype))
-        if self.edge is not None:
-            edge = self.edge[...].astype(x.dtype)
-            taps = jnp.asarray(_outside(x.shape[-3:-1], edge.shape[0]), x.dtype)
-            out = out + jnp.broadcast_to(taps @ edge.reshape(-1, edge.shape[-1]), out.shape)
-        return out if self.bias is None else add_bias(out, self.bias[...])
-
-
-class ZeroConv(Conv):
-    """``(conv3x3(x) + bias) exp(3 log_scale)``, one ``bias`` and ``log_scale`` an output channel; zero at first.
-
-    Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.3 and the authors' code: the last layer of
-    their conditioners, and the network of their learned priors.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        edge: bool = True,
-        zero_init: bool = True,
-        rngs: nnx.Rngs,
-    ):
-        init = nnx.initializers.zeros if zero_init else _LAST_INIT
-        super().__init__(3, in_channels, out_channels, init=init, edge=edge, bias=True, rngs=rngs)
-        self.log_scale = nnx.Param(jnp.zeros(out_channels, jnp.float32))
-
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        """As the convolution it is; ``key`` is not used."""
-        del key
-        out = super().__call__(x)
-        scale = jnp.exp(_LOG_SCALE_FACTOR * self.log_scale[...]).astype(x.dtype)
-        return out * jnp.broadcast_to(scale, out.shape)
-
-
-def add_bias(x: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """``x + bias`` in the dtype of ``x``, or ``x`` without one."""
-    return x if bias is None else x + jnp.broadcast_to(bias.astype(x.dtype), x.shape)
-
-
-def _outside(shape: tuple[int, ...], size: int) -> np.ndarray:
-    """``[h, w, size * size]``: 1 for the taps of a kernel at a pixel that lie outside the image."""
-    padded = np.pad(np.zeros(shape), size // 2, constant_values=1.0)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
-    return windows.reshape(*shape, size * size)
 
 
 class ConvNet(ConvConditioner):
@@ -293,5 +236,5 @@ class ConvNet(ConvConditioner):
         self.last = ZeroConv(width, out_channels, edge=edge, zero_init=zero_init, rngs=rngs)
 
     def _layers(self, x: jax.Array, shift: jax.Array | None, activate: Activate) -> jax.Array:
-        hidden = activate(add_bias(self.first(x), shift))
-        return self.last(activate(self.second(hidden)))
+        hidden = activate.after(self.first, x, shift)
+        return self.last(activate.after(self.second, hidden))

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.nets.conv_net import Activate, ConvConditioner, add_bias
+from dgmjax.nets.conv import add_bias
+from dgmjax.nets.conv_net import Activate, ConvConditioner
 from dgmjax.numerics.conv import conv2d
 
 NORMALIZATIONS = ("none", "actnorm")

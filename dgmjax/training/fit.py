@@ -121,7 +121,8 @@ def fit(
       patience: evaluations without improvement before stopping; needs ``validation``.
       data_init: set data-dependent layers (standardisation, histograms) from ``x`` first; False to continue from a
         trained model as it is.
-      init_rows: from how many rows, chosen at random but always the same; default all, of records 4,096.
+      init_rows: from how many rows, chosen at random but always the same; default all, of records and memory-mapped
+        arrays 4,096.
       augment: ``augment(x, keys) -> x``, applied to training batches inside the step; ``keys`` has one key a row,
         so that a row meets the same noise on any number of devices (``jax.vmap`` over both). The result has the shape,
         the dtype and the levels of ``x``.

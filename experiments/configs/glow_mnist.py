@@ -12,10 +12,12 @@ from experiments.models import GlowConfig
 CONFIG = Config(
     name="glow_mnist",
     data="mnist",
-    model=GlowConfig(levels=2, depth=6, width=32, preprocess="histogram"),
+    model=GlowConfig(
+        levels=2, depth=6, width=32, preprocess="histogram", principal=True, reversible=False
+    ),
     optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=200, clip_norm=10.0),
     training=TrainingConfig(
-        steps=15_000,
+        steps=18_000,
         batch_size=32,
         ema_decay=0.998,
         eval_every=1_500,

@@ -1,0 +1,126 @@
+"""Image configs: each trains at its smoke size on real data; Glow's ablation; the optimizers of the papers."""
+
+import json
+import pathlib
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import dgmjax as dgm
+from experiments import ablation, config, sample, train
+
+pytestmark = pytest.mark.usefixtures("x32")
+
+IMAGES = sorted(name for name in config.config_names() if config.load_config(name).model.images)
+QUICK = "nice_mnist"
+
+
+@pytest.fixture
+def nothing_prepared(tmp_path, monkeypatch) -> pathlib.Path:
+    """No prepared data sets: the smoke size falls back to the digits."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in IMAGES)],
+)
+def test_smoke(name, nothing_prepared, capsys):
+    run = nothing_prepared / "run"
+    train.main([name, "--smoke", "--workdir", str(run)])
+    result = json.loads((run / "result.json").read_text())
+    assert result["data"] == "digits"
+    assert result["config"] == f"{name}_smoke"
+    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    nats = [r["nats"] for r in history if r["split"] == "validation"]
+    assert result["test"]["nats"] < min(nats) + 20.0
+    assert nats[-1] < nats[0]
+    assert "its number means nothing" in capsys.readouterr().out
+    if name == "glow_natural32":
+        picture = nothing_prepared / "levels.png"
+        arguments = ["--num", "4", "--temperature", "0.5", "1.0", "--out", str(picture)]
+        sample.main([str(run), *arguments])
+        assert picture.stat().st_size > 0
+        with pytest.raises(SystemExit, match="expected 2 values, one a level, got 3"):
+            sample.main([str(run), "--temperature", "0.5", "1.0", "0.7", "--out", str(picture)])
+
+
+def test_the_papers_configs_build_the_papers_models():
+    """Sizes of the published models, without their arrays."""
+    images = jax.eval_shape(lambda: jnp.zeros((2, 32, 32, 3), jnp.uint8))
+    dataset = dgm.data.Dataset("cifar10", *[np.zeros(images.shape, np.uint8)] * 3, num_levels=256,
+                               image_shape=(32, 32, 3))  # fmt: skip
+
+    def parameters(name: str) -> int:
+        from flax import nnx
+
+        build = config.load_config(name).model.build
+        params, _, _ = dgm.training.partition(jax.eval_shape(lambda: build(dataset, nnx.Rngs(0))))
+        return sum(array.size for array in params.values())
+
+    assert abs(parameters("realnvp_cifar10") / 6.4e6 - 1) < 0.01
+
+
+@pytest.mark.slow
+def test_ablation(nothing_prepared, capsys):
+    folder = nothing_prepared / "ablation"
+    ablation.main(["glow_mnist", "--smoke", "--workdir", str(folder)])
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
+        f"{coupling}_{mixing}" for coupling in ablation.COUPLINGS for mixing in ablation.MIXINGS
+    }
+    table = (folder / "ablation.md").read_text()
+    assert "reverse | shuffle | conv1x1" in table
+    assert table in capsys.readouterr().out
+    assert (folder / "ablation.png").stat().st_size > 0
+    sizes = {
+        name: json.loads((folder / name / "result.json").read_text())["parameters"]
+        for name in ("affine_reverse", "affine_shuffle", "affine_conv1x1")
+    }
+    assert sizes["affine_reverse"] == sizes["affine_shuffle"] < sizes["affine_conv1x1"]
+
+
+def test_the_ablation_is_glows():
+    with pytest.raises(SystemExit, match="the ablation is Glow's, and realnvp_digits is a realnvp"):
+        ablation.main(["realnvp_digits"])
+
+
+def test_adamax_with_a_constant_rate_is_that_of_optax():
+    optimizer = dgm.training.default_optimizer(
+        learning_rate=0.1, steps=10, algorithm="adamax", schedule="constant", b2=0.99
+    )
+    expected = optax.adamax(0.1, b2=0.99)
+    params = {"w": jnp.ones((2, 2)), "b": jnp.ones(3)}
+    state, expected_state = optimizer.init(params), expected.init(params)
+    for step in range(5):
+        grads = jax.tree.map(lambda p, step=step: jnp.sin(p + step), params)
+        updates, state = optimizer.update(grads, state, params)
+        wanted, expected_state = expected.update(grads, expected_state, params)
+        chex.assert_trees_all_close(updates, wanted, rtol=1e-6)
+    with pytest.raises(ValueError, match="'adamw' or 'adamax'"):
+        dgm.training.default_optimizer(learning_rate=0.1, steps=10, algorithm="sgd")
+
+
+def test_a_shift_repeats_the_edge():
+    image = jnp.arange(1, 10, dtype=jnp.uint8).reshape(1, 3, 3, 1)
+    keys = jax.random.split(jax.random.key(0), 32)
+    moved = [dgm.data.random_shift(image, key[None], max_shift=1, fill="edge") for key in keys]
+    assert all(int(m.min()) > 0 for m in moved)
+    assert any(not jnp.array_equal(m, image) for m in moved)
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ({"warp": 0.1, "flip": True}, "choose one pair"),
+        ({"shift": 0.1, "max_shift": 2}, "one pair"),
+    ],
+)
+def test_augmentations_of_two_kinds(augment, message):
+    with pytest.raises(ValueError, match=message):
+        config.AugmentConfig(**augment).build((8, 8, 1))
