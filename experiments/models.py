@@ -26,7 +26,9 @@ class FlowConfig:
     """Number of layers."""
     width: int = 64
     """Hidden units of the conditioners."""
-    preprocess: Literal["none", "standardize", "logit", "histogram"] = "standardize"
+    preprocess: Literal["none", "standardize", "logit", "histogram", "shared_histogram"] = (
+        "standardize"
+    )
     """Fixed first layer on the data."""
     alpha: float = 0.05
     """Margin of the logit."""
@@ -49,15 +51,20 @@ class FlowConfig:
 
     def _preprocess(self, dataset: dgm.data.Dataset) -> dgm.Bijector | None:
         shape, levels = dataset.event_shape, dataset.num_levels
-        if self.preprocess in ("logit", "histogram") and levels is None:
+        if self.preprocess in ("logit", "histogram", "shared_histogram") and levels is None:
             raise ValueError(
                 f"model.preprocess: {self.preprocess!r} needs integer data with --num-levels, and {dataset.name} is "
                 f"continuous; use --model.preprocess standardize."
             )
         if self.preprocess == "logit":
             return dgm.Logit(shape, float(levels or 0), alpha=self.alpha)
-        if self.preprocess == "histogram":
-            return dgm.HistogramGaussianize(shape, levels or 0, pseudo_count=self.pseudo_count)
+        if self.preprocess in ("histogram", "shared_histogram"):
+            return dgm.HistogramGaussianize(
+                shape,
+                levels or 0,
+                pseudo_count=self.pseudo_count,
+                shared=self.preprocess == "shared_histogram",
+            )
         return dgm.Standardize(shape) if self.preprocess == "standardize" else None
 
 

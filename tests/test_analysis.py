@@ -129,6 +129,20 @@ def test_batches_share_one_context_row():
     np.testing.assert_allclose(eps, encode(model, x, row), rtol=0, atol=1e-12)
 
 
+def test_interpolation_of_levels_is_spherical_in_each():
+    model = dequantized((4, 4, 2))
+    levels = model.density.multi_scale
+    x1, x2 = events(model, (2,)), events(model, (2,), seed=1)
+    path = interpolate(model, x1, x2, num=5, kind="spherical_levels")
+    np.testing.assert_array_equal(path[0], x1)
+    np.testing.assert_array_equal(path[-1], x2)
+    ends = [levels.split_latents(encode(model, x)) for x in (x1, x2)]
+    middle = [slerp(a, b, 0.5, event_ndim=3) for a, b in zip(*ends, strict=True)]
+    np.testing.assert_array_equal(path[2], decode(model, levels.join_latents(middle)))
+    whole = interpolate(model, x1, x2, num=5, kind="spherical")
+    assert not np.array_equal(whole[2], path[2])
+
+
 @pytest.mark.parametrize("kind", ["linear", "spherical"])
 def test_interpolation_ends_at_its_events(model, kind):
     x1, x2, context = events(model, (2, 3)), events(model, (2, 3), 1), contexts(model, (2, 3))
@@ -373,7 +387,7 @@ ERRORS = {
     "kind": (
         lambda: analysis.interpolate(flow(), np.zeros(4), np.zeros(4), 3, kind="slerp"),
         ValueError,
-        "expected 'linear' or 'spherical', got 'slerp'",
+        r"'spherical', 'spherical_levels'\], got 'slerp'",
     ),
     "integers on a line": (
         lambda: analysis.lerp(np.arange(3), np.arange(3), 0.5),

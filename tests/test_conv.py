@@ -162,7 +162,7 @@ def test_every_convolution_of_a_scanned_gradient_has_the_fast_layout():
     gradient = jax.grad(lambda kernels, x: scanned(kernels, x).sum(), (0, 1))
     lowered = jax.jit(gradient).lower(stack(np.float32), normal(9, 2, 4, 4, 2, dtype=np.float32))
     program = lowered.compile().as_text()
-    layouts = re.findall(r" convolution\(.*dim_labels=([^ ,]+)", program)
+    layouts = re.findall(r" convolution\(.*dim_labels=([^\s,]+)", program)
     # In a step two are not 1x1: forward, and the gradients of images and of kernels.
     assert len(layouts) >= 6
     assert set(layouts) == {"b01f_01io->b01f"}

@@ -139,9 +139,9 @@ BAD_CALLS = {
         r"batch axes \(5,\) of the context do not broadcast to the batch axes \(4,\)",
     ),
     "image event": (
-        lambda f, c: dgm.RealNVP((8, 8, 1), rngs=nnx.Rngs(0)),
+        lambda f, c: dgm.MAF((8, 8, 1), rngs=nnx.Rngs(0)),
         ValueError,
-        r"expected event_shape \(d,\) with d >= 2, got \(8, 8, 1\)",
+        r"expected event_shape \(d,\), got \(8, 8, 1\); flatten the data",
     ),
     "mask of another length": (
         lambda f, c: dgm.RealNVP((3,), mask=[True, False], rngs=nnx.Rngs(0)),

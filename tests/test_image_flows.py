@@ -137,6 +137,7 @@ def test_anchors_change_no_gradient(images, anchor_every):
     chex.assert_trees_all_close(got, expected, atol=1e-4 * scale)
 
 
+@pytest.mark.slow
 def test_anchors_store_what_they_say():
     """Between the memory of the reversible and that of the plain stack, and exact where each step has an anchor."""
 

@@ -142,7 +142,7 @@ def test_a_data_set_is_transformed_once_or_says_what_belongs_in_the_step():
 
 def test_transforms_describe_themselves_alike_in_every_process():
     """`fit` compares the text when a run continues."""
-    text = "ImageTransform(flip=True, shift=0, n_bits=8, binarize=False, pad=None)"
+    text = "ImageTransform(flip=True, shift=0, fill=0, n_bits=8, binarize=False, pad=None)"
     assert repr(data.ImageTransform(flip=True)) == text
     assert data.ImageTransform(binarize=True).num_levels == 2
 

@@ -1,6 +1,6 @@
 """Paths between two events through the latents of a flow."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from dgmjax.analysis.latents import Model, decode, encode, flow_of, spread_context
 
-Kind = Literal["linear", "spherical"]
+Kind = Literal["linear", "spherical", "spherical_levels"]
 
 
 def lerp(a: jax.Array, b: jax.Array, t: ArrayLike) -> jax.Array:
@@ -94,7 +94,8 @@ def interpolate(
       x1: events ``[*batch, *event]``.
       x2: same shape.
       num: positions, the ends included.
-      kind: ``"linear"`` (`lerp`, as in the paper) or ``"spherical"`` (`slerp` of whole events).
+      kind: ``"linear"`` (`lerp`, as in the paper), ``"spherical"`` (`slerp` of whole events) or ``"spherical_levels"``
+        (`slerp` of the latents of each level of a flow with a `dgmjax.MultiScale`).
       context: ``[*batch, *context_shape]`` or one row, for a conditional model; both ends share it.
 
     Raises:
@@ -105,8 +106,10 @@ def interpolate(
     """
     if num < 2:
         raise ValueError(f"interpolate: num counts both ends: expected at least 2, got {num}.")
-    if kind not in ("linear", "spherical"):
-        raise ValueError(f"interpolate: kind: expected 'linear' or 'spherical', got {kind!r}.")
+    if kind not in get_args(Kind):
+        raise ValueError(
+            f"interpolate: kind: expected one of {list(get_args(Kind))}, got {kind!r}."
+        )
     if jnp.shape(x1) != jnp.shape(x2):
         raise ValueError(
             f"interpolate: expected x1 and x2 of one shape, got {jnp.shape(x1)} and {jnp.shape(x2)}; broadcast one "
@@ -114,8 +117,16 @@ def interpolate(
         )
     eps1, eps2 = encode(model, x1, context), encode(model, x2, context)
     t = jnp.linspace(0, 1, num, dtype=eps1.dtype)
-    event_ndim = len(flow_of(model, where="interpolate").bijector.latent_shape)
-    path = lerp(eps1, eps2, t) if kind == "linear" else slerp(eps1, eps2, t, event_ndim=event_ndim)
+    flow = flow_of(model, where="interpolate")
+    event_ndim = len(flow.bijector.latent_shape)
+    if kind == "linear":
+        path = lerp(eps1, eps2, t)
+    elif kind == "spherical":
+        path = slerp(eps1, eps2, t, event_ndim=event_ndim)
+    else:
+        levels = flow.multi_scale
+        pairs = zip(levels.split_latents(eps1), levels.split_latents(eps2), strict=True)
+        path = levels.join_latents([slerp(a, b, t, event_ndim=3) for a, b in pairs])
     return decode(model, path, spread_context(model, context, path.shape[: path.ndim - event_ndim]))
 
 

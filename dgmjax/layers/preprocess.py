@@ -61,11 +61,20 @@ class HistogramGaussianize(Bijector):
       event_shape: shape of one event.
       num_levels: number of unit bins, ``[0, 1), ..., [num_levels - 1, num_levels)``.
       pseudo_count: observations added to every bin, so that unseen levels keep a positive density.
+      shared: one histogram a feature, the last axis of the event, instead of one an element: on images all pixels go
+        through the same map, so that convolutions meet equal levels as equal values.
 
     Source: see `dgmjax.bijectors.histogram`.
     """
 
-    def __init__(self, event_shape: Sequence[int], num_levels: int, *, pseudo_count: float = 1.0):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        num_levels: int,
+        *,
+        pseudo_count: float = 1.0,
+        shared: bool = False,
+    ):
         if num_levels < 2 or pseudo_count <= 0:
             raise ValueError(
                 f"HistogramGaussianize: expected num_levels >= 2 and pseudo_count > 0, got {num_levels} and "
@@ -73,7 +82,10 @@ class HistogramGaussianize(Bijector):
             )
         self.event_shape = tuple(event_shape)
         self.pseudo_count = float(pseudo_count)
-        uniform = jnp.full((*self.event_shape, num_levels), 1.0 / num_levels, jnp.float32)
+        elements = self.event_shape
+        if shared:
+            elements = (*(1 for _ in elements[:-1]), *elements[-1:])
+        uniform = jnp.full((*elements, num_levels), 1.0 / num_levels, jnp.float32)
         self.mass = nnx.data(uniform)
 
     def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -87,12 +99,12 @@ class HistogramGaussianize(Bijector):
         return z, log_derivative.sum(event_axes(self.event_shape))
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
-        """Histogram of ``floor(x)`` over the batch axis, smoothed by ``pseudo_count``."""
+        """Histogram of ``floor(x)`` over the batch, and the pixels if they share it, smoothed by ``pseudo_count``."""
         del context
         num_levels = self.mass.shape[-1]
         # The last bin is closed; what lies outside belongs to the end bins, as in the map itself.
         levels = jnp.clip(jnp.floor(x), 0, num_levels - 1).astype(jnp.int32)
-        levels = levels.reshape(-1, *self.event_shape)
+        levels = levels.reshape(-1, *self.mass.shape[:-1])
         new = nnx.clone(self)
         mass = histogram_mass(levels, num_levels, pseudo_count=self.pseudo_count)
         new.mass = mass.astype(self.mass.dtype)

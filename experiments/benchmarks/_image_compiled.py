@@ -120,7 +120,7 @@ def large(work: Work) -> Part:
 def convolution_labels(program: Any) -> collections.Counter[str]:
     """How many convolutions of each kind of dimension labels stand in a compiled program."""
     return collections.Counter(
-        re.findall(r" convolution\(.*dim_labels=([^ ,]+)", program.as_text())
+        re.findall(r" convolution\(.*dim_labels=([^\s,]+)", program.as_text())
     )
 
 

@@ -159,7 +159,7 @@ def moved(flow: dgm.Flow) -> dgm.Flow:
     params, fixed, merge = partition(flow)
     random = np.random.RandomState(SEED)
     noisy = {
-        name: value + 0.02 * jnp.asarray(random.standard_normal(value.shape), value.dtype)
+        name: value + 0.005 * jnp.asarray(random.standard_normal(value.shape), value.dtype)
         for name, value in params.items()
     }
     return merge(noisy, fixed)

@@ -13,14 +13,19 @@ CONFIG = Config(
     name="glow_mnist",
     data="mnist",
     model=GlowConfig(
-        levels=2, depth=6, width=32, preprocess="histogram", principal=True, reversible=False
+        levels=2,
+        depth=10,
+        width=32,
+        preprocess="shared_histogram",
+        principal=True,
+        reversible=False,
     ),
     optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=200, clip_norm=10.0),
     training=TrainingConfig(
-        steps=18_000,
+        steps=10_000,
         batch_size=32,
         ema_decay=0.998,
-        eval_every=1_500,
+        eval_every=1_000,
         patience=20,
         init_rows=8_192,
     ),

@@ -22,7 +22,7 @@ CONFIG = Config(
     ),
     optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=200, clip_norm=10.0),
     training=TrainingConfig(
-        steps=3_000,
+        steps=2_000,
         batch_size=32,
         ema_decay=0.998,
         eval_every=500,

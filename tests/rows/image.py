@@ -54,7 +54,15 @@ def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return 1.5 * jax.random.normal(key, shape)
 
 
+def shared_histogram(_: nnx.Rngs) -> dgm.Bijector:
+    levels = jnp.asarray([[0.0, 6.0], [2.0, 5.0], [2.0, 5.0], [3.0, 1.0]]).reshape(1, 2, 2, 2)
+    return dgm.HistogramGaussianize((2, 2, 2), 7, shared=True).with_data_init(levels)
+
+
 ROWS: dict[str, Instance] = {
+    "histogram, shared by the pixels": Instance(
+        shared_histogram, lambda key, shape: 7.0 * jax.random.uniform(key, shape)
+    ),
     "squeeze, checkerboard": Instance(
         lambda _: Squeeze((4, 2, 2), order="checkerboard"), _normal, slow=True
     ),
