@@ -18,7 +18,7 @@ import tyro
 
 import dgmjax as dgm
 from experiments.config import Config, load_config, smoke
-from experiments.models import GlowConfig
+from experiments.image_models import GlowConfig
 from experiments.train import train
 
 MIXINGS = ("reverse", "shuffle", "conv1x1")

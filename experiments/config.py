@@ -10,7 +10,9 @@ from typing import Any, Literal
 import tyro
 
 import dgmjax as dgm
-from experiments.models import SYSTEMS, FlowConfig, RealNVPConfig
+from experiments.dequantization import DequantizationConfig
+from experiments.models import ModelConfig, RealNVPConfig
+from experiments.systems import SYSTEMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,13 +102,30 @@ class Config:
     """Condition on the class labels of the data."""
     seed: int = 0
     """Of weights, batches and noise."""
-    model: FlowConfig = dataclasses.field(default_factory=RealNVPConfig)
+    model: ModelConfig = dataclasses.field(default_factory=RealNVPConfig)
+    dequantization: DequantizationConfig = DequantizationConfig()
+    """Of flows on integers."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
 
 
-_SMOKE_SIZES = {"depth": 2, "width": 16, "levels": 2, "hidden_layers": 1, "anchor_every": 1}
+_SMOKE_SIZES = {
+    "depth": 2,
+    "width": 16,
+    "levels": 2,
+    "hidden_layers": 1,
+    "anchor_every": 1,
+    "num_components": 4,
+    "couplings": (2, 1, 1),
+}
+_SMOKE_NOISE: dict[str, Any] = {
+    "couplings": 2,
+    "width": 16,
+    "depth": 1,
+    "num_components": 4,
+    "encoder_depth": 1,
+}
 
 
 def smoke(config: Config) -> Config:
@@ -137,6 +156,7 @@ def smoke(config: Config) -> Config:
         n_bits=bits,
         max_rows=512,
         model=dataclasses.replace(config.model, **sizes),
+        dequantization=dataclasses.replace(config.dequantization, **_SMOKE_NOISE),
         training=training,
         optimizer=optimizer,
     )
@@ -179,5 +199,6 @@ def config_from_dict(values: dict[str, Any]) -> Config:
         "optimizer": OptimizerConfig,
         "training": TrainingConfig,
         "augment": AugmentConfig,
+        "dequantization": DequantizationConfig,
     }
     return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})

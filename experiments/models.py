@@ -1,4 +1,7 @@
-"""Typed settings of the systems: one dataclass a model of `dgmjax.models`, whose fields are constructor arguments."""
+"""Typed settings of the systems on vectors, and what those on images share with them.
+
+One dataclass a model of `dgmjax.models`, whose fields are arguments of its constructor.
+"""
 
 import dataclasses
 from typing import Any, ClassVar, Literal
@@ -7,16 +10,18 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
+from experiments.dequantization import DequantizationConfig
 
 ScaleFn = Literal["tanh", "sigmoid", "double_sigmoid", "softplus", "exp"]
 ComputeDtype = Literal["bfloat16", "float16"]
 Mask = Literal["alternating", "half", "checkerboard"]
 _OF_THE_CONFIG = ("system", "preprocess", "alpha", "pseudo_count")
+_UNIFORM = DequantizationConfig()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FlowConfig:
-    """What all flows share."""
+class ModelConfig:
+    """What all models share."""
 
     constructor: ClassVar[Any]
     images: ClassVar[bool] = False
@@ -25,7 +30,30 @@ class FlowConfig:
     depth: int = 8
     """Number of layers."""
     width: int = 64
-    """Hidden units of the conditioners."""
+    """Hidden units of the networks."""
+
+    def build(
+        self,
+        dataset: dgm.data.Dataset,
+        rngs: nnx.Rngs,
+        *,
+        conditional: bool = False,
+        dequantization: DequantizationConfig = _UNIFORM,
+    ) -> Any:
+        """The model for ``dataset``, ``conditional`` on its labels if asked."""
+        raise NotImplementedError
+
+    def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
+        """The fields that are arguments of the constructor, by name, and the shape of the context."""
+        names = [field.name for field in dataclasses.fields(self)]
+        options = {name: getattr(self, name) for name in names if name not in _OF_THE_CONFIG}
+        return options | ({"context_shape": dataset.context_shape} if conditional else {})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowConfig(ModelConfig):
+    """What all flows share."""
+
     preprocess: Literal["none", "standardize", "logit", "histogram", "shared_histogram"] = (
         "standardize"
     )
@@ -35,19 +63,25 @@ class FlowConfig:
     pseudo_count: float = 1.0
     """Smoothing of the histogram."""
 
-    def build(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs, *, conditional: bool = False) -> Any:
-        """The model for ``dataset``: dequantized if its values are integers; ``conditional`` on its labels if asked."""
-        names = [field.name for field in dataclasses.fields(self)]
-        options = {name: getattr(self, name) for name in names if name not in _OF_THE_CONFIG}
+    def build(
+        self,
+        dataset: dgm.data.Dataset,
+        rngs: nnx.Rngs,
+        *,
+        conditional: bool = False,
+        dequantization: DequantizationConfig = _UNIFORM,
+    ) -> Any:
+        """The flow for ``dataset``: dequantized if its values are integers; ``conditional`` on its labels if asked."""
+        options = self.options(dataset, conditional=conditional)
         if options.get("mask") == "checkerboard":
             options["mask"] = _checkerboard(dataset)
-        if conditional:
-            options["context_shape"] = dataset.context_shape
         flow = self.constructor(
             dataset.event_shape, **options, preprocess=self._preprocess(dataset), rngs=rngs
         )
-        levels = dataset.num_levels
-        return flow if levels is None else dgm.Dequantized(flow, levels)
+        if dataset.num_levels is None:
+            return flow
+        noise = dequantization.build(dataset.event_shape, dataset.num_levels, rngs)
+        return dgm.Dequantized(flow, dataset.num_levels, noise)
 
     def _preprocess(self, dataset: dgm.data.Dataset) -> dgm.Bijector | None:
         shape, levels = dataset.event_shape, dataset.num_levels
@@ -188,84 +222,6 @@ class ResidualConfig(VectorFlowConfig):
     """Bound on the spectral norm of every kernel."""
     log_det: Literal["exact", "truncated", "unbiased"] = "exact"
     """The log-determinant in training."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageFlowConfig(FlowConfig):
-    """What flows on images share."""
-
-    images: ClassVar[bool] = True
-    scale_fn: ScaleFn = "tanh"
-    """Map of the log-scales."""
-    activation: str = "relu"
-    """Activation of the conditioners."""
-    dropout: float = 0.0
-    """Dropout of the conditioners, in training."""
-    reversible: bool = True
-    """Gradients in the activation memory of one step."""
-    remat: bool = False
-    """Gradients that recompute what is inside a step; not with reversible."""
-    compute_dtype: ComputeDtype | None = None
-    """Mixed precision: the conditioners compute in this dtype."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageRealNVPConfig(ImageFlowConfig):
-    """A RealNVP on images."""
-
-    constructor: ClassVar[Any] = dgm.RealNVP
-    system: tyro.conf.Suppress[str] = "realnvp_images"
-    depth: int = 3
-    """Couplings of a group."""
-    hidden_layers: int = 4
-    """Residual blocks of the conditioners."""
-    levels: int = 2
-    """Scales."""
-    widen: bool = True
-    """Double the width for channels and with every scale."""
-    normalization: Literal["actnorm", "batch", "none"] = "actnorm"
-    """After every coupling and in the networks."""
-    shift_first: bool = False
-    """x = (z + t) s instead of x = s z + t."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GlowConfig(ImageFlowConfig):
-    """A Glow on images."""
-
-    constructor: ClassVar[Any] = dgm.Glow
-    system: tyro.conf.Suppress[str] = "glow"
-    levels: int = 3
-    """Levels; 2 to their power divides the sides."""
-    coupling: Literal["affine", "additive"] = "affine"
-    """Kind of the couplings."""
-    mixing: Literal["conv1x1", "shuffle", "reverse"] = "conv1x1"
-    """What mixes the channels between couplings."""
-    parametrization: Literal["plu", "dense"] = "plu"
-    """Of the 1x1 convolutions."""
-    principal: bool = False
-    """Begin each level with a 1x1 convolution that starts at the principal axes of its channels."""
-    learned_prior: bool = True
-    """Gaussian priors with learned moments."""
-    anchor_every: int | None = None
-    """Exact activations that a reversible level stores: one after every so many steps."""
-
-
-SYSTEMS: dict[str, type[FlowConfig]] = {
-    cls.system: cls
-    for cls in (
-        RealNVPConfig,
-        NICEConfig,
-        SplineConfig,
-        MAFConfig,
-        IAFConfig,
-        PlanarConfig,
-        RadialConfig,
-        ResidualConfig,
-        ImageRealNVPConfig,
-        GlowConfig,
-    )
-}
 
 
 def _checkerboard(dataset: dgm.data.Dataset) -> Any:

@@ -31,7 +31,7 @@ def likelihood_on(
 ) -> dgm.Likelihood:
     """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise."""
     bound = dgm.objectives.bound_of(model, num_samples)
-    draws = draws if bound.kind == "lower bound" else 1
+    draws = draws if bound.is_noisy else 1
 
     @jax.jit
     def evaluate(model: Any, x: jax.Array, context: jax.Array | None, key: jax.Array) -> jax.Array:
@@ -64,7 +64,7 @@ def as_record(likelihood: dgm.Likelihood, *, draws: int) -> dict[str, Any]:
         "bits_per_dim": round(likelihood.bits_per_dim, 5),
         "bound": str(likelihood.bound),
         "rows": int(likelihood.log_prob.size),
-    } | ({"noise_draws": draws} if likelihood.bound.kind == "lower bound" else {})
+    } | ({"noise_draws": draws} if likelihood.bound.is_noisy else {})
 
 
 def write_result(

@@ -54,7 +54,12 @@ def train(
         print(f"continuing the run in {workdir}", flush=True)
     started = time.perf_counter()
     dataset = load_data(config)
-    model = config.model.build(dataset, nnx.Rngs(config.seed), conditional=config.conditional)
+    model = config.model.build(
+        dataset,
+        nnx.Rngs(config.seed),
+        conditional=config.conditional,
+        dequantization=config.dequantization,
+    )
     training = config.training
     optimizer = dgm.training.default_optimizer(
         steps=training.steps, **dataclasses.asdict(config.optimizer)

@@ -141,14 +141,32 @@ def uncouple(kernel, x, _):
     return a, b - conv2d(a, kernel)
 
 
-def test_a_reversible_scan_has_the_gradients_of_a_scan():
+def stretch(kernel, x, _):
+    return (x[0] * jnp.exp(kernel.mean()), x[1]), ()
+
+
+def shrink(kernel, y, _):
+    return y[0] * jnp.exp(-kernel.mean()), y[1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "backs"),
+    [(couple, uncouple), ([couple], [uncouple]), ([stretch, couple], [shrink, uncouple])],
+    ids=["function", "one part", "two parts"],
+)
+def test_a_reversible_scan_has_the_gradients_of_a_scan(steps, backs):
     kernels, x = normal(0, 3, 3, 3, 2, 2), (normal(1, 4, 4, 2), normal(2, 4, 4, 2))
 
     def reversible(kernels, x):
-        return reversible_scan(couple, uncouple, kernels, x)[0]
+        return reversible_scan(steps, backs, kernels, x)[0]
 
     def plain(kernels, x):
-        return jax.lax.scan(lambda x, k: (couple(k, x, None)[0], None), x, kernels)[0]
+        def step(x, kernel):
+            for part in steps if isinstance(steps, list) else [steps]:
+                x = part(kernel, x, None)[0]
+            return x, None
+
+        return jax.lax.scan(step, x, kernels)[0]
 
     def gradient(function):
         return jax.jit(jax.grad(lambda *a: jnp.sin(function(*a)[0]).sum(), (0, 1)))(kernels, x)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.stats import norm
-from scipy import stats
+from scipy import special, stats
 
 import dgmjax as dgm
 from dgmjax.densities.discretized_distribution import DiscretizedFromCDF
@@ -28,6 +28,7 @@ from dgmjax.densities.truncated import (
     truncated_normal_log_prob,
     truncated_normal_sample,
 )
+from dgmjax.numerics import erfcx
 
 NORMAL = tuple(
     jax.jit(f) for f in (truncated_normal_log_prob, truncated_normal_cdf, truncated_normal_icdf)
@@ -49,6 +50,14 @@ INTERVALS = [
     (0.5, 9.0, 0.0, 1.0),
     (0.5, -3.0, 0.0, 1.0),
     (0.0, 0.0, -30.0, 40.0),
+]
+# So far out that the density underflows, and where an error function of JAX does (`dgmjax.numerics.erfcx`).
+FAR = [
+    (1e4, 0.0, 0.0, 1.0),
+    (-1e4, -3.0, 0.0, 1.0),
+    (1.02, -2.89, 0.0, 1.0),
+    (1.68, -2.95, 0.0, 1.0),
+    (4.59, -1.31, 0.0, 1.0),
 ]
 POINTS = np.array([1e-3, 0.2, 0.5, 0.9, 0.999])
 
@@ -104,7 +113,7 @@ def test_truncated_single_precision_keeps_its_digits_in_the_tails(family, parame
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("parameters", [*INTERVALS, (1e4, 0.0, 0.0, 1.0), (-1e4, -3.0, 0.0, 1.0)])
+@pytest.mark.parametrize("parameters", [*INTERVALS, *FAR])
 def test_truncated_values_and_gradients_are_finite(family, parameters):
     log_prob, cdf, icdf = FAMILIES[family]
     low, high = parameters[2:]
@@ -115,6 +124,15 @@ def test_truncated_values_and_gradients_are_finite(family, parameters):
         value, pull = jax.vjp(function, argument, *full)
         assert not jnp.isnan(value).any()
         assert all(jnp.isfinite(g).all() for g in pull(jnp.ones_like(value)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_erfcx_has_no_hole(dtype):
+    x = np.linspace(-3, 40, 100_001).astype(dtype)
+    got = jax.jit(erfcx)(jnp.asarray(x))
+    assert got.dtype == dtype
+    expected = special.erfcx(x.astype(np.float64))
+    np.testing.assert_allclose(got, expected, rtol=10 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -15,7 +15,7 @@ import dgmjax as dgm
 import experiments.configs
 from experiments import evaluate, plane, sample, train
 from experiments.config import config_from_dict, config_names, load_config
-from experiments.models import SYSTEMS
+from experiments.systems import SYSTEMS
 
 pytestmark = pytest.mark.usefixtures("x32")
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -280,3 +281,24 @@ def test_gain_and_offset_are_scale_and_mean_of_the_latents():
 def test_mistakes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("size", [1, 5, 48])
+def test_substitution_solves_triangular_systems(lower, size):
+    random = np.random.RandomState(0)
+    matrix = 0.3 * random.randn(size, size) + 2.0 * np.eye(size)
+    b = random.randn(size, 3)
+
+    def solve(function, matrix, b):
+        return jnp.sin(function(matrix, b, lower=lower)).sum()
+
+    own, library = (
+        jax.value_and_grad(functools.partial(solve, function), argnums=(0, 1))
+        for function in (dgm.numerics.solve_triangular, jax.scipy.linalg.solve_triangular)
+    )
+    got, expected = (
+        own(jnp.asarray(matrix), jnp.asarray(b)),
+        library(jnp.asarray(matrix), jnp.asarray(b)),
+    )
+    chex.assert_trees_all_close(got, expected, rtol=1e-10, atol=1e-12)

@@ -39,7 +39,7 @@ def encode(model: Model, x: jax.Array, context: jax.Array | None = None) -> jax.
     flow = flow_of(model, where="encode")
     if isinstance(model, Dequantized):
         batch = check_integer_event(x, model.event_shape, where="encode")
-        x = jnp.asarray(x).astype(floating_dtype(model)) + 0.5
+        x = model.dequantization.centre(x, floating_dtype(model))
     else:
         batch = check_float_event(x, model.event_shape, where="encode")
     check_context(context, model.context_shape, batch, where="encode")

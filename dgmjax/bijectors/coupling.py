@@ -56,6 +56,11 @@ def split(x: jax.Array, mask: np.ndarray) -> tuple[jax.Array, jax.Array]:
 def merge(kept: jax.Array, moved: jax.Array, mask: np.ndarray) -> jax.Array:
     """Inverse of `split`: interleave the two parts along the last axis."""
     kept_indices, moved_indices = np.flatnonzero(mask), np.flatnonzero(~mask)
+    if kept_indices[-1] < moved_indices[0]:
+        # The compiler sees that a part of this is the part that went in, and computes nothing of it twice.
+        return jnp.concatenate([kept, moved], axis=-1)
+    if moved_indices[-1] < kept_indices[0]:
+        return jnp.concatenate([moved, kept], axis=-1)
     if _stride(kept_indices) is None or _stride(moved_indices) is None:
         order = np.argsort(np.concatenate([kept_indices, moved_indices]))
         both = jnp.concatenate([kept, moved], axis=-1)

@@ -142,7 +142,7 @@ def plu_matrix(plu: PLU) -> jax.Array:
 
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, equation 10.
     """
-    lower, upper = _triangles(plu)
+    lower, upper = plu_triangles(plu)
     return jnp.linalg.multi_dot(
         [plu.permutation, lower, upper], precision=jax.lax.Precision.HIGHEST
     )
@@ -162,7 +162,7 @@ def plu_forward(z: jax.Array, plu: PLU, bias: jax.Array) -> tuple[jax.Array, jax
 
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, equations 10 and 11.
     """
-    lower, upper = _triangles(plu)
+    lower, upper = plu_triangles(plu)
     x = _multiply(_multiply(_multiply(z, upper), lower), plu.permutation)
     return x + jnp.broadcast_to(bias, z.shape), _every_event(plu.log_scale.sum(), z)
 
@@ -173,7 +173,7 @@ def plu_inverse(x: jax.Array, plu: PLU, bias: jax.Array) -> tuple[jax.Array, jax
     Returns:
       ``z`` of shape ``[*batch, d]`` and the log-determinant of ``dz/dx``, ``-sum log |s|``, ``[*batch]``.
     """
-    lower, upper = _triangles(plu)
+    lower, upper = plu_triangles(plu)
     y = _multiply(x - jnp.broadcast_to(bias, x.shape), plu.permutation.T)
     columns = y.reshape(-1, x.shape[-1]).T
     columns = jax.scipy.linalg.solve_triangular(lower, columns, lower=True, unit_diagonal=True)
@@ -181,7 +181,8 @@ def plu_inverse(x: jax.Array, plu: PLU, bias: jax.Array) -> tuple[jax.Array, jax
     return columns.T.reshape(x.shape), _every_event(-plu.log_scale.sum(), x)
 
 
-def _triangles(plu: PLU) -> tuple[jax.Array, jax.Array]:
+def plu_triangles(plu: PLU) -> tuple[jax.Array, jax.Array]:
+    """``L`` with its diagonal of 1, and ``U + diag(s)``."""
     lower = jnp.tril(plu.lower, -1) + jnp.eye(len(plu.lower), dtype=plu.lower.dtype)
     return lower, jnp.triu(plu.upper, 1) + jnp.diag(plu.sign * jnp.exp(plu.log_scale))
 

@@ -23,6 +23,16 @@ from dgmjax.densities.logit_normal import (
     logit_normal_sample,
 )
 from dgmjax.densities.normal_mixture import normal_mixture_log_prob, normal_mixture_log_tails
+from dgmjax.densities.rgb_mixture import (
+    RGBMixture,
+    categorical_pixel_log_prob,
+    categorical_pixel_sample,
+    rgb_mixture,
+    rgb_mixture_conditional_log_prob,
+    rgb_mixture_log_prob,
+    rgb_mixture_num_params,
+    rgb_mixture_sample,
+)
 from dgmjax.densities.truncated import (
     truncated_logistic_cdf,
     truncated_logistic_icdf,
@@ -35,10 +45,13 @@ from dgmjax.densities.truncated import (
 )
 
 __all__ = [
-    "EXACT",
     "Bound",
     "DiscretizedFromCDF",
+    "EXACT",
+    "RGBMixture",
     "bits_per_dim",
+    "categorical_pixel_log_prob",
+    "categorical_pixel_sample",
     "discretized_log_prob",
     "discretized_logistic_mixture_log_prob",
     "logistic_mixture_cdf",
@@ -55,6 +68,11 @@ __all__ = [
     "logit_normal_sample",
     "normal_mixture_log_prob",
     "normal_mixture_log_tails",
+    "rgb_mixture",
+    "rgb_mixture_conditional_log_prob",
+    "rgb_mixture_log_prob",
+    "rgb_mixture_num_params",
+    "rgb_mixture_sample",
     "truncated_logistic_cdf",
     "truncated_logistic_icdf",
     "truncated_logistic_log_prob",

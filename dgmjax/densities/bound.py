@@ -12,18 +12,25 @@ class Bound:
     """The label that travels with a log-likelihood into metrics, tables and plots.
 
     Attributes:
-      kind: ``"exact"``; ``"lower bound"`` on the log-likelihood (so an upper bound on nats and bits/dim); or
-        ``"unlabelled"`` for a model that does not say.
+      kind: ``"exact"``; ``"lower bound"`` on the log-likelihood (so an upper bound on nats and bits/dim); ``"not a
+        bound"`` for noise that leaves the bins of the data; or ``"unlabelled"`` for a model that does not say.
       num_samples: importance samples ``K`` behind the bound; 1 is the plain one-sample bound, 0 if exact.
       source: where the bound comes from, e.g. ``"uniform dequantization"``; empty if exact.
     """
 
-    kind: Literal["exact", "lower bound", "unlabelled"] = "exact"
+    kind: Literal["exact", "lower bound", "not a bound", "unlabelled"] = "exact"
     num_samples: int = 0
     source: str = ""
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the value is an estimate that draws noise, so that it needs a seed."""
+        return self.kind in ("lower bound", "not a bound")
+
     def __str__(self) -> str:
         """E.g. ``exact`` or ``importance-weighted bound, K=64 (uniform dequantization)``."""
+        if self.kind == "not a bound":
+            return f"not a bound ({self.source})"
         if self.kind != "lower bound":
             return self.kind
         if self.num_samples == 1:

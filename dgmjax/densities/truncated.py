@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_sigmoid
-from jax.scipy.special import erf, erfcx, log_ndtr, ndtri
+from jax.scipy.special import erf, log_ndtr, ndtri
 from jax.typing import ArrayLike
 
 from dgmjax.densities._arguments import broadcast_arguments
+from dgmjax.numerics.tails import erfcx
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
@@ -162,7 +163,9 @@ def _icdf(
     # One Newton step on the tail that is smaller: it restores the digits that narrow intervals lost in the guess,
     # and from a constant z its derivative is the implicit one.
     missing = jnp.where(p < 0.5, p - _share(f, a, z, whole), _share(f, z, b, whole) - (1.0 - p))
-    z = z + missing * jnp.exp(log_mass - f.log_ratio(z, m))
+    # Where the density underflows the step does too; infinity times zero must not get into gradients.
+    steepest = math.log(float(limits.max)) - 1.0
+    z = z + missing * jnp.exp(jnp.minimum(log_mass - f.log_ratio(z, m), steepest))
     return jnp.clip(loc + jnp.exp(log_scale) * z, low, high)
 
 

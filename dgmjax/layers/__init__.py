@@ -7,14 +7,18 @@ from dgmjax.layers.batchnorm import BatchNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.block import Block
 from dgmjax.layers.checked import Checked, checked
+from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.coupling import Coupling
-from dgmjax.layers.dequantize import Dequantized, UniformDequantization
+from dgmjax.layers.dequantization import Dequantization, GaussianNoise, UniformDequantization
+from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.distrax import from_distrax, to_distrax
 from dgmjax.layers.elementwise import LeakyReLU, Sigmoid, Softplus, Tanh
+from dgmjax.layers.encoded_context import EncodedContext
 from dgmjax.layers.flow import IID, Flow, standard_normal
 from dgmjax.layers.gaussian_prior import GaussianPrior
+from dgmjax.layers.halves_conv import HalvesConv
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
 from dgmjax.layers.invertible_conv import Invertible1x1Conv
@@ -32,18 +36,17 @@ from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
 from dgmjax.layers.radial import Radial
 from dgmjax.layers.reshape import Reshape
 from dgmjax.layers.residual import Residual
+from dgmjax.layers.shaped_dequantization import (
+    LogitNormalDequantization,
+    TruncatedNormalDequantization,
+)
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.layers.summary import summary
 from dgmjax.layers.sylvester import Sylvester
+from dgmjax.layers.variational_dequantization import VariationalDequantization
 
 __all__ = [
-    "Squeeze",
-    "ImageCoupling",
-    "Invertible1x1Conv",
-    "MultiScale",
-    "GaussianPrior",
-    "IID",
     "ActNorm",
     "AmortizedParameters",
     "BatchNorm",
@@ -51,34 +54,48 @@ __all__ = [
     "Block",
     "Chain",
     "Checked",
+    "CheckerboardHalves",
     "Coupling",
     "DenseLinear",
+    "Dequantization",
     "Dequantized",
     "DiagonalLinear",
+    "EncodedContext",
     "Flow",
     "GaussianMixtureRosenblatt",
+    "GaussianNoise",
+    "GaussianPrior",
+    "HalvesConv",
     "HistogramGaussianize",
     "HouseholderLinear",
+    "IID",
+    "ImageCoupling",
     "Inverse",
     "InverseCDF",
+    "Invertible1x1Conv",
     "LeakyReLU",
     "Logit",
+    "LogitNormalDequantization",
     "MaskedAutoregressive",
+    "MultiScale",
     "OrthogonalLinear",
     "PLULinear",
     "Permute",
-    "Reshape",
-    "Shuffle",
     "Planar",
     "Radial",
+    "Reshape",
     "Residual",
+    "Shuffle",
     "Sigmoid",
     "Softplus",
+    "Squeeze",
     "Stack",
     "Standardize",
     "Sylvester",
     "Tanh",
+    "TruncatedNormalDequantization",
     "UniformDequantization",
+    "VariationalDequantization",
     "checked",
     "from_distrax",
     "recorded",

@@ -1,50 +1,20 @@
 """Densities of discrete data: dequantization under any continuous density."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import check_context, check_integer_event, floating_dtype, widened
+from dgmjax.checks import check_context, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.dequantization import Dequantization, UniformDequantization
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics import random
-
-
-@recorded
-class UniformDequantization(nnx.Module):
-    """``x = y + u``, ``u ~ U[0, 1)`` for every element, so ``log q(u | y) = 0`` and ``y = floor(x)``.
-
-    Args:
-      event_shape: shape of one event.
-
-    Source: Theis et al., 2016, arXiv:1511.01844, section 3.1; Uria et al., 2013, arXiv:1306.0186.
-    """
-
-    name = "uniform dequantization"
-
-    def __init__(self, event_shape: Sequence[int]):
-        self.event_shape = tuple(event_shape)
-
-    def dequantize(
-        self, y: jax.Array, *, seed: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, jax.Array]:
-        """Integers ``[*batch, *event]`` to ``x`` of the same shape and ``log q(u | y)`` of shape ``[*batch]``."""
-        y = y.astype(dtype)
-        u = random.draw(lambda key, shape: jax.random.uniform(key, shape, dtype), seed, y.shape)
-        # In float32 y + u can round up to y + 1: stay inside the bin of y.
-        x = jnp.minimum(y + u, jnp.nextafter(y + 1, y))
-        return x, widened(jnp.zeros(y.shape[: y.ndim - len(self.event_shape)], dtype))
-
-    def quantize(self, x: jax.Array, num_levels: int) -> jax.Array:
-        """``floor(x)``, clipped to ``0 .. num_levels - 1``, int32."""
-        return jnp.clip(jnp.floor(x), 0, num_levels - 1).astype(jnp.int32)
 
 
 @recorded
@@ -58,18 +28,26 @@ class Dequantized(nnx.Module):
     Args:
       density: a `dgmjax.layers.Flow` over ``[0, num_levels]``.
       num_levels: values an element can take: 17 for the digits of scikit-learn, 256 for 8-bit images.
-      dequantization: the noise; default `UniformDequantization`.
+      dequantization: the noise, a `dgmjax.layers.Dequantization`; default `UniformDequantization`. What it has of
+        parameters is trained with the density.
 
     Source: Theis et al., 2016, arXiv:1511.01844, equations 1-4; Burda et al., 2016, arXiv:1509.00519, equation 8.
     """
 
-    def __init__(self, density: Flow, num_levels: int, dequantization: Any = None):
+    def __init__(
+        self, density: Flow, num_levels: int, dequantization: Dequantization | None = None
+    ):
         if num_levels < 2:
             raise ValueError(f"Dequantized: num_levels must be at least 2, got {num_levels}.")
         self.density = density
         self.num_levels = int(num_levels)
         if dequantization is None:
             dequantization = UniformDequantization(density.event_shape)
+        if dequantization.event_shape != density.event_shape:
+            raise ValueError(
+                f"Dequantized: the dequantization has events of shape {dequantization.event_shape}, the density of "
+                f"shape {density.event_shape}."
+            )
         self.dequantization = nnx.data(dequantization)
 
     @property
@@ -83,8 +61,8 @@ class Dequantized(nnx.Module):
         return self.density.context_shape
 
     def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` with ``num_samples`` returns: a lower bound."""
-        return Bound("lower bound", num_samples, self.dequantization.name)
+        """What `log_prob` with ``num_samples`` returns: a lower bound, unless the noise leaves the bins."""
+        return Bound(self.dequantization.kind, num_samples, self.dequantization.name)
 
     def log_prob(
         self,
@@ -93,6 +71,7 @@ class Dequantized(nnx.Module):
         *,
         seed: jax.Array,
         num_samples: int = 1,
+        samples_per_pass: int = 1,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Lower bound on ``log P(y)`` in nats: integers ``[*batch, *event] -> [*batch]``.
@@ -102,7 +81,9 @@ class Dequantized(nnx.Module):
             traced value cannot be.
           context: ``[*batch, *context_shape]`` or one row, for a conditional density.
           seed: key of the dequantization noise; one, or one an example.
-          num_samples: importance samples ``K``; the bound tightens with ``K``. One pass each, so memory is that of one.
+          num_samples: importance samples ``K``; the bound tightens with ``K``.
+          samples_per_pass: how many of them are computed at once: memory grows with them, not with ``K``. The result
+            does not depend on it.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:
@@ -112,18 +93,24 @@ class Dequantized(nnx.Module):
         where = f"{type(self).__name__}.log_prob"
         batch = check_integer_event(value, self.event_shape, where=where)
         check_context(context, self.context_shape, batch, where=where)
-        if num_samples < 1:
-            raise ValueError(f"{where}: num_samples must be at least 1, got {num_samples}.")
+        for name, count in {
+            "num_samples": num_samples,
+            "samples_per_pass": samples_per_pass,
+        }.items():
+            if count < 1:
+                raise ValueError(f"{where}: {name} must be at least 1, got {count}.")
         dtype = floating_dtype(self)
         keyword = key_option(key)
 
         def one_sample(seed: jax.Array) -> jax.Array:
-            x, log_q = self.dequantization.dequantize(value, seed=seed, dtype=dtype)
+            noise_key = None if key is None else random.fold_in(key, 1)
+            x, log_q = self.dequantization.dequantize(value, seed=seed, dtype=dtype, key=noise_key)
             return self.density.log_prob(x, context, **keyword) - log_q
 
         if num_samples == 1:
             return one_sample(seed)
-        log_weights = jax.lax.map(one_sample, jnp.stack(random.split(seed, num_samples)))
+        seeds = jnp.stack(random.split(seed, num_samples))
+        log_weights = jax.lax.map(one_sample, seeds, batch_size=min(samples_per_pass, num_samples))
         return jax.nn.logsumexp(log_weights, axis=0) - math.log(num_samples)
 
     def sample(
@@ -144,7 +131,8 @@ class Dequantized(nnx.Module):
         self, value: jax.Array, context: jax.Array | None = None, *, seed: jax.Array
     ) -> Self:
         """A new model whose data-dependent layers are set from the dequantized batch ``value``."""
-        x, _ = self.dequantization.dequantize(value, seed=seed, dtype=floating_dtype(self))
         new = nnx.clone(self)
+        new.dequantization = self.dequantization.with_data_init(value, seed=random.fold_in(seed, 1))
+        x, _ = new.dequantization.dequantize(value, seed=seed, dtype=floating_dtype(self))
         new.density = self.density.with_data_init(x, context)
         return new

@@ -168,7 +168,7 @@ class Flow(nnx.Module):
         """Draw ``[*sample_shape, *event]``; with a context of batch ``[*c]``, ``[*sample_shape, *c, *event]``.
 
         Args:
-          seed: typed key.
+          seed: typed key; or keys, one for each of the first batch axes of what is drawn.
           sample_shape: int or tuple.
           context: for a conditional flow.
           temperature: factor on the latents, a number or one a dimension of the latents; below 1 trades diversity for
@@ -183,9 +183,10 @@ class Flow(nnx.Module):
         seed: jax.Array,
         sample_shape: int | tuple[int, ...] = (),
         context: jax.Array | None = None,
+        key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Draw events and their log-density in one pass, without inverting the bijector."""
-        x, z, log_det = self._sample(seed, sample_shape, context, 1.0)
+        """Draw events and their log-density in one pass, without inverting the bijector; ``key`` as in `log_prob`."""
+        x, z, log_det = self._sample(seed, sample_shape, context, 1.0, key)
         return x, widened(self.base.log_prob(z)) - widened(log_det)
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
@@ -200,12 +201,15 @@ class Flow(nnx.Module):
         sample_shape: int | tuple[int, ...],
         context: jax.Array | None,
         temperature: ArrayLike,
+        key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         shape = as_shape(sample_shape)
         if context is not None and self.context_shape is not None:
             shape = (*shape, *context.shape[: context.ndim - len(self.context_shape)])
         check_context(context, self.context_shape, shape, where=f"{type(self).__name__}.sample")
-        z = self.base.sample(seed=seed, sample_shape=shape)
+        z = random.draw(
+            lambda one, rest: self.base.sample(seed=one, sample_shape=rest), seed, shape
+        )
         z = z * jnp.broadcast_to(jnp.asarray(temperature, z.dtype), z.shape)
-        x, log_det = self.bijector.forward_and_log_det(z, context)
+        x, log_det = self.bijector.forward_and_log_det(z, context, **key_option(key))
         return x, z, log_det

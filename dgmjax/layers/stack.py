@@ -1,6 +1,7 @@
 """Many layers of one kind as a scan: compile time and, if wanted, memory that do not grow with the depth."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.combinators import layer_key
+from dgmjax.layers.combinators import Chain, layer_key
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics.reversible import reversible_scan
 
@@ -83,13 +84,13 @@ class Stack(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Apply the layers from last to first."""
-        return self._run(_forward, _inverse_only, z, context, key, reverse=True)
+        return self._run("forward", "inverse", z, context, key, reverse=True)
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Apply the inverses from first to last."""
-        return self._run(_inverse, _forward_only, x, context, key, reverse=False)
+        return self._run("inverse", "forward", x, context, key, reverse=False)
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Initialise layer after layer, each from the data as its predecessors leave it, in one scan."""
@@ -120,19 +121,22 @@ class Stack(Bijector):
         return new
 
     def _run(
-        self, apply: Any, invert: Any, value: jax.Array, context: Any, key: Any, *, reverse: bool
+        self, direction: str, back: str, value: jax.Array, context: Any, key: Any, *, reverse: bool
     ) -> tuple[jax.Array, jax.Array]:
         steps, shared = (jnp.arange(self.num_layers), self.layer), (context, key)
         if self.reversible:
+            paths = _paths(self.layer)
+            paths = paths[::-1] if reverse else paths
             return reversible_scan(
-                apply,
-                invert,
+                [_rule(direction, path) for path in paths],
+                [_rule(back, path, with_log_det=False) for path in paths],
                 steps,
                 value,
                 shared,
                 reverse=reverse,
                 anchor_every=self.anchor_every,
             )
+        apply = _rule(direction)
 
         def body(value: jax.Array, step: Any) -> tuple[jax.Array, jax.Array]:
             return apply(step, value, shared)
@@ -157,25 +161,26 @@ def _stacked(layers: list[Bijector]) -> Bijector:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
 
-# Functions of (index, layer), so that the scan hands each layer its own key.
-def _options(index: jax.Array, shared: Any) -> tuple[Any, dict[str, jax.Array]]:
-    context, key = shared
-    return context, layer_key(key, index)
+def _paths(layer: Bijector) -> list[tuple[int, ...]]:
+    """Where the layers of nested chains are, from data to latent; ``[()]`` for a layer that is no chain."""
+    if type(layer) is not Chain:
+        return [()]
+    return [(index, *rest) for index, inner in enumerate(layer.layers) for rest in _paths(inner)]
 
 
-def _forward(step: Any, z: jax.Array, shared: Any) -> tuple[jax.Array, jax.Array]:
-    context, options = _options(step[0], shared)
-    return step[1].forward_and_log_det(z, context, **options)
+# Functions of (index, layer), so that the scan hands each layer its own key; kept, since they are compared by identity.
+@functools.cache
+def _rule(
+    direction: str, path: tuple[int, ...] = (), *, with_log_det: bool = True
+) -> Callable[[Any, jax.Array, Any], Any]:
+    """``(step, value, shared)`` to the value that the layer at ``path`` of the step makes of it, and its log-det."""
 
+    def rule(step: Any, value: jax.Array, shared: Any) -> Any:
+        (index, layer), (context, key) = step, shared
+        options = layer_key(key, index)
+        for inner in path:
+            layer, options = layer.layers[inner], layer_key(options.get("key"), inner)
+        result = getattr(layer, f"{direction}_and_log_det")(value, context, **options)
+        return result if with_log_det else result[0]
 
-def _inverse(step: Any, x: jax.Array, shared: Any) -> tuple[jax.Array, jax.Array]:
-    context, options = _options(step[0], shared)
-    return step[1].inverse_and_log_det(x, context, **options)
-
-
-def _forward_only(step: Any, z: jax.Array, shared: Any) -> jax.Array:
-    return _forward(step, z, shared)[0]
-
-
-def _inverse_only(step: Any, x: jax.Array, shared: Any) -> jax.Array:
-    return _inverse(step, x, shared)[0]
+    return rule

@@ -1,19 +1,24 @@
 """Named systems of the papers, each a thin assembly of layers."""
 
+from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
 from dgmjax.models.glow import Glow
 from dgmjax.models.maf import IAF, MAF
 from dgmjax.models.nice import NICE
+from dgmjax.models.pixel_cnn import PixelCNNpp
 from dgmjax.models.planar_flow import PlanarFlow, RadialFlow
 from dgmjax.models.realnvp import RealNVP
 from dgmjax.models.residual_flow import ResidualFlow
 from dgmjax.models.spline_flow import NeuralSplineFlow
 
 __all__ = [
+    "FlowPP",
+    "FlowPPDequantizer",
     "Glow",
     "IAF",
     "MAF",
     "NICE",
     "NeuralSplineFlow",
+    "PixelCNNpp",
     "PlanarFlow",
     "RadialFlow",
     "RealNVP",

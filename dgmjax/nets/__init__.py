@@ -2,20 +2,25 @@
 
 from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_net import ConvNet
+from dgmjax.nets.gated_attention import GatedAttentionNet, GatedConvEncoder
 from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP, lipswish
 from dgmjax.nets.made import MADE
 from dgmjax.nets.mlp import ACTIVATIONS, MLP, activation_fn, dropout
+from dgmjax.nets.pixel_cnn import PixelCNN
 from dgmjax.nets.res_net import ResNet
 
 __all__ = [
-    "ConvNet",
-    "ZeroConv",
-    "ResNet",
     "ACTIVATIONS",
-    "MADE",
-    "MLP",
+    "ConvNet",
+    "GatedAttentionNet",
+    "GatedConvEncoder",
     "LipschitzConv",
     "LipschitzMLP",
+    "MADE",
+    "MLP",
+    "PixelCNN",
+    "ResNet",
+    "ZeroConv",
     "activation_fn",
     "dropout",
     "lipswish",

@@ -13,13 +13,15 @@ from dgmjax.numerics.spectral import (
     spectral_init,
     spectral_normalize,
 )
-from dgmjax.numerics.tails import log_difference, log_tails
+from dgmjax.numerics.tails import erfcx, log_difference, log_tails
+from dgmjax.numerics.triangular import solve_triangular
 
 __all__ = [
     "conv2d",
     "conv_power_iteration",
     "dense_power_iteration",
     "dense_spectral_norm",
+    "erfcx",
     "log_difference",
     "log_tails",
     "monotone_root",
@@ -27,6 +29,7 @@ __all__ = [
     "residual_fixed_point",
     "reversible_scan",
     "same_conv",
+    "solve_triangular",
     "spectral_init",
     "spectral_normalize",
 ]

@@ -1,7 +1,7 @@
 """A scan over invertible steps whose backward pass rebuilds its inputs instead of storing them."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,14 +15,22 @@ Invert = Callable[[Any, Any, Any], Any]
 class _Rules(NamedTuple):
     """What is static, hashable by identity."""
 
-    apply: Apply
-    invert: Invert
+    apply: tuple[Apply, ...]
+    invert: tuple[Invert, ...]
     reverse: bool
+
+    def run(self, step: Any, x: Any, shared: Any) -> tuple[Any, Any]:
+        """All parts of a step."""
+        parts = []
+        for apply in self.apply:
+            x, a = apply(step, x, shared)
+            parts.append(a)
+        return x, jax.tree.map(lambda *terms: functools.reduce(jnp.add, terms), *parts)
 
 
 def reversible_scan(
-    apply: Apply,
-    invert: Invert,
+    apply: Apply | Sequence[Apply],
+    invert: Invert | Sequence[Invert],
     steps: Any,
     x: Any,
     shared: Any = None,
@@ -38,8 +46,10 @@ def reversible_scan(
 
     Args:
       apply: ``(step, x, shared) -> (x, a)``; ``x`` and ``a`` are pytrees of arrays. Define it once: it is compared by
-        identity.
-      invert: ``(step, x, shared) -> x``, the inverse of ``apply`` in ``x``.
+        identity. Or the parts of a step, in the order in which they run, whose ``a`` add up: the backward pass then
+        goes back part by part. What the inverse and the gradient of a part both compute from numbers that it leaves
+        as they are, such as the network of a coupling, the compiler computes once; of a whole step it could not.
+      invert: ``(step, x, shared) -> x``, the inverse of ``apply`` in ``x``; or of each part, in the order of ``apply``.
       steps: pytree whose leaves have the axis of the steps first.
       x: pytree, the input of the first step.
       shared: pytree given to every step (a context, a key). Gradients reach its floating-point leaves.
@@ -55,7 +65,8 @@ def reversible_scan(
 
     Source: Gomez et al., 2017, *The reversible residual network*, arXiv:1707.04585, algorithm 1.
     """
-    rules = _Rules(apply, invert, reverse)
+    applies, inverts = ((rule,) if callable(rule) else tuple(rule) for rule in (apply, invert))
+    rules = _Rules(applies, inverts, reverse)
     num_steps = len(jax.tree.leaves(steps)[0])
     if anchor_every is None or anchor_every == num_steps:
         return _scan(rules, steps, x, shared)
@@ -77,11 +88,11 @@ def reversible_scan(
 def _scan(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any]:
     def body(carry: Any, step: Any) -> tuple[Any, None]:
         x, total = carry
-        x, a = rules.apply(step, x, shared)
+        x, a = rules.run(step, x, shared)
         return (x, jax.tree.map(jnp.add, total, a)), None
 
     first = jax.tree.map(lambda leaf: leaf[0], steps)
-    shapes = jax.eval_shape(lambda: rules.apply(first, x, shared))[1]
+    shapes = jax.eval_shape(lambda: rules.run(first, x, shared))[1]
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return jax.lax.scan(body, (x, zero), steps, reverse=rules.reverse)[0]
 
@@ -98,17 +109,21 @@ def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any,
     shared_floating, shared_fixed, merge_shared = _split(shared)
 
     def body(carry: Any, step: Any) -> tuple[Any, Any]:
-        y, y_bar, shared_bar = carry
+        x, x_bar, shared_bar = carry
         floating, fixed = step
-        x = rules.invert(merge_step(floating, fixed), y, shared)
+        step_bar = [jnp.zeros_like(leaf) for leaf in floating]
+        for apply, invert in reversed(list(zip(rules.apply, rules.invert, strict=True))):
+            x = invert(merge_step(floating, fixed), x, shared)
 
-        def one(floating: Any, x: Any, shared_floating: Any) -> tuple[Any, Any]:
-            step = merge_step(floating, fixed)
-            return rules.apply(step, x, merge_shared(shared_floating, shared_fixed))
+            def part(floating: Any, x: Any, shared_floating: Any, apply: Apply = apply) -> Any:
+                step = merge_step(floating, fixed)
+                return apply(step, x, merge_shared(shared_floating, shared_fixed))
 
-        _, pull = jax.vjp(one, floating, x, shared_floating)
-        step_bar, x_bar, more = pull((y_bar, a_bar))
-        return (x, x_bar, [a + b for a, b in zip(shared_bar, more, strict=True)]), step_bar
+            _, pull = jax.vjp(part, floating, x, shared_floating)
+            more_step, x_bar, more_shared = pull((x_bar, a_bar))
+            step_bar = _added(step_bar, more_step)
+            shared_bar = _added(shared_bar, more_shared)
+        return (x, x_bar, shared_bar), step_bar
 
     start = (last, last_bar, [jnp.zeros_like(leaf) for leaf in shared_floating])
     (_, x_bar, shared_bar), steps_bar = jax.lax.scan(
@@ -122,6 +137,10 @@ def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any,
 
 
 _scan.defvjp(_forward, _backward)
+
+
+def _added(a: list[Any], b: list[Any]) -> list[Any]:
+    return [x + y for x, y in zip(a, b, strict=True)]
 
 
 def _split(tree: Any) -> tuple[list[Any], list[Any], Callable[[Any, Any], Any]]:

@@ -19,6 +19,21 @@ def log_difference(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(positive, a + jnp.where(small, near, far), -jnp.inf)
 
 
+def erfcx(x: jax.Array) -> jax.Array:
+    """``exp(x^2) erfc(x)``, elementwise.
+
+    That of JAX (0.10) multiplies a number that underflows to 0 where ``x`` is a little below the point from which it
+    uses the asymptotic series: 9.19 to 9.42 in float32, 26.54 to 26.64 in float64. The series starts earlier here.
+    """
+    large = x > (26.0 if x.dtype.itemsize == 8 else 9.0)
+    far = jnp.where(large, x, 30.0)
+    inverse_square, series = 0.5 / jnp.square(far), jnp.ones_like(far)
+    for n in range(8, 0, -1):
+        series = 1.0 - (2 * n - 1) * inverse_square * series
+    near = jax.scipy.special.erfcx(jnp.where(large, 1.0, x))
+    return jnp.where(large, series / (math.sqrt(math.pi) * far), near)
+
+
 def log_tails(dist: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``log F(x)`` and ``log(1 - F(x))`` of a distribution object with scalar events.
 

@@ -78,7 +78,7 @@ def log_prob(
         arguments["context"] = context
     if key is not None and "key" in inspect.signature(model.log_prob).parameters:
         arguments["key"] = key
-    if bound_of(model).kind == "lower bound":
+    if bound_of(model).is_noisy:
         if seed is None:
             raise ValueError(
                 f"log_prob: {type(model).__name__} returns a {bound_of(model)}, which draws noise; pass "

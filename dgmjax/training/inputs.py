@@ -39,7 +39,7 @@ def with_data_init(
         batch["x"] = transform(batch["x"], keys)
     batch = _cast(model, batch)
     x, context = batch["x"], batch.get("context")
-    if bound_of(model).kind == "lower bound":
+    if bound_of(model).is_noisy:
         return model.with_data_init(x, context, seed=key)
     return model.with_data_init(x, context)
 

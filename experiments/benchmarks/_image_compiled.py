@@ -61,6 +61,8 @@ def memory(work: Work) -> Part:
         np.testing.assert_allclose(values, values[0], rtol=1e-4)
     medians = {key: np.median(values, axis=0) for key, values in seconds.items()}
     rows = _memory_rows(found) + _compile_rows(seconds)
+    if jax.default_backend() == "cpu":
+        rows += _older_code_generator(x, {key: models[key] for key in compared[1:]})
     own, other = ("reversible", shallow), ("unrolled", deep)
     mib = {key: made.temporary_mib for key, made in found.items()}
     key = ("reversible", deep)
@@ -122,6 +124,20 @@ def convolution_labels(program: Any) -> collections.Counter[str]:
     return collections.Counter(
         re.findall(r" convolution\(.*dim_labels=([^\s,]+)", program.as_text())
     )
+
+
+def _older_code_generator(x: jax.Array, models: dict[tuple[str, int], Any]) -> list[Row]:
+    """What XLA's older code generator for CPUs takes: it shares less between the kernels of an unrolled model."""
+    made = {}
+    for key, model in models.items():
+        jax.clear_caches()
+        made[key] = compiled_gradient(model, x, {"xla_cpu_use_fusion_emitters": False}).seconds
+    return [
+        Row("trace + compile, XLA's older CPU code generator", f"{name}, depth {depth}", "s", value,
+            ratio=None if name == "unrolled" else value / made["unrolled", depth],
+            note="xla_cpu_use_fusion_emitters=False; one round")
+        for (name, depth), value in made.items()
+    ]  # fmt: skip
 
 
 def _memory_rows(found: dict[tuple[str, int], Compiled]) -> list[Row]:

@@ -179,13 +179,16 @@ def loss(merge: Callable[..., Any]) -> Callable[..., jax.Array]:
     return mean_nll
 
 
-def compiled_gradient(flow: Any, x: jax.Array) -> Compiled:
+def compiled_gradient(
+    flow: Any, x: jax.Array, compiler_options: dict[str, Any] | None = None
+) -> Compiled:
     """The jitted value and gradient of the mean negative log-likelihood of ``x``.
 
     Its seconds are those of a fresh process only after ``jax.clear_caches()``.
     """
     params, fixed, merge = partition(flow)
     started, cpu_started = time.perf_counter(), time.process_time()
-    program = jax.jit(jax.value_and_grad(loss(merge))).lower(params, fixed, x).compile()
+    lowered = jax.jit(jax.value_and_grad(loss(merge))).lower(params, fixed, x)
+    program = lowered.compile(compiler_options)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     return Compiled(program, seconds, cpu_seconds, (params, fixed, x))

@@ -8,7 +8,7 @@ Cost: published 40 GPUs for about a week.
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import GlowConfig
+from experiments.image_models import GlowConfig
 
 CONFIG = Config(
     name="glow_celeba256",

@@ -8,7 +8,7 @@ Cost: published 6.8 days on 8 GPUs for 1,800 epochs, which is what steps says.
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import GlowConfig
+from experiments.image_models import GlowConfig
 
 CONFIG = Config(
     name="glow_cifar10",

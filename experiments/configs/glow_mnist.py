@@ -1,13 +1,14 @@
 """A small Glow on MNIST, for a CPU.
 
-Reproduces: Glow (Kingma and Dhariwal, 2018, arXiv:1807.03039) with 2 levels of 6 steps on MNIST, 8 bits.
-Command: python -m experiments.train glow_mnist (with MNIST prepared, see docs/data.md)
-Expected: test 1.280 bits/dim after 1,500 steps, one-sample bound (uniform dequantization); the end is not measured.
-Cost: about ten minutes on 2 CPU cores.
+Reproduces: Glow (Kingma and Dhariwal, 2018, arXiv:1807.03039) with 2 levels of 10 steps of width 32 on MNIST, 8 bits.
+Command: python -m experiments.train glow_mnist (with MNIST prepared, see docs/data.md; --smoke for a minute)
+Expected: test 1.136 bits/dim, one-sample bound (uniform dequantization), selected on validation; 84,228 parameters.
+Cost: 10,000 steps in 10.8 minutes (15.5 a second) on 2 CPU cores that did other work too, 14 with the evaluations;
+  validation passes 1.15 at step 8,000.
 """
 
 from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.models import GlowConfig
+from experiments.image_models import GlowConfig
 
 CONFIG = Config(
     name="glow_mnist",

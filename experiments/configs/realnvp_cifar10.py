@@ -8,7 +8,7 @@ Cost: a port of the authors' code takes 4 minutes an epoch (704 steps of 64) on 
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import ImageRealNVPConfig
+from experiments.image_models import ImageRealNVPConfig
 
 CONFIG = Config(
     name="realnvp_cifar10",

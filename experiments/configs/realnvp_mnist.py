@@ -2,12 +2,13 @@
 
 Reproduces: RealNVP (Dinh et al., 2017, arXiv:1605.08803) in its multi-scale architecture, on MNIST, 8 bits.
 Command: python -m experiments.train realnvp_mnist (with MNIST prepared, see docs/data.md; --smoke for a minute)
-Expected: ?
-Cost: ?
+Expected: validation 1.274 bits/dim after 1,500 of the steps, one-sample bound (uniform dequantization); the test number
+  is not yet measured.
+Cost: about 2 steps a second on 2 CPU cores that did other work too.
 """
 
 from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.models import ImageRealNVPConfig
+from experiments.image_models import ImageRealNVPConfig
 
 CONFIG = Config(
     name="realnvp_mnist",

@@ -7,7 +7,7 @@ Cost: ?
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import ImageRealNVPConfig
+from experiments.image_models import ImageRealNVPConfig
 
 CONFIG = Config(
     name="realnvp_natural32",

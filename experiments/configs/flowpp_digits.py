@@ -1,0 +1,40 @@
+"""A small Flow++ on the 8x8 digits, with variational dequantization.
+
+Reproduces: Flow++ (Ho et al., 2019, arXiv:1902.00275) on scikit-learn's digits.
+Command: python -m experiments.train flowpp_digits
+Expected: ?
+Cost: ?
+"""
+
+from experiments.config import Config, OptimizerConfig, TrainingConfig
+from experiments.dequantization import DequantizationConfig
+from experiments.image_models import FlowPPConfig
+
+CONFIG = Config(
+    name="flowpp_digits",
+    data="digits",
+    model=FlowPPConfig(
+        couplings=(2, 2, 2),
+        width=32,
+        depth=1,
+        num_components=4,
+        dropout=0.3,
+        preprocess="histogram",
+        reversible=False,
+    ),
+    dequantization=DequantizationConfig(
+        kind="variational",
+        couplings=4,
+        width=24,
+        depth=1,
+        num_components=4,
+        encoder_width=24,
+        encoder_depth=2,
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=2.5e-3, warmup_steps=50, weight_decay=0.1, clip_norm=1.0
+    ),
+    training=TrainingConfig(
+        steps=1_200, batch_size=50, ema_decay=0.995, eval_every=100, patience=6
+    ),
+)

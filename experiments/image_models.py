@@ -1,0 +1,145 @@
+"""Typed settings of the systems on images."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import tyro
+from flax import nnx
+
+import dgmjax as dgm
+from experiments.dequantization import DequantizationConfig
+from experiments.models import ComputeDtype, FlowConfig, ModelConfig, ScaleFn
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFlowConfig(FlowConfig):
+    """What flows on images share."""
+
+    images: ClassVar[bool] = True
+    scale_fn: ScaleFn = "tanh"
+    """Map of the log-scales."""
+    activation: str = "relu"
+    """Activation of the conditioners."""
+    dropout: float = 0.0
+    """Dropout of the conditioners, in training."""
+    reversible: bool = True
+    """Gradients in the activation memory of one step."""
+    remat: bool = False
+    """Gradients that recompute what is inside a step; not with reversible."""
+    compute_dtype: ComputeDtype | None = None
+    """Mixed precision: the conditioners compute in this dtype."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageRealNVPConfig(ImageFlowConfig):
+    """A RealNVP on images."""
+
+    constructor: ClassVar[Any] = dgm.RealNVP
+    system: tyro.conf.Suppress[str] = "realnvp_images"
+    depth: int = 3
+    """Couplings of a group."""
+    hidden_layers: int = 4
+    """Residual blocks of the conditioners."""
+    levels: int = 2
+    """Scales."""
+    widen: bool = True
+    """Double the width for channels and with every scale."""
+    normalization: Literal["actnorm", "batch", "none"] = "actnorm"
+    """After every coupling and in the networks."""
+    shift_first: bool = False
+    """x = (z + t) s instead of x = s z + t."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GlowConfig(ImageFlowConfig):
+    """A Glow on images."""
+
+    constructor: ClassVar[Any] = dgm.Glow
+    system: tyro.conf.Suppress[str] = "glow"
+    levels: int = 3
+    """Levels; 2 to their power divides the sides."""
+    coupling: Literal["affine", "additive"] = "affine"
+    """Kind of the couplings."""
+    mixing: Literal["conv1x1", "shuffle", "reverse"] = "conv1x1"
+    """What mixes the channels between couplings."""
+    parametrization: Literal["plu", "dense"] = "plu"
+    """Of the 1x1 convolutions."""
+    principal: bool = False
+    """Begin each level with a 1x1 convolution that starts at the principal axes of its channels."""
+    learned_prior: bool = True
+    """Gaussian priors with learned moments."""
+    anchor_every: int | None = None
+    """Exact activations that a reversible level stores: one after every so many steps."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowPPConfig(ImageFlowConfig):
+    """A Flow++ on images."""
+
+    constructor: ClassVar[Any] = dgm.FlowPP
+    system: tyro.conf.Suppress[str] = "flowpp"
+    couplings: tuple[int, int, int] = (4, 2, 3)
+    """Numbers of couplings: of checkerboards, of channels after a squeeze, of checkerboards there."""
+    num_components: int = 32
+    """Logistics of a coupling."""
+    coupling: Literal["mixture", "affine"] = "mixture"
+    """Kind of the couplings."""
+    attention: bool = True
+    """Self-attention in the networks; without it an elementwise map with as many parameters."""
+    num_heads: int = 4
+    """Heads of the attention."""
+    pattern: Literal["checkerboard", "columns"] = "checkerboard"
+    """Which pixels are the first half."""
+    activation: tyro.conf.Suppress[str] = "concat_elu"
+    remat_blocks: bool = False
+    """Recompute what is inside the blocks of the networks."""
+
+    def __post_init__(self) -> None:
+        """A list, as from JSON, becomes the tuple that it stands for."""
+        object.__setattr__(self, "couplings", tuple(self.couplings))
+
+    def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
+        """All but the activation, which is part of the system."""
+        options = super().options(dataset, conditional=conditional)
+        del options["activation"]
+        return options
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PixelCNNConfig(ModelConfig):
+    """A PixelCNN++, or one of its predecessors."""
+
+    constructor: ClassVar[Any] = dgm.PixelCNNpp
+    images: ClassVar[bool] = True
+    system: tyro.conf.Suppress[str] = "pixelcnn"
+    depth: int = 5
+    """Blocks of a level and a stream."""
+    width: int = 160
+    """Channels."""
+    variant: Literal["pixelcnnpp", "gated", "plain"] = "pixelcnnpp"
+    """Which network."""
+    levels: int | None = None
+    """Resolutions; by default 3 of pixelcnnpp, and 1 of the others, which have no more."""
+    num_components: int = 10
+    """Logistics of a pixel."""
+    likelihood: Literal["logistic_mixture", "categorical"] = "logistic_mixture"
+    """Distribution of a pixel."""
+    dropout: float = 0.5
+    """Dropout, in training."""
+    compute_dtype: ComputeDtype | None = None
+    """Mixed precision: the network computes in this dtype."""
+
+    def build(
+        self,
+        dataset: dgm.data.Dataset,
+        rngs: nnx.Rngs,
+        *,
+        conditional: bool = False,
+        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
+    ) -> Any:
+        """The model of the integers themselves, so ``dequantization`` is not used."""
+        del dequantization
+        if dataset.num_levels is None:
+            raise ValueError(f"pixelcnn models integers, and {dataset.name} is continuous.")
+        options = self.options(dataset, conditional=conditional)
+        return self.constructor(dataset.event_shape, dataset.num_levels, **options, rngs=rngs)

@@ -1,0 +1,32 @@
+"""Every system by its name."""
+
+from experiments.image_models import FlowPPConfig, GlowConfig, ImageRealNVPConfig, PixelCNNConfig
+from experiments.models import (
+    IAFConfig,
+    MAFConfig,
+    ModelConfig,
+    NICEConfig,
+    PlanarConfig,
+    RadialConfig,
+    RealNVPConfig,
+    ResidualConfig,
+    SplineConfig,
+)
+
+SYSTEMS: dict[str, type[ModelConfig]] = {
+    cls.system: cls
+    for cls in (
+        RealNVPConfig,
+        NICEConfig,
+        SplineConfig,
+        MAFConfig,
+        IAFConfig,
+        PlanarConfig,
+        RadialConfig,
+        ResidualConfig,
+        ImageRealNVPConfig,
+        GlowConfig,
+        FlowPPConfig,
+        PixelCNNConfig,
+    )
+}
