@@ -82,8 +82,8 @@ class Dequantized(nnx.Module):
           context: ``[*batch, *context_shape]`` or one row, for a conditional density.
           seed: key of the dequantization noise; one, or one an example.
           num_samples: importance samples ``K``; the bound tightens with ``K``.
-          samples_per_pass: how many of them are computed at once: memory grows with them, not with ``K``. The result
-            does not depend on it.
+          samples_per_pass: how many of them are computed at once: memory grows with them, and with ``K`` by one number
+            an event only. The result does not depend on it.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:

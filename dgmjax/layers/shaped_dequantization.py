@@ -90,6 +90,9 @@ class TruncatedNormalDequantization(_LocationScale):
 class LogitNormalDequantization(_LocationScale):
     """``u = sigmoid(loc + s e)``, ``e ~ N(0, 1)``, with learned ``loc`` and ``log s`` as in the truncated normal.
 
+    Its density vanishes at the ends of the bin faster than any power, so importance weights may have no variance, and
+    the bound closes more slowly than ``1 / K``.
+
     Args:
       event_shape: as in `Dequantization`.
       loc: start of the location of ``logit u``.

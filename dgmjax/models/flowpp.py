@@ -68,8 +68,7 @@ class FlowPP(Flow):
     The defaults are the model of the paper for CIFAR-10. The networks start at zero, where a
     mixture coupling is within 0.2 of the identity; `with_data_init` sets the ActNorms from a batch.
 
-    Source: Ho et al., 2019, *Flow++: Improving flow-based generative models with variational dequantization and
-      architecture design*, arXiv:1902.00275, and the authors' code.
+    Source: Ho et al., 2019, *Flow++*, arXiv:1902.00275, and the authors' code.
     """
 
     def __init__(

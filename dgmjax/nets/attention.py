@@ -8,6 +8,7 @@ from flax import nnx
 
 from dgmjax.checks import widened
 from dgmjax.nets.conv import Conv
+from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
 from dgmjax.numerics import random
 
@@ -15,20 +16,6 @@ _INIT = nnx.initializers.lecun_normal()
 # Outputs of a residual branch with a standard deviation of 0.1: a deep network starts near the identity.
 _BRANCH_INIT = nnx.initializers.variance_scaling(0.01, "fan_in", "normal")
 _LAYER_NORM_EPS = 1e-5
-
-
-def concat_elu(x: jax.Array) -> jax.Array:
-    """``elu([x, -x])`` along the last axis, twice as many channels.
-
-    Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517, the authors' code, after concatenated ReLU.
-    """
-    return jax.nn.elu(jnp.concatenate([x, -x], axis=-1))
-
-
-def gate(x: jax.Array) -> jax.Array:
-    """``a sigmoid(b)`` of the two halves ``a, b`` of the last axis."""
-    value, control = jnp.split(x, 2, axis=-1)
-    return value * jax.nn.sigmoid(control)
 
 
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:

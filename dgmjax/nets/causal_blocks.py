@@ -13,19 +13,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.causal_conv import CausalConv, Reach
+from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
 
 Run = Callable[[nnx.Module, str, jax.Array], jax.Array]
 
 _CONTEXT_INIT = nnx.initializers.lecun_normal()
-
-
-def concat_elu(x: jax.Array) -> jax.Array:
-    """``elu`` of ``x`` and of ``-x``, twice the channels: ``[..., c] -> [..., 2 c]``.
-
-    Source: Shang et al., 2016, *Concatenated rectified linear units*, arXiv:1603.05201, with ``elu`` for ``relu``.
-    """
-    return jax.nn.elu(jnp.concatenate([x, -x], axis=-1))
 
 
 class CausalBlock(nnx.Module):
@@ -125,8 +118,7 @@ class GatedResidual(CausalBlock):
             hidden = hidden + run(self, "link", concat_elu(extra))
         hidden = self._drop(concat_elu(hidden), key)
         change = self._with_context(run(self, "second", hidden), context)
-        value, gate = jnp.split(change, 2, axis=-1)
-        return x + value * jax.nn.sigmoid(gate)
+        return x + gate(change)
 
 
 class GatedConv(CausalBlock):
@@ -162,8 +154,8 @@ class GatedConv(CausalBlock):
         change = self._with_context(run(self, "conv", x), context)
         if extra is not None:
             change = change + run(self, "link", extra)
-        value, gate = jnp.split(change, 2, axis=-1)
-        gated = self._drop(jnp.tanh(value) * jax.nn.sigmoid(gate), key)
+        value, control = jnp.split(change, 2, axis=-1)
+        gated = self._drop(jnp.tanh(value) * jax.nn.sigmoid(control), key)
         return gated if extra is None else x + run(self, "last", gated)
 
 

@@ -9,6 +9,7 @@ from dgmjax.plots.curves import training_curves
 from dgmjax.plots.density import density_2d
 from dgmjax.plots.density_table import density_table
 from dgmjax.plots.images import image_grid
+from dgmjax.plots.pixel_histogram import pixel_histogram
 from dgmjax.plots.scores import score_histogram
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "density_2d",
     "density_table",
     "image_grid",
+    "pixel_histogram",
     "score_histogram",
     "training_curves",
 ]

@@ -5,10 +5,8 @@ activations beside those that run the network again for every pixel, and the tra
 networks in bfloat16. What is compared has turns in alternation and reports medians.
 """
 
-import argparse
 import dataclasses
-import json
-import pathlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +16,10 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
+from experiments.benchmarks._command import run
 from experiments.benchmarks._image_step import training_system
-from experiments.benchmarks._report import header, load, table
-from experiments.benchmarks._timing import Row, System, race
+from experiments.benchmarks._timing import System, race
+from experiments.benchmarks._training_work import Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,7 @@ QUICK = Work(
 )  # fmt: skip
 
 
-def inverse(work: Work) -> list[Row]:
+def inverse(work: Work) -> Part:
     """Quantiles of logistic mixtures: the root finder of couplings, and bisection until float32 has no more digits."""
     random = np.random.RandomState(0)
     shape = (work.elements, work.components)
@@ -93,19 +92,16 @@ def inverse(work: Work) -> list[Row]:
         )
         return 0.5 * (low + high)
 
-    errors = {
-        "safeguarded Newton": float(jnp.abs(newton(y, mixture) - x).max()),
-        "bisection": float(jnp.abs(bisection(y, mixture) - x).max()),
-    }
-    systems = [
-        System(name, lambda run=run: jax.block_until_ready(run(y, mixture)), note=f"largest error {errors[name]:.2g}")
-        for name, run in (("safeguarded Newton", newton), ("bisection", bisection))
-    ]  # fmt: skip
+    systems = []
+    for name, invert in (("safeguarded Newton", newton), ("bisection", bisection)):
+        error = float(jnp.abs(invert(y, mixture) - x).max())
+        call = functools.partial(_finished, invert, y, mixture)
+        systems.append(System(name, call, note=f"largest error {error:.2g}"))
     task = f"{work.elements} quantiles of {work.components} logistics"
-    return race(task, systems, rounds=work.rounds, calls=1)
+    return Part(race(task, systems, rounds=work.rounds, calls=1), {})
 
 
-def samples(work: Work) -> list[Row]:
+def samples(work: Work) -> Part:
     """The same images, from cached activations and by running the network again for every pixel."""
     model = dgm.PixelCNNpp(
         (work.side, work.side, 1),
@@ -119,27 +115,27 @@ def samples(work: Work) -> list[Row]:
 
     def draw(*, cached: bool) -> Callable[[], jax.Array]:
         @jax.jit
-        def run(model: dgm.PixelCNNpp, key: jax.Array) -> jax.Array:
+        def sample(model: dgm.PixelCNNpp, key: jax.Array) -> jax.Array:
             return model.sample(seed=key, sample_shape=work.batch, cached=cached)
 
-        return lambda: jax.block_until_ready(run(model, key))
+        return functools.partial(_finished, sample, model, key)
 
-    runs = {"cached activations": draw(cached=True), "the network again": draw(cached=False)}
-    images = [np.asarray(run()) for run in runs.values()]
+    calls = {"cached activations": draw(cached=True), "the network again": draw(cached=False)}
+    images = [np.asarray(call()) for call in calls.values()]
     # Rounding may move a value across the edge of a bin, and all that follows it in that image.
     share = float((images[0] == images[1]).all((1, 2, 3)).mean())
     params, _, _ = dgm.training.partition(model)
     systems = [
         System(
-            name, run, sum(a.size for a in params.values()), f"{share:.0%} of the images are equal"
+            name, call, sum(a.size for a in params.values()), f"{share:.0%} of the images are equal"
         )
-        for name, run in runs.items()
+        for name, call in calls.items()
     ]
     task = f"{work.batch} images {work.side}x{work.side} of PixelCNN++"
-    return race(task, systems, rounds=work.slow_rounds, calls=1)
+    return Part(race(task, systems, rounds=work.slow_rounds, calls=1), {})
 
 
-def step(work: Work) -> list[Row]:
+def step(work: Work) -> Part:
     """An Adam step of Flow++ with networks in float32 and in bfloat16."""
     shape = (work.side, work.side, 1)
     x = jax.random.normal(jax.random.key(0), (work.batch, *shape), jnp.float32)
@@ -160,10 +156,14 @@ def step(work: Work) -> list[Row]:
         for name, dtype in (("float32", None), ("bfloat16", "bfloat16"))
     ]
     task = f"training step of Flow++, {work.batch} images {work.side}x{work.side}"
-    return race(task, systems, rounds=work.rounds, calls=1)
+    return Part(race(task, systems, rounds=work.rounds, calls=1), {})
 
 
-TASKS: dict[str, Callable[[Work], list[Row]]] = {
+def _finished(function: Callable[..., Any], *arguments: Any) -> Any:
+    return jax.block_until_ready(function(*arguments))
+
+
+TASKS: dict[str, Callable[[Work], Part]] = {
     "inverse": inverse,
     "samples": samples,
     "step": step,
@@ -172,24 +172,7 @@ TASKS: dict[str, Callable[[Work], list[Row]]] = {
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Command line; returns what ``--out`` writes."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.discrete")
-    parser.add_argument("--quick", action="store_true", help="tiny work: a test of the benchmark")
-    parser.add_argument("--only", choices=list(TASKS), nargs="+", default=list(TASKS))
-    parser.add_argument("--out", type=pathlib.Path, help="write the results as JSON")
-    options = parser.parse_args(arguments)
-    work = QUICK if options.quick else Work()
-    head = header() | {"devices": [device.device_kind for device in jax.devices()]}
-    rows: list[Row] = []
-    loads: dict[str, list[float]] = {}
-    for name in options.only:
-        print(f"running {name} ...", flush=True)
-        rows += TASKS[name](work)
-        loads[name] = load()
-    results = {"header": head | {"load_after": loads}, "rows": [row._asdict() for row in rows]}
-    print(f"\n{head['processor']}, {head['cores']} cores, load {loads}\n\n{table(rows)}")
-    if options.out is not None:
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
-    return results
+    return run("discrete", TASKS, (Work(), QUICK), arguments)
 
 
 if __name__ == "__main__":

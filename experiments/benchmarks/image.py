@@ -6,20 +6,14 @@ alternation and reports medians; bytes, FLOPs and counts are those of the compil
 it is prepared (``TFDS_DATA_DIR``), otherwise of digits; normflows is skipped where it is not installed.
 """
 
-import argparse
-import json
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-
+from experiments.benchmarks._command import run
 from experiments.benchmarks._image_compiled import convolutions, large, memory
 from experiments.benchmarks._image_drift import drift
 from experiments.benchmarks._image_step import sampling, step_time
 from experiments.benchmarks._image_work import QUICK, Goal, Work
-from experiments.benchmarks._report import header, load, table
-from experiments.benchmarks._timing import Row
 from experiments.benchmarks._training_work import Part
 
 TASKS: dict[str, Callable[[Work], Part]] = {
@@ -34,48 +28,19 @@ TASKS: dict[str, Callable[[Work], Part]] = {
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Command line; returns what ``--out`` writes."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.image")
-    parser.add_argument("--quick", action="store_true", help="tiny work: a test of the benchmark")
-    parser.add_argument("--only", choices=list(TASKS), nargs="+", default=list(TASKS))
-    parser.add_argument("--out", type=pathlib.Path, help="write the results as JSON")
-    options = parser.parse_args(arguments)
-    work = QUICK if options.quick else Work()
-    head = header() | {"devices": [device.device_kind for device in jax.devices()]}
-    versions = ", ".join(f"{name} {version}" for name, version in head["versions"].items())
-    print(
-        f"{head['processor']}, {head['cores']} cores, load {head['load_before']}, JAX devices {head['devices']}\n"
-        f"Python {head['python']}, {versions}",
-        flush=True,
-    )
-    rows: list[Row] = []
-    goals: list[Goal] = []
-    facts: dict[str, Any] = {}
-    loads: dict[str, list[float]] = {}
-    for name in options.only:
-        print(f"running {name} ...", flush=True)
-        part = TASKS[name](work)
-        rows += part.rows
-        goals += part.facts.get("goals", [])
-        facts[name] = {key: value for key, value in part.facts.items() if key != "goals"}
-        loads[name] = load()
-    results = {
-        "header": head | {"load_after": loads},
-        "rows": [row._asdict() for row in rows],
-        "goals": [goal._asdict() | {"met": goal.measured <= goal.at_most} for goal in goals],
-        "facts": facts,
-    }
-    print(f"\nload after each task: {loads}\n\n{table(rows)}\n\n{_goals(goals)}")
-    if options.out is not None:
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
-    return results
+    return run("image", TASKS, (Work(), QUICK), arguments, _with_goals)
 
 
-def _goals(goals: Sequence[Goal]) -> str:
+def _with_goals(parts: Mapping[str, Part]) -> tuple[dict[str, Any], str]:
+    goals: list[Goal] = [goal for part in parts.values() for goal in part.facts.pop("goals", [])]
     lines = ["| goal | measured | at most | |", "|---|---:|---:|---|"]
+    entries = []
     for goal in goals:
-        verdict = "met" if goal.measured <= goal.at_most else "missed"
+        met = goal.measured <= goal.at_most
+        entries.append(goal._asdict() | {"met": met})
+        verdict = "met" if met else "missed"
         lines.append(f"| {goal.what} | {goal.measured:.3g} | {goal.at_most:.3g} | {verdict} |")
-    return "\n".join(lines)
+    return {"goals": entries}, "\n".join(lines)
 
 
 if __name__ == "__main__":

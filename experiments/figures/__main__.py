@@ -1,0 +1,95 @@
+"""Figures of dequantization: ``python -m experiments.figures NAME [--out DIR-or-FILE.png]``; ``--list`` names them.
+
+Each writes a picture and, beside it, the numbers it shows (.json).
+"""
+
+import dataclasses
+import inspect
+import pathlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.figures import degenerate, gap, hypercubes, pixel_histogram
+
+FIGURES: dict[str, Callable[..., dict[str, Any]]] = {
+    "degenerate": degenerate.draw,
+    "gap": gap.draw,
+    "hypercubes": hypercubes.draw,
+    "pixel_histogram": pixel_histogram.draw,
+}
+QUICK: dict[str, dict[str, Any]] = {
+    "degenerate": {"rows": 500, "steps": 200},
+    "gap": {"num_samples": (1, 256), "draws": 100, "steps": 200},
+    "hypercubes": {"rows": 500, "steps": 200, "draws": 500},
+    "pixel_histogram": {"num": 100},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to draw; options that are left out have the figure's defaults."""
+
+    name: Annotated[str | None, tyro.conf.Positional] = None
+    """Figure, see --list."""
+    out: pathlib.Path = pathlib.Path("figures")
+    """The picture (.png), or a folder for it."""
+    list: bool = False
+    """Name the figures and end."""
+    quick: bool = False
+    """Small sizes, to try a figure in seconds."""
+    seed: int = 0
+    """Of data, weights, batches and noise."""
+    steps: int | None = None
+    """Optimizer steps, of the figures that train."""
+    data: str | None = None
+    """Of pixel_histogram: a data set of integers, by name or path; default digits."""
+    num_levels: int | None = None
+    """Of pixel_histogram: levels of a file of integers."""
+    log: bool = False
+    """Of pixel_histogram: a logarithmic vertical axis."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    options = tyro.cli(Options, args=arguments, prog="python -m experiments.figures")
+    if options.list:
+        for name, draw in FIGURES.items():
+            print(f"{name:16}{(inspect.getmodule(draw).__doc__ or '').splitlines()[0]}")
+        return
+    try:
+        if options.name not in FIGURES:
+            raise ValueError(f"expected a figure, one of {', '.join(FIGURES)}, got {options.name}.")
+        out = options.out if options.out.suffix else options.out / f"{options.name}.png"
+        if out.suffix != ".png":
+            raise ValueError(f"--out must be a folder or end in .png, got {options.out}.")
+        FIGURES[options.name](out, seed=options.seed, **_keywords(options))
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"wrote {out} and {out.with_suffix('.json')}")
+
+
+def _keywords(options: Options) -> dict[str, Any]:
+    """The options that were given, over the small sizes if asked for.
+
+    Raises:
+      ValueError: an option that the figure has not, or fewer than one step.
+    """
+    left_out = {field.name: field.default for field in dataclasses.fields(Options)}
+    given = {
+        name: getattr(options, name)
+        for name in ("steps", "data", "num_levels", "log")
+        if getattr(options, name) is not left_out[name]
+    }
+    known = inspect.signature(FIGURES[str(options.name)]).parameters
+    for name in given:
+        if name not in known:
+            raise ValueError(f"--{name.replace('_', '-')} is no option of {options.name}.")
+    if given.get("steps", 1) < 1:
+        raise ValueError(f"expected --steps >= 1, got {given['steps']}.")
+    return (QUICK[str(options.name)] if options.quick else {}) | given
+
+
+if __name__ == "__main__":
+    main()
