@@ -55,7 +55,7 @@ ROWS: dict[str, Instance] = {
         lambda _: CheckerboardHalves((3, 4, 2), pattern="columns"), _normal
     ),
     "convolutions of halves": Instance(lambda rngs: HalvesConv((2, 3, 4), rngs=rngs), _normal),
-    "Flow++": Instance(flowpp(couplings=(2, 0, 0), reversible=False), _normal),
+    "Flow++": Instance(flowpp(couplings=(2, 0, 0), reversible=False), _normal, slow=True),
     "Flow++, three groups, affine, context": Instance(
         flowpp(couplings=(1, 1, 1), coupling="affine", context_shape=(3,), remat_blocks=True),
         _normal,
