@@ -2,8 +2,8 @@
 
 Reproduces: RealNVP (Dinh et al., 2017, arXiv:1605.08803) in its multi-scale architecture, on 32x32 natural images.
 Command: python -m experiments.train realnvp_natural32 (with natural32 prepared, see docs/data.md; --smoke for a minute)
-Expected: ?
-Cost: ?
+Expected: not yet run to its end.
+Cost: about 2 steps a second on 2 CPU cores.
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
