@@ -36,7 +36,8 @@ def conv1x1_log_det(log_abs_det: jax.Array, image: jax.Array) -> jax.Array:
 def plu_inverse_matrix(plu: PLU) -> jax.Array:
     """``W^-1 = (U + diag(s))^-1 L^-1 P^T`` of shape ``[c, c]`` by two triangular solves, ``O(c^3)``."""
     lower, upper = plu_triangles(plu)
-    columns = solve_triangular(lower, plu.permutation.T, lower=True)
+    # Fixed arrays may be narrower than the parameters.
+    columns = solve_triangular(lower, plu.permutation.T.astype(lower.dtype), lower=True)
     return solve_triangular(upper, columns, lower=False)
 
 
