@@ -69,6 +69,7 @@ def variants(config: Config) -> dict[str, dict[str, Config]]:
             f"the ablations are those of Glow and Flow++, and {config.name} is a {config.model.system}."
         )
     dataset = load_data(config)
+    target = _num_parameters(config, dataset)
     found: dict[str, dict[str, Config]] = {}
     for noise in NOISES:
         row = found[f"{noise} dequantization"] = {}
@@ -78,7 +79,7 @@ def variants(config: Config) -> dict[str, dict[str, Config]]:
                 model = dataclasses.replace(config.model, coupling=coupling, attention=attention)
                 dequantization = dataclasses.replace(config.dequantization, kind=noise)
                 one = _named(config, "_".join(parts), model=model, dequantization=dequantization)
-                row[", ".join(parts[1:]).replace("_", " ")] = _equalized(one, config, dataset)
+                row[", ".join(parts[1:]).replace("_", " ")] = _equalized(one, target, dataset)
     return found
 
 
@@ -110,9 +111,8 @@ def _named(config: Config, name: str, **changes: Any) -> Config:
     return dataclasses.replace(config, name=f"{config.name}_{name}", **changes)
 
 
-def _equalized(one: Config, reference: Config, dataset: dgm.data.Dataset) -> Config:
-    """``one`` with the width of networks for which it has about as many parameters as ``reference``."""
-    target = _num_parameters(reference, dataset)
+def _equalized(one: Config, target: int, dataset: dgm.data.Dataset) -> Config:
+    """``one`` with the width of networks for which it has about ``target`` parameters."""
     model: Any = one.model
     heads = model.num_heads  # divides the width
 

@@ -18,8 +18,6 @@ class ImageFlowConfig(FlowConfig):
     images: ClassVar[bool] = True
     scale_fn: ScaleFn = "tanh"
     """Map of the log-scales."""
-    activation: str = "relu"
-    """Activation of the conditioners."""
     dropout: float = 0.0
     """Dropout of the conditioners, in training."""
     reversible: bool = True
@@ -38,6 +36,8 @@ class ImageRealNVPConfig(ImageFlowConfig):
     system: tyro.conf.Suppress[str] = "realnvp_images"
     depth: int = 3
     """Couplings of a group."""
+    activation: str = "relu"
+    """Activation of the conditioners."""
     hidden_layers: int = 4
     """Residual blocks of the conditioners."""
     levels: int = 2
@@ -56,6 +56,8 @@ class GlowConfig(ImageFlowConfig):
 
     constructor: ClassVar[Any] = dgm.Glow
     system: tyro.conf.Suppress[str] = "glow"
+    activation: str = "relu"
+    """Activation of the conditioners."""
     levels: int = 3
     """Levels; 2 to their power divides the sides."""
     coupling: Literal["affine", "additive"] = "affine"
@@ -90,19 +92,12 @@ class FlowPPConfig(ImageFlowConfig):
     """Heads of the attention."""
     pattern: Literal["checkerboard", "columns"] = "checkerboard"
     """Which pixels are the first half."""
-    activation: tyro.conf.Suppress[str] = "concat_elu"
     remat_blocks: bool = False
     """Recompute what is inside the blocks of the networks."""
 
     def __post_init__(self) -> None:
         """A list, as from JSON, becomes the tuple that it stands for."""
         object.__setattr__(self, "couplings", tuple(self.couplings))
-
-    def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
-        """All but the activation, which is part of the system."""
-        options = super().options(dataset, conditional=conditional)
-        del options["activation"]
-        return options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,16 @@ from dgmjax.nets.causal_stream import CausalStream
 from dgmjax.nets.pixel_buffer import Buffer, Window, conv_buffer, grown_buffer
 
 
-class RowLayers:
-    """Runs convolutions on one row of their input; ``results`` are the rows to keep."""
+class _Layers:
+    """Runs convolutions from what ``cache`` holds of their inputs; ``results`` are the new inputs, to keep."""
 
     def __init__(self, cache: Any):
         self.cache = cache
         self.results: dict[str, jax.Array] = {}
+
+
+class RowLayers(_Layers):
+    """Runs convolutions on one row of their input; ``results`` are the rows to keep."""
 
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name`` at the row ``x``, ``[batch, 1, w, c]``."""
@@ -36,12 +40,8 @@ class RowLayers:
         return layer.of_rows(jnp.concatenate([self.cache[name], x], axis=-3))
 
 
-class PixelLayers:
+class PixelLayers(_Layers):
     """Runs convolutions on one pixel of their input; ``results`` are the pixels to write."""
-
-    def __init__(self, cache: Any):
-        self.cache = cache
-        self.results: dict[str, jax.Array] = {}
 
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name`` at the pixel ``x``, ``[batch, 1, 1, c]``."""
@@ -52,7 +52,21 @@ class PixelLayers:
         return layer.of_pixel(self.cache[name].around(x))
 
 
-class RowWay:
+class _Way:
+    """What both ways to run a stream bit by bit do with the inputs of convolutions: all of them are kept."""
+
+    def result(self, layers: _Layers, block: Any) -> Any:
+        """The rows to keep, or the pixels to write, of a block."""
+        del block
+        return layers.results
+
+    def kept(self, cache: Any, name: str, x: jax.Array) -> dict[str, jax.Array]:
+        """Of the input of a convolution, ``x``."""
+        del cache
+        return {name: x}
+
+
+class RowWay(_Way):
     """How a stream runs on row ``row``."""
 
     keeps_features = True
@@ -64,16 +78,6 @@ class RowWay:
         """What runs the convolutions of one block."""
         return RowLayers(cache)
 
-    def result(self, layers: RowLayers, block: Any) -> Any:
-        """The rows to keep."""
-        del block
-        return layers.results
-
-    def kept(self, cache: Any, name: str, x: jax.Array) -> dict[str, jax.Array]:
-        """Of the input of a convolution, ``x``."""
-        del cache
-        return {name: x}
-
     def visit(self, level: int, function: Callable[[], Any], cache: Any) -> Any:
         """Run a level at its rows; at others nothing is new."""
         kept = (cache["grown"], cache["features"], cache["level"])
@@ -84,7 +88,7 @@ class RowWay:
         return jax.lax.dynamic_slice_in_dim(grown, (self.row >> level) % 2, 1, axis=-3)
 
 
-class PixelWay:
+class PixelWay(_Way):
     """How a stream runs on the pixel at ``row`` and ``column``."""
 
     keeps_features = False
@@ -95,16 +99,6 @@ class PixelWay:
     def layers(self, cache: Any) -> PixelLayers:
         """What runs the convolutions of one block."""
         return PixelLayers(cache)
-
-    def result(self, layers: PixelLayers, block: Any) -> Any:
-        """The pixels to write."""
-        del block
-        return layers.results
-
-    def kept(self, cache: Any, name: str, x: jax.Array) -> dict[str, jax.Array]:
-        """Of the input of a convolution, ``x``."""
-        del cache
-        return {name: x}
 
     def visit(self, level: int, function: Callable[[], Any], cache: Any) -> Any:
         """Run a level at its pixels; at others write what is there."""
