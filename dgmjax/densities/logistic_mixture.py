@@ -185,7 +185,9 @@ def _root_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 def _solve(y: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array) -> jax.Array:
     quantiles = means + jnp.exp(log_scales) * y[..., None]
     low, high = quantiles.min(-1), quantiles.max(-1)
-    tolerance = 2.0 * float(jnp.finfo(y.dtype).eps)
+    eps = float(jnp.finfo(y.dtype).eps)
+    # Nearer to the root than the logit's own rounding its sign is noise, after which the bracket would lie.
+    noise = 8.0 * eps * (1.0 + jnp.abs(y))
 
     def step(state: Any) -> Any:
         count, x, low, high, last, done = state
@@ -196,11 +198,11 @@ def _solve(y: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Ar
         newton = -residual * jnp.exp(-log_slope)
         good = (x + newton >= low) & (x + newton <= high) & (2.0 * jnp.abs(newton) <= last)
         good &= count < _MAX_STEPS // 2
-        move = jnp.where(good, newton, 0.5 * (low + high) - x)
-        # Roundings in the logit make further steps noise.
-        exact = jnp.abs(residual) <= tolerance * (1.0 + jnp.abs(y))
-        x = jnp.where(done | exact, x, x + move)
-        done = done | exact | (jnp.abs(move) <= tolerance * jnp.abs(x))
+        near = jnp.abs(residual) <= noise
+        move = jnp.where(good, newton, jnp.where(near, 0.0, 0.5 * (low + high) - x))
+        # Finished elements rest, so that a value does not depend on its neighbours in the batch.
+        x = jnp.where(done, x, x + move)
+        done |= near | (jnp.abs(move) <= 2.0 * eps * jnp.abs(x))
         return count + 1, x, low, high, jnp.abs(move), done
 
     start = (jax.nn.softmax(logits, axis=-1) * quantiles).sum(-1)
