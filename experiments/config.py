@@ -96,6 +96,8 @@ class Config:
     """For a file of integers: number of levels; the values are 0 .. num_levels - 1."""
     n_bits: int = 8
     """Bits that 8-bit images keep; fewer make another, easier data set."""
+    binarize: bool = False
+    """One fixed draw of binary images from 8-bit ones: static binarisation, seed 0."""
     max_rows: int | None = None
     """Use no more than the first so many rows of each split."""
     conditional: bool = False

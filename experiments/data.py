@@ -17,6 +17,8 @@ def load_data(config: Config) -> dgm.data.Dataset:
         dataset = dataset.first(config.max_rows)
     if config.n_bits != 8:
         dataset = dgm.data.ImageTransform(n_bits=config.n_bits).apply(dataset.as_images())
+    if config.binarize:
+        dataset = dgm.data.binarized(dataset)
     if not config.model.images:
         dataset = dataset.flattened()
     elif dataset.image_shape is None:

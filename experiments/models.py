@@ -43,6 +43,10 @@ class ModelConfig:
         """The model for ``dataset``, ``conditional`` on its labels if asked."""
         raise NotImplementedError
 
+    def loss(self) -> Any:
+        """The training loss; that of validation is always the bound itself."""
+        return dgm.objectives.maximum_likelihood
+
     def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
         """The fields that are arguments of the constructor, by name, and the shape of the context."""
         names = [field.name for field in dataclasses.fields(self)]

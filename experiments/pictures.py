@@ -150,5 +150,5 @@ def _draw(
     model: Any, key: jax.Array, context: jax.Array | None, num: int, temperature: ArrayLike
 ) -> jax.Array:
     # Every context of a batch is one condition, so the batch of samples is that of the contexts.
-    shape = (num,) if context is None else ()
-    return model.sample(seed=key, sample_shape=shape, context=context, temperature=temperature)
+    shape, condition = ((num,), {}) if context is None else ((), {"context": context})
+    return model.sample(seed=key, sample_shape=shape, temperature=temperature, **condition)

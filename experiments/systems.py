@@ -12,6 +12,7 @@ from experiments.models import (
     ResidualConfig,
     SplineConfig,
 )
+from experiments.vae_models import ImageVAEConfig, VAEConfig
 
 SYSTEMS: dict[str, type[ModelConfig]] = {
     cls.system: cls
@@ -28,5 +29,7 @@ SYSTEMS: dict[str, type[ModelConfig]] = {
         GlowConfig,
         FlowPPConfig,
         PixelCNNConfig,
+        VAEConfig,
+        ImageVAEConfig,
     )
 }

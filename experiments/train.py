@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
@@ -19,7 +20,8 @@ from experiments.data import load_data
 from experiments.pictures import ProgressPictures, write_pictures
 from experiments.results import finished_result, likelihood_on, print_result, write_result
 from experiments.runtime import Runtime, fail
-from experiments.tensorboard import event_writer
+from experiments.surgery import SurgeryLog
+from experiments.tensorboard import Events, event_writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Options:
     """Insist on continuing: fail if the run directory holds no run."""
     debug_nans: bool = False
     """Stop at the first number that is not finite, and say which layer made it; slow."""
+    surgery: bool = False
+    """For a VAE: take the ELBO apart at every evaluation, into surgery.jsonl and TensorBoard."""
     profile: bool = False
     """Write a trace of steps 11 to 20 into the run directory, for the profiler."""
     runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
@@ -71,6 +75,19 @@ def train(
     }
     truth = dgm.data.TOYS.get(config.data)
     parallel = options.runtime.parallel(training.batch_size, training.accumulate)
+    if options.surgery and not isinstance(model, dgm.VAE):
+        raise ValueError(
+            f"--surgery: takes VAEs apart, and {config.name} is a {type(model).__name__}."
+        )
+
+    def watchers(events: Events) -> list[Callable[[int, Any], None]]:
+        found: list[Callable[[int, Any], None]] = [
+            ProgressPictures(config, dataset, truth, workdir, events)
+        ]
+        if options.surgery and is_first:
+            found.append(SurgeryLog(dataset.train, workdir, events, seed=config.seed))
+        return found
+
     if is_first:
         print(dgm.summary(model), flush=True)
     with event_writer(workdir) as events:
@@ -89,7 +106,8 @@ def train(
             workdir=workdir,
             on_record=events.write,
             on_compile=print_cost if is_first else None,
-            on_evaluation=ProgressPictures(config, dataset, truth, workdir, events),
+            on_evaluation=_in_turn(watchers(events)),
+            loss=config.model.loss(),
             **dataclasses.asdict(training),
         )
     likelihoods = {
@@ -105,6 +123,14 @@ def train(
         write_result(workdir, config, dataset, truth, fitted, likelihoods, seconds=seconds)
     dgm.training.barrier("result")
     return agree(lambda: finished_result(workdir))
+
+
+def _in_turn(watchers: list[Callable[[int, Any], None]]) -> Callable[[int, Any], None]:
+    def call(step: int, model: Any) -> None:
+        for watcher in watchers:
+            watcher(step, model)
+
+    return call
 
 
 def print_cost(program: dgm.training.Program) -> None:

@@ -253,7 +253,9 @@ def test_every_config_file_says_what_it_expects(name):
 
 
 @pytest.mark.parametrize("data", ["two_moons", pytest.param("digits", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("system", [name for name, cls in SYSTEMS.items() if not cls.images])
+@pytest.mark.parametrize(
+    "system", [name for name in SYSTEMS if f"{name}_two_moons" in config_names()]
+)
 def test_every_system_trains(system, data):
     """One step of the configs, with fewer layers."""
     config = load_config(f"{system}_{data}")

@@ -9,26 +9,27 @@ from dgmjax.data.dataset import Dataset
 _CHUNK = 1_000
 
 
-def static_binarization(images: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """``u * 255 < x`` with ``u`` from ``RandomState(seed)``, image after image: uint8 0 or 1, the same shape.
+def static_binarization(images: np.ndarray, *, seed: int = 0, num_levels: int = 256) -> np.ndarray:
+    """``u * (num_levels - 1) < x``, ``u`` from ``RandomState(seed)``, image after image: uint8 0 or 1, the same shape.
 
     NumPy has frozen `RandomState` (NEP 19), so the bits are the same in every version of it. They depend on the order
     of the images.
 
     Args:
-      images: 8-bit integers ``[n, ...]``.
+      images: integers ``0 .. num_levels - 1``, ``[n, ...]``.
       seed: of the draw; "static binarisation, seed 0" by default.
+      num_levels: 256 for 8-bit images.
     """
     generator = np.random.RandomState(seed)
     out = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), _CHUNK):  # the stream does not depend on the chunks
         part = images[start : start + _CHUNK]
-        out[start : start + _CHUNK] = generator.random_sample(part.shape) * 255 < part
+        out[start : start + _CHUNK] = generator.random_sample(part.shape) * (num_levels - 1) < part
     return out
 
 
 def binarized(dataset: Dataset, *, seed: int = 0) -> Dataset:
-    """A data set of 8-bit images as two levels, "static binarisation, seed 0".
+    """A data set of grey levels, such as 8-bit images, as two levels, "static binarisation, seed 0".
 
     Images of each split are drawn in the order of their bytes (lexicographic), train, validation and test one after
     the other from one stream, so that the bits of an image do not depend on the order of the records. The rows stay
@@ -38,16 +39,18 @@ def binarized(dataset: Dataset, *, seed: int = 0) -> Dataset:
     nothing can regenerate: likelihoods compare in kind, not digit for digit.
 
     Raises:
-      ValueError: not 256 levels.
+      ValueError: continuous data.
     """
-    if dataset.num_levels != 256:
+    if dataset.num_levels is None:
         raise ValueError(
-            f"binarized: expected 8-bit images (256 levels), {dataset.name!r} has {dataset.num_levels}."
+            f"binarized: expected integer levels, such as 8-bit images, and {dataset.name!r} is continuous."
         )
     parts = {split: getattr(dataset, split) for split in ("train", "validation", "test")}
     orders = {split: _byte_order(images) for split, images in parts.items()}
     drawn = static_binarization(
-        np.concatenate([images[orders[split]] for split, images in parts.items()]), seed=seed
+        np.concatenate([images[orders[split]] for split, images in parts.items()]),
+        seed=seed,
+        num_levels=dataset.num_levels,
     )
     ends = np.cumsum([len(images) for images in parts.values()])[:-1]
     for split, bits in zip(parts, np.split(drawn, ends), strict=True):

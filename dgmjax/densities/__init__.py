@@ -22,6 +22,13 @@ from dgmjax.densities.logit_normal import (
     logit_normal_log_prob,
     logit_normal_sample,
 )
+from dgmjax.densities.normal import (
+    normal_kl,
+    normal_kl_standard,
+    normal_log_prob,
+    tril_normal_kl_standard,
+    tril_normal_log_prob,
+)
 from dgmjax.densities.normal_mixture import normal_mixture_log_prob, normal_mixture_log_tails
 from dgmjax.densities.rgb_mixture import (
     RGBMixture,
@@ -66,6 +73,9 @@ __all__ = [
     "logit_normal_icdf",
     "logit_normal_log_prob",
     "logit_normal_sample",
+    "normal_kl",
+    "normal_kl_standard",
+    "normal_log_prob",
     "normal_mixture_log_prob",
     "normal_mixture_log_tails",
     "rgb_mixture",
@@ -73,6 +83,8 @@ __all__ = [
     "rgb_mixture_log_prob",
     "rgb_mixture_num_params",
     "rgb_mixture_sample",
+    "tril_normal_kl_standard",
+    "tril_normal_log_prob",
     "truncated_logistic_cdf",
     "truncated_logistic_icdf",
     "truncated_logistic_log_prob",

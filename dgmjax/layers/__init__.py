@@ -9,6 +9,7 @@ from dgmjax.layers.block import Block
 from dgmjax.layers.checked import Checked, checked
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
+from dgmjax.layers.conditional import ConditionalGaussian, NetworkDensity
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.dequantization import Dequantization, GaussianNoise, UniformDequantization
@@ -16,6 +17,7 @@ from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.distrax import from_distrax, to_distrax
 from dgmjax.layers.elementwise import LeakyReLU, Sigmoid, Softplus, Tanh
 from dgmjax.layers.encoded_context import EncodedContext
+from dgmjax.layers.encoder_decoder import EncoderDecoder
 from dgmjax.layers.flow import IID, Flow, standard_normal
 from dgmjax.layers.gaussian_prior import GaussianPrior
 from dgmjax.layers.halves_conv import HalvesConv
@@ -29,6 +31,7 @@ from dgmjax.layers.linear import (
     OrthogonalLinear,
     PLULinear,
 )
+from dgmjax.layers.max_pool import MaxPool
 from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.layers.permute import Permute, Shuffle
 from dgmjax.layers.planar import Planar
@@ -42,25 +45,33 @@ from dgmjax.layers.shaped_dequantization import (
 )
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
+from dgmjax.layers.stochastic import Bijective, StochasticMap, as_stochastic_map
+from dgmjax.layers.stochastic_flow import StochasticChain, StochasticFlow
 from dgmjax.layers.summary import summary
+from dgmjax.layers.surjections import AbsoluteValue, Augment, Slice
 from dgmjax.layers.sylvester import Sylvester
 from dgmjax.layers.variational_dequantization import VariationalDequantization
 
 __all__ = [
+    "AbsoluteValue",
     "ActNorm",
     "AmortizedParameters",
+    "Augment",
     "BatchNorm",
+    "Bijective",
     "Bijector",
     "Block",
     "Chain",
     "Checked",
     "CheckerboardHalves",
+    "ConditionalGaussian",
     "Coupling",
     "DenseLinear",
     "Dequantization",
     "Dequantized",
     "DiagonalLinear",
     "EncodedContext",
+    "EncoderDecoder",
     "Flow",
     "GaussianMixtureRosenblatt",
     "GaussianNoise",
@@ -77,7 +88,9 @@ __all__ = [
     "Logit",
     "LogitNormalDequantization",
     "MaskedAutoregressive",
+    "MaxPool",
     "MultiScale",
+    "NetworkDensity",
     "OrthogonalLinear",
     "PLULinear",
     "Permute",
@@ -87,15 +100,20 @@ __all__ = [
     "Residual",
     "Shuffle",
     "Sigmoid",
+    "Slice",
     "Softplus",
     "Squeeze",
     "Stack",
     "Standardize",
+    "StochasticChain",
+    "StochasticFlow",
+    "StochasticMap",
     "Sylvester",
     "Tanh",
     "TruncatedNormalDequantization",
     "UniformDequantization",
     "VariationalDequantization",
+    "as_stochastic_map",
     "checked",
     "from_distrax",
     "recorded",

@@ -1,10 +1,8 @@
 """Densities of discrete data: dequantization under any continuous density."""
 
-import math
 from typing import Self
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
@@ -15,6 +13,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization, UniformDequantization
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics import random
+from dgmjax.numerics.importance import log_mean_weight
 
 
 @recorded
@@ -93,12 +92,6 @@ class Dequantized(nnx.Module):
         where = f"{type(self).__name__}.log_prob"
         batch = check_integer_event(value, self.event_shape, where=where)
         check_context(context, self.context_shape, batch, where=where)
-        for name, count in {
-            "num_samples": num_samples,
-            "samples_per_pass": samples_per_pass,
-        }.items():
-            if count < 1:
-                raise ValueError(f"{where}: {name} must be at least 1, got {count}.")
         dtype = floating_dtype(self)
         keyword = key_option(key)
 
@@ -107,11 +100,7 @@ class Dequantized(nnx.Module):
             x, log_q = self.dequantization.dequantize(value, seed=seed, dtype=dtype, key=noise_key)
             return self.density.log_prob(x, context, **keyword) - log_q
 
-        if num_samples == 1:
-            return one_sample(seed)
-        seeds = jnp.stack(random.split(seed, num_samples))
-        log_weights = jax.lax.map(one_sample, seeds, batch_size=min(samples_per_pass, num_samples))
-        return jax.nn.logsumexp(log_weights, axis=0) - math.log(num_samples)
+        return log_mean_weight(one_sample, seed, num_samples, samples_per_pass=samples_per_pass)
 
     def sample(
         self,

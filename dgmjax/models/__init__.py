@@ -2,6 +2,7 @@
 
 from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
 from dgmjax.models.glow import Glow
+from dgmjax.models.latent_variable import LatentVariableModel
 from dgmjax.models.maf import IAF, MAF
 from dgmjax.models.nice import NICE
 from dgmjax.models.pixel_cnn import PixelCNNpp
@@ -9,12 +10,14 @@ from dgmjax.models.planar_flow import PlanarFlow, RadialFlow
 from dgmjax.models.realnvp import RealNVP
 from dgmjax.models.residual_flow import ResidualFlow
 from dgmjax.models.spline_flow import NeuralSplineFlow
+from dgmjax.models.vae import VAE
 
 __all__ = [
     "FlowPP",
     "FlowPPDequantizer",
     "Glow",
     "IAF",
+    "LatentVariableModel",
     "MAF",
     "NICE",
     "NeuralSplineFlow",
@@ -23,4 +26,5 @@ __all__ = [
     "RadialFlow",
     "RealNVP",
     "ResidualFlow",
+    "VAE",
 ]

@@ -1,8 +1,12 @@
 """Networks without densities of their own: conditioners, encoders, decoders."""
 
 from dgmjax.nets.conv import ZeroConv
+from dgmjax.nets.conv_decoder import ConvDecoder
+from dgmjax.nets.conv_encoder import ConvEncoder
 from dgmjax.nets.conv_net import ConvNet
+from dgmjax.nets.flattened import Flattened
 from dgmjax.nets.gated_attention import GatedAttentionNet, GatedConvEncoder
+from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP, lipswish
 from dgmjax.nets.made import MADE
 from dgmjax.nets.mlp import ACTIVATIONS, MLP, activation_fn, dropout
@@ -11,9 +15,13 @@ from dgmjax.nets.res_net import ResNet
 
 __all__ = [
     "ACTIVATIONS",
+    "ConvDecoder",
+    "ConvEncoder",
     "ConvNet",
+    "Flattened",
     "GatedAttentionNet",
     "GatedConvEncoder",
+    "GatedMLP",
     "LipschitzConv",
     "LipschitzMLP",
     "MADE",

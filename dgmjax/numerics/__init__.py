@@ -3,6 +3,7 @@
 from dgmjax.numerics import random
 from dgmjax.numerics.conv import conv2d
 from dgmjax.numerics.fixed_point import residual_fixed_point
+from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.root import monotone_root
 from dgmjax.numerics.spectral import (
@@ -23,6 +24,7 @@ __all__ = [
     "dense_spectral_norm",
     "erfcx",
     "log_difference",
+    "log_mean_weight",
     "log_tails",
     "monotone_root",
     "random",

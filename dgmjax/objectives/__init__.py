@@ -1,12 +1,29 @@
 """Losses and likelihoods; each ``loss(model, batch, key) -> (scalar, metrics)`` fits the trainer."""
 
+from dgmjax.objectives.elbo import ELBOTerms, NegativeELBO, elbo, iwae
+from dgmjax.objectives.elbo_surgery import (
+    ELBOSurgery,
+    aggregated_posterior,
+    elbo_surgery,
+    encode_all,
+    hole_mass,
+)
 from dgmjax.objectives.likelihood import Likelihood, bound_of, log_likelihood, log_prob
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
 from dgmjax.objectives.reverse_kl import reverse_kl
 
 __all__ = [
+    "ELBOSurgery",
+    "ELBOTerms",
     "Likelihood",
+    "NegativeELBO",
+    "aggregated_posterior",
     "bound_of",
+    "elbo",
+    "elbo_surgery",
+    "encode_all",
+    "hole_mass",
+    "iwae",
     "log_likelihood",
     "log_prob",
     "maximum_likelihood",

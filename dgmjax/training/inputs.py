@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.checks import floating_dtype
 from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import bound_of
-from dgmjax.training.step import Loss
+from dgmjax.training.step import Loss, call_loss
 
 Transform = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -17,12 +17,12 @@ Transform = Callable[[jax.Array, jax.Array], jax.Array]
 def on_data(loss: Loss, transform: Transform | None, augment: Transform | None = None) -> Loss:
     """``loss`` on what the model is to see of a batch: augmented, transformed, classes as one-hot contexts."""
 
-    def seeing(model: Any, batch: Any, key: jax.Array) -> Any:
+    def seeing(model: Any, batch: Any, key: jax.Array, step: jax.Array | None = None) -> Any:
         for change in (augment, transform):
             if change is not None:
                 key, change_key = random.split(key)
                 batch = batch | {"x": change(batch["x"], change_key)}
-        return loss(model, _cast(model, batch), key)
+        return call_loss(loss, model, _cast(model, batch), key, step)
 
     return seeing
 

@@ -1,5 +1,6 @@
 """The train step: a pure function ``(state, batch) -> (state, metrics)``."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -70,7 +71,8 @@ def make_train_step(
 
     Args:
       loss: ``loss(model, batch, key) -> (scalar, metrics)``: the mean over the rows of the batch, and metrics as pairs
-        (sum, count). ``key`` has one key for each row, or is one key if the batch is empty.
+        (sum, count). ``key`` has one key for each row, or is one key if the batch is empty. A loss with an argument
+        ``step`` also gets the number of the step, for a schedule of its own.
       merge: puts a model together from ``params`` and ``fixed``.
       optimizer: any optax transformation.
       key: base key; step ``n`` uses ``fold_in(key, n)``, and row ``i`` that folded with ``i``.
@@ -169,7 +171,7 @@ def make_gradient(
         keys = batch_keys(jax.random.fold_in(key, step), batch, shard=shard)
 
         def objective(params: Arrays, batch: Any, keys: jax.Array) -> tuple[jax.Array, Metrics]:
-            return loss(merge(params, state.fixed), batch, keys)
+            return call_loss(loss, merge(params, state.fixed), batch, keys, step)
 
         def one(part: tuple[Any, jax.Array]) -> Any:
             return jax.value_and_grad(objective, has_aux=True)(state.params, *part)
@@ -192,6 +194,15 @@ def make_gradient(
         return (value, metrics), grads
 
     return gradient
+
+
+def call_loss(
+    loss: Loss, model: Any, batch: Any, key: jax.Array, step: jax.Array | None
+) -> tuple[jax.Array, Metrics]:
+    """``loss(model, batch, key)``, with ``step=step`` if it has such an argument."""
+    if step is not None and "step" in inspect.signature(loss).parameters:
+        return loss(model, batch, key, step=step)  # type: ignore[call-arg]
+    return loss(model, batch, key)
 
 
 def make_eval_step(

@@ -30,7 +30,8 @@ class Work:
       elements: whose mixture is inverted.
       components: logistics of a mixture.
       side: of the sampled and trained images, one channel.
-      batch: images drawn, and images a training step.
+      batch: images a training step.
+      drawn: images that are sampled.
       levels: resolutions of the PixelCNN++.
       width: channels of the networks.
       depth: blocks.
@@ -43,6 +44,7 @@ class Work:
     components: int = 32
     side: int = 28
     batch: int = 16
+    drawn: int = 4
     levels: int = 3
     width: int = 32
     depth: int = 2
@@ -52,7 +54,7 @@ class Work:
 
 
 QUICK = Work(
-    elements=64, components=3, side=8, batch=2, levels=2, width=8, depth=1, couplings=(2, 1, 1),
+    elements=64, components=3, side=8, batch=2, drawn=2, levels=2, width=8, depth=1, couplings=(2, 1, 1),
     rounds=2, slow_rounds=1,
 )  # fmt: skip
 
@@ -116,7 +118,7 @@ def samples(work: Work) -> Part:
     def draw(*, cached: bool) -> Callable[[], jax.Array]:
         @jax.jit
         def sample(model: dgm.PixelCNNpp, key: jax.Array) -> jax.Array:
-            return model.sample(seed=key, sample_shape=work.batch, cached=cached)
+            return model.sample(seed=key, sample_shape=work.drawn, cached=cached)
 
         return functools.partial(_finished, sample, model, key)
 
@@ -131,7 +133,7 @@ def samples(work: Work) -> Part:
         )
         for name, call in calls.items()
     ]
-    task = f"{work.batch} images {work.side}x{work.side} of PixelCNN++"
+    task = f"{work.drawn} images {work.side}x{work.side} of PixelCNN++"
     return Part(race(task, systems, rounds=work.slow_rounds, calls=1), {})
 
 

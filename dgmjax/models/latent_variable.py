@@ -1,0 +1,110 @@
+"""What models with latent variables share: bounds on the likelihood from samples of a posterior."""
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
+from dgmjax.densities.bound import Bound
+from dgmjax.densities.rgb_mixture import rescaled
+from dgmjax.numerics import random
+from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.objectives.elbo import ELBOTerms
+
+
+class LatentVariableModel(nnx.Module):
+    """``p(x) = int p(x | z) p(z) dz`` with a posterior ``q(z | x)``: `encode` and `terms` make the rest.
+
+    ``log_prob`` is a lower bound, so wherever a flow goes, `dgmjax.fit` and the evaluation, such a model goes too.
+    """
+
+    event_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] | None = None
+
+    @property
+    def num_levels(self) -> int | None:
+        """Levels of discrete data, integers ``0 .. num_levels - 1``; None for continuous data."""
+        raise NotImplementedError
+
+    def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> Any:
+        """What `terms` needs of the data and is the same for every sample: features, a pytree of ``[*batch, ...]``.
+
+        Args:
+          x: events as the user has them.
+          key: switches dropout on.
+        """
+        raise NotImplementedError
+
+    def terms(
+        self, x: jax.Array, features: Any, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> ELBOTerms:
+        """One sample of the posterior and its log-densities, given what `encode` returned."""
+        raise NotImplementedError
+
+    def elbo_terms(
+        self, x: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> ELBOTerms:
+        """The terms of the bound for one sample of the posterior; see `dgmjax.objectives.elbo`.
+
+        Args:
+          x: events ``[*batch, *event]``.
+          seed: of the sample; one key, or one an example.
+          key: switches dropout on.
+
+        Raises:
+          TypeError: integers where floats are needed, or the reverse.
+          ValueError: wrong event shape.
+        """
+        self._check(x, "elbo_terms")
+        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        return self.terms(x, self.encode(x, key=encoder_key), seed=seed, key=decoder_key)
+
+    def bound(self, num_samples: int = 1) -> Bound:
+        """What `log_prob` with ``num_samples`` returns: the ELBO, or the importance-weighted bound."""
+        return Bound("lower bound", num_samples, "variational posterior")
+
+    def log_prob(
+        self,
+        value: jax.Array,
+        *,
+        seed: jax.Array,
+        num_samples: int = 1,
+        samples_per_pass: int = 1,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Lower bound on ``log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
+
+        Args:
+          value: events: integers for a discrete likelihood, floats for a continuous one.
+          seed: key of the samples of the posterior; one, or one an example.
+          num_samples: ``K``; 1 is the ELBO, with the divergence in closed form where there is one, more the
+            importance-weighted bound, which tightens with ``K``.
+          samples_per_pass: how many of them are computed at once, see `dgmjax.numerics.log_mean_weight`.
+          key: switches dropout on; leave it out to evaluate.
+
+        Raises:
+          TypeError: integers where floats are needed, or the reverse.
+          ValueError: wrong event shape.
+        """
+        self._check(value, "log_prob")
+        if num_samples == 1:
+            return self.elbo_terms(value, seed=seed, key=key).elbo
+        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        features = self.encode(value, key=encoder_key)
+        return log_mean_weight(
+            lambda seed: self.terms(value, features, seed=seed, key=decoder_key).log_weight,
+            seed,
+            num_samples,
+            samples_per_pass=samples_per_pass,
+        )
+
+    def scaled(self, x: jax.Array) -> jax.Array:
+        """Events as networks take them: levels in [-1, 1], floats as they are."""
+        if self.num_levels is None:
+            return x
+        return rescaled(x.astype(floating_dtype(self)), self.num_levels)
+
+    def _check(self, x: jax.Array, name: str) -> None:
+        check = check_float_event if self.num_levels is None else check_integer_event
+        check(x, self.event_shape, where=f"{type(self).__name__}.{name}")

@@ -1,0 +1,206 @@
+"""The variational autoencoder, put together from an encoder, a posterior, a prior, a decoder and a likelihood."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import ArrayLike
+
+from dgmjax.checks import as_shape
+from dgmjax.layers.constructor import recorded
+from dgmjax.layers.flow import standard_normal
+from dgmjax.likelihoods import Likelihood
+from dgmjax.likelihoods import likelihood as named_likelihood
+from dgmjax.models.latent_variable import LatentVariableModel
+from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
+from dgmjax.numerics import random
+from dgmjax.objectives.elbo import ELBOTerms
+from dgmjax.posteriors import Posterior
+from dgmjax.posteriors import posterior as named_posterior
+
+
+@recorded
+class VAE(LatentVariableModel):
+    """``p(x) = int p(x | z) p(z) dz`` with the amortised posterior ``q(z | x)``; every part can be exchanged.
+
+    The encoder maps the data (levels in [-1, 1]) to the parameters of the posterior, the decoder maps latents to those
+    of the likelihood.
+
+    Args:
+      event_shape: shape of an event, a vector or an image ``(h, w, c)``.
+      latent_dim: ``d``.
+      likelihood: ``p(x | z)``: a `dgmjax.likelihoods.Likelihood`, or its name, see `dgmjax.likelihoods.likelihood`.
+      num_levels: levels of discrete data, for a likelihood by name.
+      prior: ``p(z)``: any object with ``event_shape == (d,)``, ``log_prob`` and ``sample``: one of `dgmjax.priors`, a
+        flow, a distrax distribution; or one with ``given``, see `dgmjax.priors.VampPrior`. Default ``N(0, I)``.
+      posterior: ``q(z | x)``: a `dgmjax.posteriors.Posterior`, or its name, see `dgmjax.posteriors.posterior`.
+      network: of encoder and decoder: ``"mlp"``, ``"gated_mlp"``, ``"gated_conv"`` or ``"residual_conv"``.
+      encoder: a module ``encoder(x, key=None) -> [*batch, posterior.feature_size]`` instead.
+      decoder: a module ``decoder(z, key=None) -> [*batch, *likelihood.output_shape]`` instead.
+      width: hidden units, or channels of the first convolutions.
+      depth: hidden layers, or blocks.
+      activation: of ``"mlp"``.
+      dropout: probability of dropping a hidden unit in training.
+      posterior_depth: flow layers of a posterior by name.
+      posterior_width: hidden units of their networks.
+      context_size: numbers that the encoder gives to them.
+      rngs: ``nnx.Rngs`` for the initial weights; not kept.
+
+    Raises:
+      ValueError: parts whose shapes do not fit, or unknown names.
+
+    Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114; Rezende et al., 2014,
+      arXiv:1401.4082.
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        latent_dim: int = 32,
+        likelihood: str | Likelihood = "bernoulli",
+        num_levels: int | None = None,
+        prior: Any = None,
+        posterior: str | Posterior = "gaussian",
+        network: NetworkName = "mlp",
+        encoder: nnx.Module | None = None,
+        decoder: nnx.Module | None = None,
+        width: int = 256,
+        depth: int = 2,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        posterior_depth: int = 4,
+        posterior_width: int = 64,
+        context_size: int = 64,
+        rngs: nnx.Rngs,
+    ):
+        self.event_shape = tuple(event_shape)
+        if isinstance(likelihood, str):
+            likelihood = named_likelihood(likelihood, self.event_shape, num_levels)
+        if isinstance(posterior, str):
+            posterior = named_posterior(
+                posterior,
+                latent_dim,
+                depth=posterior_depth,
+                width=posterior_width,
+                context_size=context_size,
+                rngs=rngs,
+            )
+        options: dict[str, Any] = {
+            "width": width,
+            "depth": depth,
+            "activation": activation,
+            "dropout": dropout,
+            "rngs": rngs,
+        }
+        if encoder is None:
+            encoder = make_encoder(network, self.event_shape, posterior.feature_size, **options)
+        if decoder is None:
+            decoder = make_decoder(network, latent_dim, likelihood.output_shape, **options)
+        for name, found, expected in (
+            ("the likelihood's event_shape", likelihood.event_shape, self.event_shape),
+            ("the posterior's event_shape", posterior.event_shape, (latent_dim,)),
+            ("the prior's event_shape", getattr(prior, "event_shape", None), (latent_dim,)),
+        ):
+            if found is not None and tuple(found) != expected:
+                raise ValueError(f"VAE: {name} is {tuple(found)}, expected {expected}.")
+        self.likelihood = likelihood
+        self.posterior = posterior
+        self.encoder = nnx.data(encoder)
+        self.decoder = nnx.data(decoder)
+        self.prior = nnx.data(standard_normal((latent_dim,)) if prior is None else prior)
+        self.prior_is_standard = prior is None
+
+    @property
+    def num_levels(self) -> int | None:
+        """Those of the likelihood."""
+        return self.likelihood.num_levels
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latents."""
+        return self.posterior.event_shape[0]
+
+    def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """Parameters of the posterior: ``[*batch, *event] -> [*batch, feature_size]``."""
+        return self.encode_scaled(self.scaled(x), key=key)
+
+    def encode_scaled(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """`encode` of events as the network takes them: floats, discrete data in [-1, 1]."""
+        return self.encoder(x) if key is None else self.encoder(x, key=key)
+
+    def decode(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """Parameters of the likelihood: ``[*batch, d] -> [*batch, *output_shape]``."""
+        return self.decoder(z) if key is None else self.decoder(z, key=key)
+
+    def prior_distribution(self) -> Any:
+        """The prior with ``log_prob`` and ``sample``; one that is made of posteriors gets this model's."""
+        if hasattr(self.prior, "given"):
+            return self.prior.given(self.encode_scaled, self.encode, self.posterior)
+        return self.prior
+
+    def terms(
+        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> ELBOTerms:
+        """One sample of the posterior, its log-densities, and the divergence from a standard prior in closed form."""
+        z, log_posterior = self.posterior.sample_and_log_prob(features, seed=seed)
+        log_prior = self.prior_distribution().log_prob(z)
+        kl = self.posterior.kl_standard_normal(features) if self.prior_is_standard else None
+        if kl is None:
+            kl = (log_posterior - log_prior)[..., None]
+        return ELBOTerms(self.log_likelihood(x, z, key=key), log_prior, log_posterior, kl)
+
+    def log_likelihood(
+        self, x: jax.Array, z: jax.Array, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """``log p(x | z)`` in nats; batch axes broadcast."""
+        decoder_key, key = (None, None) if key is None else random.split(key)
+        return self.likelihood.log_prob(x, self.decode(z, key=decoder_key), key=key)
+
+    def sample(
+        self,
+        *,
+        seed: jax.Array,
+        sample_shape: int | tuple[int, ...] = (),
+        temperature: ArrayLike = 1.0,
+    ) -> jax.Array:
+        """Draw ``z ~ p(z)``, then ``x ~ p(x | z)``: ``[*sample_shape, *event]``, int32 for discrete data.
+
+        Args:
+          seed: typed key.
+          sample_shape: int or tuple.
+          temperature: factor on the latents, for a prior centred at 0.
+        """
+        latent_key, pixel_key = jax.random.split(seed)
+        z = self.sample_latents(latent_key, as_shape(sample_shape))
+        z = z * jnp.asarray(temperature, z.dtype)
+        return self.likelihood.sample(self.decode(z), seed=pixel_key)
+
+    def sample_latents(self, seed: jax.Array, sample_shape: int | tuple[int, ...]) -> jax.Array:
+        """``z ~ p(z)``: ``[*sample_shape, d]``."""
+        return self.prior_distribution().sample(seed=seed, sample_shape=as_shape(sample_shape))
+
+    def decoded_mean(self, z: jax.Array) -> jax.Array:
+        """``E[x | z]``, in units of the data: ``[*batch, d] -> [*batch, *event]``."""
+        return self.likelihood.mean(self.decode(z))
+
+    def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
+        """``E[x | z]`` for one ``z ~ q(z | x)``; shape of ``x``, floats."""
+        z, _ = self.posterior.sample_and_log_prob(self.encode(x), seed=seed)
+        return self.decoded_mean(z)
+
+    def with_data_init(
+        self, x: jax.Array, context: jax.Array | None = None, *, seed: jax.Array
+    ) -> Self:
+        """A new model: pseudo-inputs from the data ``x``, data-dependent layers from ``x`` and its codes."""
+        del context
+        z, _ = self.posterior.sample_and_log_prob(self.encode(x), seed=seed)
+        new = nnx.clone(self)
+        if hasattr(self.likelihood, "with_data_init"):
+            new.likelihood = self.likelihood.with_data_init(x, self.decode(z))
+        if hasattr(self.prior, "with_data_init"):
+            of_data = hasattr(self.prior, "given")
+            new.prior = nnx.data(self.prior.with_data_init(x if of_data else z))
+        return new

@@ -1,0 +1,45 @@
+"""Importance-weighted averages in bounded memory."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.numerics import random
+
+
+def log_mean_weight(
+    log_weight: Callable[[jax.Array], jax.Array],
+    seed: jax.Array,
+    num_samples: int,
+    *,
+    samples_per_pass: int = 1,
+) -> jax.Array:
+    """``log (1/K) sum_k w_k`` of ``K`` independent log-weights ``log w_k = log_weight(seed_k)``.
+
+    If ``E[w] = p`` its expectation is at most ``log p`` and grows with ``K``.
+
+    Args:
+      log_weight: ``seed -> [*batch]``.
+      seed: one key, or keys of the batch axes.
+      num_samples: ``K``.
+      samples_per_pass: how many are computed at once: memory grows with them, and with ``K`` by one number an event
+        only. The result does not depend on it.
+
+    Returns:
+      ``[*batch]``; for ``K = 1`` the log-weight of ``seed`` itself.
+
+    Raises:
+      ValueError: a number below 1.
+
+    Source: Burda et al., 2016, *Importance weighted autoencoders*, arXiv:1509.00519, equation 8.
+    """
+    for name, count in {"num_samples": num_samples, "samples_per_pass": samples_per_pass}.items():
+        if count < 1:
+            raise ValueError(f"log_prob: {name} must be at least 1, got {count}.")
+    if num_samples == 1:
+        return log_weight(seed)
+    seeds = jnp.stack(random.split(seed, num_samples))
+    log_weights = jax.lax.map(log_weight, seeds, batch_size=min(samples_per_pass, num_samples))
+    return jax.nn.logsumexp(log_weights, axis=0) - math.log(num_samples)

@@ -1,0 +1,126 @@
+"""The evidence lower bound: its terms, its estimate, and the loss of variational autoencoders."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.densities.bound import bits_per_dim
+from dgmjax.numerics import random
+from dgmjax.objectives.maximum_likelihood import Batch, Metrics
+
+
+class ELBOTerms(NamedTuple):
+    """What one sample ``z ~ q(z | x)`` of the posterior says about ``log p(x)``, in nats.
+
+    Attributes:
+      log_likelihood: ``log p(x | z)``, ``[*batch]``.
+      log_prior: ``log p(z)``, ``[*batch]``.
+      log_posterior: ``log q(z | x)``, ``[*batch]``.
+      kl: ``KL(q(z | x) || p(z))`` in groups of latents, ``[*batch, groups]``: in closed form where there is one, else
+        this sample's ``log q(z | x) - log p(z)``.
+    """
+
+    log_likelihood: jax.Array
+    log_prior: jax.Array
+    log_posterior: jax.Array
+    kl: jax.Array
+
+    @property
+    def elbo(self) -> jax.Array:
+        """``E_q [log p(x | z)] - KL(q(z | x) || p(z))``, one sample of its first term: ``[*batch]``."""
+        return self.log_likelihood - self.kl.sum(-1)
+
+    @property
+    def log_weight(self) -> jax.Array:
+        """``log p(x | z) + log p(z) - log q(z | x)``, whose exponential has the expectation ``p(x)``: ``[*batch]``."""
+        return self.log_likelihood + self.log_prior - self.log_posterior
+
+
+def elbo(model: Any, x: jax.Array, key: jax.Array, *, num_samples: int = 1) -> jax.Array:
+    """``E_q [log p(x | z)] - KL(q(z | x) || p(z)) <= log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
+
+    The difference is ``KL(q(z | x) || p(z | x))``. The lectures print ``p(x) >= ELBO`` without the logarithm
+    (errata E-L5-4, E-A4-2) and ``q(x | z)`` in the denominator (E-D3-6).
+
+    Args:
+      model: a `dgmjax.VAE` or another `dgmjax.models.LatentVariableModel`.
+      x: events.
+      key: of the samples; one, or one an example.
+      num_samples: samples whose mean is taken; it does not tighten the bound (`iwae` does).
+
+    Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114, equation 3.
+    """
+    seeds = jnp.stack(random.split(key, num_samples))
+    return jax.lax.map(lambda seed: model.elbo_terms(x, seed=seed).elbo, seeds).mean(0)
+
+
+def iwae(
+    model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, samples_per_pass: int = 1
+) -> jax.Array:
+    """``E [log (1/K) sum_k p(x, z_k) / q(z_k | x)] <= log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
+
+    Tighter with every sample, and never looser than the ELBO. Arguments as in `elbo`; ``samples_per_pass`` are
+    computed at once, so memory does not grow with ``num_samples``.
+
+    Source: Burda et al., 2016, *Importance weighted autoencoders*, arXiv:1509.00519, equation 8.
+    """
+    return model.log_prob(x, seed=key, num_samples=num_samples, samples_per_pass=samples_per_pass)
+
+
+@dataclasses.dataclass(frozen=True)
+class NegativeELBO:
+    """The training loss ``-mean (E_q [log p(x | z)] - beta KL)`` with dropout on; a loss for `dgmjax.fit`.
+
+    The metrics ``nats`` and ``bits_per_dim`` are of the bound itself, whatever ``beta``; ``reconstruction``
+    (``-log p(x | z)``) and ``kl`` are its two parts. Validation takes `negative_log_likelihood`.
+
+    Attributes:
+      beta: factor on the divergence; 1 is the bound, others are a beta-VAE's objective.
+      warmup_steps: the factor rises linearly from 0 to ``beta`` over so many steps.
+      free_bits: nats a group of latents that cost nothing: ``sum_g max(free_bits, mean_batch KL_g)``.
+
+    Source: Higgins et al., 2017 (beta); Sonderby et al., 2016, arXiv:1602.02282, section 2.3 (warm-up); Kingma et al.,
+    2016, arXiv:1606.04934, appendix C.8 (free bits).
+    """
+
+    beta: float = 1.0
+    warmup_steps: int = 0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Reject bad settings at construction.
+
+        Raises:
+          ValueError: a negative number.
+        """
+        if self.beta < 0 or self.warmup_steps < 0 or self.free_bits < 0:
+            raise ValueError(
+                f"NegativeELBO: expected no negative number, got beta={self.beta}, warmup_steps="
+                f"{self.warmup_steps}, free_bits={self.free_bits}."
+            )
+
+    def __call__(
+        self, model: Any, batch: Batch, key: jax.Array, *, step: jax.Array | None = None
+    ) -> tuple[jax.Array, Metrics]:
+        """Loss and metrics; without a ``step`` the warm-up is over."""
+        seed, dropout_key = random.split(key)
+        terms = model.elbo_terms(batch["x"], seed=seed, key=dropout_key)
+        nats = -terms.elbo
+        count = jnp.asarray(nats.size, nats.dtype)
+        groups = terms.kl.reshape(-1, terms.kl.shape[-1]).mean(0)
+        if self.free_bits:
+            groups = jnp.maximum(groups, self.free_bits)
+        beta: jax.Array | float = self.beta
+        if self.warmup_steps and step is not None:
+            beta = beta * jnp.minimum(step.astype(nats.dtype) / self.warmup_steps, 1.0)
+        loss = -terms.log_likelihood.mean() + beta * groups.sum()
+        event_size = math.prod(model.event_shape)
+        return loss, {
+            "nats": (nats.sum(), count),
+            "bits_per_dim": (bits_per_dim(nats.sum(), event_size), count),
+            "reconstruction": (-terms.log_likelihood.sum(), count),
+            "kl": (terms.kl.sum(), count),
+        }

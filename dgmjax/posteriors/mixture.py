@@ -1,0 +1,111 @@
+"""Equally weighted mixtures of posteriors, such as the aggregated posterior of a data set."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dgmjax.checks import as_shape, check_float_event
+from dgmjax.densities.bound import EXACT, Bound
+from dgmjax.numerics import random
+from dgmjax.posteriors.posterior import Posterior
+
+# Values, components and dimensions of a chunk together: 16 MiB an array in float32.
+_CHUNK_NUMBERS = 2**22
+
+
+class PosteriorMixture(nnx.Module):
+    """``q(z) = 1/n sum_i q(z | features_i)``.
+
+    With the features of all training data it is the aggregated posterior, with those of pseudo-inputs the VampPrior.
+    Of every component the log-density of the whole vector enters the log-sum-exp; exchanging that with the sum over
+    dimensions would give the product of the marginals of the mixture.
+
+    Args:
+      posterior: of the components.
+      features: ``[n, posterior.feature_size]``.
+
+    Raises:
+      ValueError: features of another shape.
+
+    Source: Tomczak and Welling, 2018, *VAE with a VampPrior*, arXiv:1705.07120, equations 8 and 9.
+    """
+
+    def __init__(self, posterior: Posterior, features: jax.Array):
+        if features.ndim != 2 or features.shape[1] != posterior.feature_size or not len(features):
+            raise ValueError(
+                f"PosteriorMixture: expected features [n, {posterior.feature_size}] of n >= 1 components, got "
+                f"{features.shape}."
+            )
+        self.posterior = posterior
+        self.features = nnx.data(features)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """``(d,)``."""
+        return self.posterior.event_shape
+
+    def bound(self, num_samples: int = 1) -> Bound:
+        """What `log_prob` is: exact."""
+        del num_samples
+        return EXACT
+
+    def log_prob(self, z: jax.Array, *, chunk: int | None = None) -> jax.Array:
+        """``log 1/n sum_i q(z | features_i)``: ``[*batch, d] -> [*batch]``, nats.
+
+        The components come in chunks, joined by a running log-sum-exp; their parts are computed again for the
+        gradient, so memory is that of one chunk.
+
+        Args:
+          z: latents.
+          chunk: components at a time, which changes the value by rounding only; by default as many as keep
+            ``values x components x d`` below 2^22.
+
+        Raises:
+          ValueError: wrong event, or a chunk below 1.
+        """
+        batch = check_float_event(z, self.event_shape, where="PosteriorMixture.log_prob")
+        num, size = len(self.features), self._chunk_size(z, chunk)
+        values = z.reshape(-1, *self.event_shape)
+
+        @jax.checkpoint
+        def join(total: jax.Array | None, features: jax.Array) -> jax.Array:
+            pairs = self.posterior.pairwise_log_prob(values, features)
+            part = jax.nn.logsumexp(pairs, axis=1)
+            return part if total is None else jnp.logaddexp(total, part)
+
+        # What does not fill a chunk comes first, so that the running sum never starts from log 0.
+        first = (num - 1) % size + 1
+        total = join(None, self.features[:first])
+        if first < num:
+            rest = self.features[first:].reshape(-1, size, self.features.shape[1])
+            total, _ = jax.lax.scan(lambda sum_, part: (join(sum_, part), None), total, rest)
+        return total.reshape(batch) - jnp.log(jnp.asarray(num, total.dtype))
+
+    def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
+        """Draw ``[*sample_shape, d]``: a component, and a latent from it.
+
+        Args:
+          seed: typed key; or keys, one for each of the first axes of ``sample_shape``.
+          sample_shape: int or tuple.
+        """
+        key, seed = random.split(seed)
+        index = random.draw(
+            lambda one, shape: jax.random.randint(one, shape, 0, len(self.features)),
+            key,
+            as_shape(sample_shape),
+        )
+        return self.posterior.sample(self.features[index], seed=seed)
+
+    def sample_and_log_prob(
+        self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
+    ) -> tuple[jax.Array, jax.Array]:
+        """Draw ``[*sample_shape, d]`` with log-densities of the mixture, ``[*sample_shape]``."""
+        z = self.sample(seed=seed, sample_shape=sample_shape)
+        return z, self.log_prob(z)
+
+    def _chunk_size(self, z: jax.Array, chunk: int | None) -> int:
+        if chunk is None:
+            chunk = max(1, _CHUNK_NUMBERS // max(z.size, 1))
+        if chunk < 1:
+            raise ValueError(f"PosteriorMixture: chunk must be at least 1, got {chunk}.")
+        return min(chunk, len(self.features))

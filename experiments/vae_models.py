@@ -1,0 +1,122 @@
+"""Typed settings of variational autoencoders."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import tyro
+from flax import nnx
+
+import dgmjax as dgm
+from experiments.dequantization import DequantizationConfig
+from experiments.models import ModelConfig
+
+PriorName = Literal["normal", "mixture", "vamp", "realnvp", "maf", "aggregated"]
+PosteriorName = Literal[
+    "gaussian", "full_covariance", "planar", "radial", "sylvester", "coupling", "iaf"
+]
+LikelihoodName = Literal[
+    "bernoulli", "gaussian", "categorical", "discretized_logistic", "discretized_logistic_mixture"
+]
+_OF_THE_PRIOR = ("prior", "prior_components", "prior_depth", "prior_width")
+_OF_THE_LOSS = ("beta", "warmup_steps", "free_bits")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VAEConfig(ModelConfig):
+    """A variational autoencoder."""
+
+    constructor: ClassVar[Any] = dgm.VAE
+    system: tyro.conf.Suppress[str] = "vae"
+    depth: int = 2
+    """Hidden layers, or blocks, of encoder and decoder."""
+    width: int = 256
+    """Hidden units, or channels of the first convolutions."""
+    latent_dim: int = 16
+    """Latents."""
+    likelihood: LikelihoodName = "discretized_logistic_mixture"
+    """Distribution of a pixel given the latents."""
+    network: Literal["mlp", "gated_mlp"] = "mlp"
+    """Encoder and decoder."""
+    activation: str = "relu"
+    """Activation of the MLPs."""
+    dropout: float = 0.0
+    """Dropout, in training."""
+    posterior: PosteriorName = "gaussian"
+    """Distribution of the latents given the data."""
+    posterior_depth: int = 4
+    """Layers of a posterior that is a flow."""
+    posterior_width: int = 64
+    """Hidden units of their networks."""
+    context_size: int = 64
+    """Numbers that the encoder gives to them."""
+    prior: PriorName = "normal"
+    """Distribution of the latents."""
+    prior_components: int = 32
+    """Of a mixture, or pseudo-inputs of a VampPrior."""
+    prior_depth: int = 4
+    """Layers of a prior that is a flow."""
+    prior_width: int = 64
+    """Hidden units of their networks."""
+    beta: float = 1.0
+    """Factor on the divergence in training."""
+    warmup_steps: int = 0
+    """Steps over which the factor rises from 0."""
+    free_bits: float = 0.0
+    """Nats a group of latents that cost nothing in training."""
+
+    def build(
+        self,
+        dataset: dgm.data.Dataset,
+        rngs: nnx.Rngs,
+        *,
+        conditional: bool = False,
+        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
+    ) -> Any:
+        """The model of the integers themselves, so ``dequantization`` is not used."""
+        del dequantization
+        if conditional:
+            raise ValueError("vae takes no labels; leave --conditional out.")
+        skipped = (*_OF_THE_PRIOR, *_OF_THE_LOSS)
+        options = {
+            name: value
+            for name, value in self.options(dataset, conditional=False).items()
+            if name not in skipped
+        }
+        return self.constructor(
+            dataset.event_shape,
+            **options,
+            num_levels=dataset.num_levels,
+            prior=self._prior(dataset, rngs),
+            rngs=rngs,
+        )
+
+    def loss(self) -> dgm.objectives.NegativeELBO:
+        """The training loss."""
+        return dgm.objectives.NegativeELBO(self.beta, self.warmup_steps, self.free_bits)
+
+    def _prior(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
+        size = self.latent_dim
+        if self.prior == "mixture":
+            return dgm.priors.GaussianMixture(size, self.prior_components, rngs=rngs)
+        if self.prior == "vamp":
+            return dgm.priors.VampPrior(
+                dataset.event_shape,
+                self.prior_components,
+                num_levels=dataset.num_levels,
+                rngs=rngs,
+            )
+        if self.prior in ("realnvp", "maf"):
+            return dgm.priors.FlowPrior(
+                size, kind=self.prior, depth=self.prior_depth, width=self.prior_width, rngs=rngs
+            )
+        return dgm.priors.AggregatedPosterior(dataset.train) if self.prior == "aggregated" else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageVAEConfig(VAEConfig):
+    """A variational autoencoder with convolutional networks."""
+
+    images: ClassVar[bool] = True
+    system: tyro.conf.Suppress[str] = "vae_images"
+    network: Literal["gated_conv", "residual_conv"] = "gated_conv"  # type: ignore[assignment]
+    """Encoder and decoder."""
