@@ -35,6 +35,8 @@ class VAEConfig(ModelConfig):
     """Latents."""
     likelihood: LikelihoodName = "discretized_logistic_mixture"
     """Distribution of a pixel given the latents."""
+    num_components: int = 10
+    """Logistics of a mixture."""
     network: Literal["mlp", "gated_mlp"] = "mlp"
     """Encoder and decoder."""
     activation: str = "relu"

@@ -6,6 +6,7 @@ from dgmjax.densities.discretized import (
     discretized_logistic_mixture_log_prob,
 )
 from dgmjax.densities.discretized_distribution import DiscretizedFromCDF
+from dgmjax.densities.linear_gaussian import linear_gaussian_log_prob, linear_gaussian_posterior
 from dgmjax.densities.logistic_mixture import (
     logistic_mixture_cdf,
     logistic_mixture_icdf,
@@ -61,6 +62,8 @@ __all__ = [
     "categorical_pixel_sample",
     "discretized_log_prob",
     "discretized_logistic_mixture_log_prob",
+    "linear_gaussian_log_prob",
+    "linear_gaussian_posterior",
     "logistic_mixture_cdf",
     "logistic_mixture_icdf",
     "logistic_mixture_log_cdf",

@@ -94,13 +94,13 @@ class SparseAutoencoder(nnx.Module):
         """
         check = check_float_event if self.num_levels is None else check_integer_event
         check(x, self.event_shape, where="SparseAutoencoder.encode")
-        code = self.encoder(self.scaled(x), key=key)  # type: ignore[operator]
+        code = self.encoder(self.scaled(x), key=key)
         return code if self.k is None else _largest(code, self.k)
 
     def decode(self, code: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``D(code)``, in the scale of networks: ``[*batch, code_dim] -> [*batch, *event]``."""
         batch_shape(code, (self.code_dim,), where="SparseAutoencoder.decode")
-        return self.decoder(code, key=key)  # type: ignore[operator]
+        return self.decoder(code, key=key)
 
     def reconstruct(self, x: jax.Array) -> jax.Array:
         """``D(E(x))`` in units of the data, floats: ``[*batch, *event]`` in and out."""

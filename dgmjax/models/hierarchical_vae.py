@@ -154,10 +154,9 @@ class HierarchicalVAE(LatentVariableModel):
         (z1, z2), (log_q1, log_q2), q1 = self.sample_posterior(x, features, seed=seed, key=keys[0])
         p1 = self.lower_prior(z2, key=keys[1])
         log_p1, log_p2 = self.lower.log_prob(z1, p1), self.prior_distribution().log_prob(z2)
+        kl2 = (log_q2 - log_p2)[..., None]
         if self.prior_is_standard:
             kl2 = self.posterior.kl_standard_normal(features)
-        else:
-            kl2 = (log_q2 - log_p2)[..., None]
         kl1 = widened(normal_kl(*self.lower.moments(q1), *self.lower.moments(p1)))
         log_likelihood = self.likelihood.log_prob(x, self.decode(z1, z2, key=keys[2]), key=keys[3])
         kl = jnp.concatenate([kl1, kl2], axis=-1)

@@ -102,10 +102,9 @@ class LadderLayer(nnx.Module):
             z, log_det = self.transform(z, context)
             log_posterior = log_posterior - log_det
         log_prior = normal_log_prob(z, prior_mean, prior_log_std)
+        kl = log_posterior - log_prior
         if self.flow is None:
             kl = normal_kl(mean, log_std, prior_mean, prior_log_std)
-        else:
-            kl = log_posterior - log_prior
         terms = LayerTerms(
             widened(log_prior).sum((-3, -2, -1)),
             widened(log_posterior).sum((-3, -2, -1)),
@@ -133,9 +132,7 @@ class LadderLayer(nnx.Module):
         shift, log_scale = jnp.split(_STEP * self.flow(z, context), 2, axis=-1)  # type: ignore[misc]
         return (z - shift) * jnp.exp(-log_scale), -log_scale
 
-    def _heads(
-        self, x: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array, jax.Array]:
+    def _heads(self, x: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array, jax.Array]:
         """Moments of the prior, what is added to the features of the data, and deterministic features."""
         active = jax.nn.elu(x)
         prior, own = jnp.split(self.down_heads(active), (2 * self.latent_channels,), axis=-1)

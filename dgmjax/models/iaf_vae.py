@@ -38,7 +38,7 @@ class IAFVAE(LatentVariableModel):
     last, coarsest, level is the top. Resolutions change by blocks of pixels that become channels, then a 3x3
     convolution (`dgmjax.bijectors.squeeze`).
 
-    The divergence comes in groups: one for every layer, from the top down, and channel, summed over the pixels; so
+    The divergence comes in groups: one for every layer, the finest first, and channel, summed over the pixels; so
     ``NegativeELBO(free_bits=0.1)`` is the paper's objective. With the autoregressive step a group is this sample's
     ``log q - log p``; without it the closed form, given the latents above.
 
@@ -100,23 +100,22 @@ class IAFVAE(LatentVariableModel):
             )
         self.likelihood = likelihood
         self.patch = patch
-        shape = self.event_shape
-        if patch > 1:
-            shape = squeezed_shape(shape, factor=patch)
+        shape = self.event_shape if patch == 1 else squeezed_shape(self.event_shape, factor=patch)
         for _ in range(levels - 1):
             shape = (*squeezed_shape(shape)[:2], 1)
         self.top = shape[:2]
         conv = functools.partial(Conv, 3, edge=False, bias=True, rngs=rngs)
         pixels = patch**2
         self.first = conv(pixels * self.event_shape[-1], width, init=_INIT)
-        outputs = math.prod(likelihood.output_shape[2:])
-        self.last = conv(width, pixels * outputs, init=_LAST_INIT)
+        self.last = conv(width, pixels * math.prod(likelihood.output_shape[2:]), init=_LAST_INIT)
 
-        def layer() -> LadderLayer:
-            return LadderLayer(width, latent_channels, iaf_depth=iaf_depth, rngs=rngs)
+        def level() -> LadderLayer:
+            """The layers of a level as one module, whose arrays have the axis of the layers first."""
+            make = functools.partial(LadderLayer, width, latent_channels, iaf_depth=iaf_depth)
+            layers = [make(rngs=rngs) for _ in range(depth)]
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
-        # The layers of a level are one module whose arrays have the axis of the layers first.
-        self.ladder = nnx.List([_stacked([layer() for _ in range(depth)]) for _ in range(levels)])
+        self.ladder = nnx.List([level() for _ in range(levels)])
         self.shrink = nnx.List([conv(4 * width, width, init=_INIT) for _ in range(levels - 1)])
         self.grow = nnx.List([conv(width, 4 * width, init=_INIT) for _ in range(levels - 1)])
         self.start = nnx.Param(jnp.zeros(width, jnp.float32))
@@ -134,7 +133,7 @@ class IAFVAE(LatentVariableModel):
     def terms(
         self, x: jax.Array, features: _Features, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
-        """One sample of all latents, from the top down, its log-densities and the divergences of its groups."""
+        """One sample of all latents, its log-densities, and the divergences in groups."""
         output, terms = _descend(self, features, seed)
         log_likelihood = self.likelihood.log_prob(x, output, key=key)
         return ELBOTerms(log_likelihood, *terms)
@@ -211,12 +210,12 @@ def _descend(
     x, parts = model._start(batch), []
     for level in reversed(range(len(model.ladder))):
         own = jnp.moveaxis(features[level], -4, 0)
-        x, terms = jax.lax.scan(body, x, (model.ladder[level], own, _indices(own, level)))
+        inputs = (model.ladder[level], own, _indices(own, level))
+        x, terms = jax.lax.scan(body, x, inputs, reverse=True)
         parts.append(terms)
         x = _grown(model, x, level)
-    log_prior, log_posterior, kl = (jnp.concatenate(part) for part in zip(*parts, strict=True))
-    kl = jnp.moveaxis(kl, 0, -2)
-    kl = kl.reshape(*batch, math.prod(kl.shape[-2:]))
+    log_prior, log_posterior, kl = map(jnp.concatenate, zip(*parts[::-1], strict=True))
+    kl = jnp.moveaxis(kl, 0, -2).reshape(*batch, len(kl) * kl.shape[-1])
     return model._end(x), (log_prior.sum(0), log_posterior.sum(0), kl)
 
 
@@ -226,14 +225,14 @@ def _generate(
 ) -> jax.Array:
     def body(x: jax.Array, inputs: Any) -> tuple[jax.Array, None]:
         layer, index = inputs
-        key = jax.random.fold_in(seed, index)
-        return layer.generate(x, seed=key, temperature=temperature), None
+        own = jax.random.fold_in(seed, index)
+        return layer.generate(x, seed=own, temperature=temperature), None
 
     x = model._start(shape)
     for level in reversed(range(len(model.ladder))):
         layers = model.ladder[level]
-        indices = _indices(jax.tree.leaves(layers)[0], level)
-        x, _ = jax.lax.scan(body, x, (layers, indices))
+        inputs = (layers, _indices(jax.tree.leaves(layers)[0], level))
+        x, _ = jax.lax.scan(body, x, inputs, reverse=True)
         x = _grown(model, x, level)
     return model._end(x)
 
@@ -249,7 +248,3 @@ def _indices(stack: jax.Array, level: int) -> jax.Array:
     """Numbers of the layers of a level, which no other level has."""
     depth = stack.shape[0]
     return level * depth + jnp.arange(depth)
-
-
-def _stacked(layers: list[LadderLayer]) -> LadderLayer:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)

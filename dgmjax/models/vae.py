@@ -33,6 +33,7 @@ class VAE(LatentVariableModel):
       latent_dim: ``d``.
       likelihood: ``p(x | z)``: a `dgmjax.likelihoods.Likelihood`, or its name, see `dgmjax.likelihoods.likelihood`.
       num_levels: levels of discrete data, for a likelihood by name.
+      num_components: of ``"discretized_logistic_mixture"``.
       prior: ``p(z)``: any object with ``event_shape == (d,)``, ``log_prob`` and ``sample``: one of `dgmjax.priors`, a
         flow, a distrax distribution; or one with ``given``, see `dgmjax.priors.VampPrior`. Default ``N(0, I)``.
       posterior: ``q(z | x)``: a `dgmjax.posteriors.Posterior`, or its name, see `dgmjax.posteriors.posterior`.
@@ -62,6 +63,7 @@ class VAE(LatentVariableModel):
         latent_dim: int = 32,
         likelihood: str | Likelihood = "bernoulli",
         num_levels: int | None = None,
+        num_components: int = 10,
         prior: Any = None,
         posterior: str | Posterior = "gaussian",
         network: NetworkName = "mlp",
@@ -78,7 +80,9 @@ class VAE(LatentVariableModel):
     ):
         self.event_shape = tuple(event_shape)
         if isinstance(likelihood, str):
-            likelihood = named_likelihood(likelihood, self.event_shape, num_levels)
+            mixture = likelihood == "discretized_logistic_mixture"
+            components = {"num_components": num_components} if mixture else {}
+            likelihood = named_likelihood(likelihood, self.event_shape, num_levels, **components)
         if isinstance(posterior, str):
             posterior = named_posterior(
                 posterior,

@@ -42,10 +42,7 @@ class CausalConvNet(nnx.Module):
         self.above = CausalConv((1, 3), in_channels, width, reach="down", rngs=rngs)
         self.left = CausalConv((2, 1), in_channels, width, rngs=rngs)
         self.hidden = nnx.List(
-            [
-                CausalConv((2, 3), width, width, reach="raster", rngs=rngs)
-                for _ in range(depth - 1)
-            ]
+            [CausalConv((2, 3), width, width, reach="raster", rngs=rngs) for _ in range(depth - 1)]
         )
         self.last = CausalConv((1, 1), width, out_channels, rngs=rngs)
 

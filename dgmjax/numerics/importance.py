@@ -40,6 +40,9 @@ def log_mean_weight(
             raise ValueError(f"log_prob: {name} must be at least 1, got {count}.")
     if num_samples == 1:
         return log_weight(seed)
-    seeds = jnp.stack(random.split(seed, num_samples))
-    log_weights = jax.lax.map(log_weight, seeds, batch_size=min(samples_per_pass, num_samples))
+    log_weights = jax.lax.map(
+        lambda index: log_weight(random.fold_in(seed, index)),
+        jnp.arange(num_samples),
+        batch_size=min(samples_per_pass, num_samples),
+    )
     return jax.nn.logsumexp(log_weights, axis=0) - math.log(num_samples)

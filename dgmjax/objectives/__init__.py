@@ -10,6 +10,7 @@ from dgmjax.objectives.elbo_surgery import (
 )
 from dgmjax.objectives.likelihood import Likelihood, bound_of, log_likelihood, log_prob
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
+from dgmjax.objectives.prior_monte_carlo import effective_sample_size, prior_monte_carlo
 from dgmjax.objectives.reverse_kl import reverse_kl
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NegativeELBO",
     "aggregated_posterior",
     "bound_of",
+    "effective_sample_size",
     "elbo",
     "elbo_surgery",
     "encode_all",
@@ -28,5 +30,6 @@ __all__ = [
     "log_prob",
     "maximum_likelihood",
     "negative_log_likelihood",
+    "prior_monte_carlo",
     "reverse_kl",
 ]

@@ -53,8 +53,13 @@ def elbo(model: Any, x: jax.Array, key: jax.Array, *, num_samples: int = 1) -> j
 
     Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114, equation 3.
     """
-    seeds = jnp.stack(random.split(key, num_samples))
-    return jax.lax.map(lambda seed: model.elbo_terms(x, seed=seed).elbo, seeds).mean(0)
+    if num_samples == 1:
+        return model.elbo_terms(x, seed=key).elbo
+    samples = jax.lax.map(
+        lambda index: model.elbo_terms(x, seed=random.fold_in(key, index)).elbo,
+        jnp.arange(num_samples),
+    )
+    return samples.mean(0)
 
 
 def iwae(

@@ -7,17 +7,18 @@ Expected: not yet run.
 Cost: not yet run.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
+from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
 from experiments.vae_models import ImageVAEConfig
 
 CONFIG = Config(
     name="vae_conv_digits",
     data="digits",
-    model=ImageVAEConfig(latent_dim=16, network="residual_conv", width=32, depth=1, dropout=0.3),
+    model=ImageVAEConfig(latent_dim=16, network="residual_conv", width=32, depth=1, dropout=0.5),
     optimizer=OptimizerConfig(
         learning_rate=2e-3, warmup_steps=50, weight_decay=0.3, clip_norm=10.0
     ),
     training=TrainingConfig(
-        steps=1_500, batch_size=100, ema_decay=0.995, eval_every=100, patience=8
+        steps=2_000, batch_size=100, ema_decay=0.995, eval_every=100, patience=8
     ),
+    augment=AugmentConfig(warp=0.25, shift=0.05),
 )

@@ -1,6 +1,6 @@
-"""Figures of dequantization: ``python -m experiments.figures NAME [--out DIR-or-FILE.png]``; ``--list`` names them.
+"""Figures of dequantization and of VAEs: ``python -m experiments.figures NAME [--out DIR-or-FILE.png]``.
 
-Each writes a picture and, beside it, the numbers it shows (.json).
+``--list`` names them. Each writes a picture and, beside it, the numbers it shows (.json).
 """
 
 import dataclasses
@@ -11,19 +11,50 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.figures import degenerate, gap, hypercubes, pixel_histogram
+from experiments.figures import (
+    degenerate,
+    gap,
+    hypercubes,
+    iaf_toy,
+    pixel_histogram,
+    vae_curves,
+    vae_holes,
+    vae_manifold,
+    vae_priors,
+    vae_reconstructions,
+    vae_samples,
+)
 
 FIGURES: dict[str, Callable[..., dict[str, Any]]] = {
     "degenerate": degenerate.draw,
     "gap": gap.draw,
     "hypercubes": hypercubes.draw,
+    "iaf_toy": iaf_toy.draw,
     "pixel_histogram": pixel_histogram.draw,
+    "vae_curves": vae_curves.draw,
+    "vae_holes": vae_holes.draw,
+    "vae_manifold": vae_manifold.draw,
+    "vae_priors": vae_priors.draw,
+    "vae_reconstructions": vae_reconstructions.draw,
+    "vae_samples": vae_samples.draw,
 }
 QUICK: dict[str, dict[str, Any]] = {
     "degenerate": {"rows": 500, "steps": 200},
     "gap": {"num_samples": (1, 256), "draws": 100, "steps": 200},
     "hypercubes": {"rows": 500, "steps": 200, "draws": 500},
+    "iaf_toy": {"steps": 600, "seeds": 1, "draws": 200},
     "pixel_histogram": {"num": 100},
+    "vae_curves": {"epochs": 8, "width": 64, "rows": 300},
+    "vae_holes": {"epochs": 8, "draws": 500, "resolution": 40, "rows": 300},
+    "vae_manifold": {"epochs": 8, "width": 100, "side": 6, "rows": 400},
+    "vae_priors": {
+        "priors": ("standard normal", "VampPrior"),
+        "epochs": 8,
+        "resolution": 40,
+        "rows": 300,
+    },
+    "vae_reconstructions": {"epochs": 16, "width": 128, "rows": 400},
+    "vae_samples": {"epochs": 8, "width": 100, "rows": 400},
 }
 
 
@@ -42,9 +73,11 @@ class Options:
     seed: int = 0
     """Of data, weights, batches and noise."""
     steps: int | None = None
-    """Optimizer steps, of the figures that train."""
+    """Optimizer steps, of the figures that count them."""
+    epochs: int | None = None
+    """Passes over the data, of the figures that count them (vae_*)."""
     data: str | None = None
-    """Of pixel_histogram: a data set of integers, by name or path; default digits."""
+    """Of pixel_histogram a data set of integers, of vae_* (not holes, priors) grey images; default digits."""
     num_levels: int | None = None
     """Of pixel_histogram: levels of a file of integers."""
     log: bool = False
@@ -56,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.figures")
     if options.list:
         for name, draw in FIGURES.items():
-            print(f"{name:16}{(inspect.getmodule(draw).__doc__ or '').splitlines()[0]}")
+            print(f"{name:20}{(inspect.getmodule(draw).__doc__ or '').splitlines()[0]}")
         return
     try:
         if options.name not in FIGURES:
@@ -74,20 +107,21 @@ def _keywords(options: Options) -> dict[str, Any]:
     """The options that were given, over the small sizes if asked for.
 
     Raises:
-      ValueError: an option that the figure has not, or fewer than one step.
+      ValueError: an option that the figure has not, or fewer than one step or epoch.
     """
     left_out = {field.name: field.default for field in dataclasses.fields(Options)}
     given = {
         name: getattr(options, name)
-        for name in ("steps", "data", "num_levels", "log")
+        for name in ("steps", "epochs", "data", "num_levels", "log")
         if getattr(options, name) is not left_out[name]
     }
     known = inspect.signature(FIGURES[str(options.name)]).parameters
     for name in given:
         if name not in known:
             raise ValueError(f"--{name.replace('_', '-')} is no option of {options.name}.")
-    if given.get("steps", 1) < 1:
-        raise ValueError(f"expected --steps >= 1, got {given['steps']}.")
+    for name in ("steps", "epochs"):
+        if given.get(name, 1) < 1:
+            raise ValueError(f"expected --{name} >= 1, got {given[name]}.")
     return (QUICK[str(options.name)] if options.quick else {}) | given
 
 
