@@ -12,7 +12,7 @@ from experiments.models import (
     ResidualConfig,
     SplineConfig,
 )
-from experiments.vae_models import ImageVAEConfig, VAEConfig
+from experiments.vae_models import ImageVAEConfig, VAEConfig, VLAEConfig
 
 SYSTEMS: dict[str, type[ModelConfig]] = {
     cls.system: cls
@@ -31,5 +31,6 @@ SYSTEMS: dict[str, type[ModelConfig]] = {
         PixelCNNConfig,
         VAEConfig,
         ImageVAEConfig,
+        VLAEConfig,
     )
 }

@@ -122,3 +122,62 @@ class ImageVAEConfig(VAEConfig):
     system: tyro.conf.Suppress[str] = "vae_images"
     network: Literal["gated_conv", "residual_conv"] = "gated_conv"  # type: ignore[assignment]
     """Encoder and decoder."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VLAEConfig(ModelConfig):
+    """A variational lossy autoencoder."""
+
+    constructor: ClassVar[Any] = dgm.VLAE
+    images: ClassVar[bool] = True
+    system: tyro.conf.Suppress[str] = "vlae"
+    depth: int = 2
+    """Hidden layers, or blocks, of encoder and decoder."""
+    width: int = 128
+    """Hidden units, or channels of the first convolutions."""
+    latent_dim: int = 8
+    """Latents."""
+    network: Literal["mlp", "gated_mlp", "gated_conv", "residual_conv"] = "mlp"
+    """Encoder and decoder."""
+    activation: str = "silu"
+    """Activation of the MLPs."""
+    dropout: float = 0.0
+    """Dropout, in training."""
+    posterior: PosteriorName = "gaussian"
+    """Distribution of the latents given the data."""
+    context_channels: int = 16
+    """Features that the decoder gives to every pixel."""
+    pixel_depth: int = 1
+    """Blocks of the pixel network, whose window grows with them."""
+    pixel_width: int = 32
+    """Its channels."""
+    num_components: int = 10
+    """Logistics of a pixel."""
+    prior_depth: int = 2
+    """Layers of the autoregressive prior."""
+    prior_width: int = 64
+    """Hidden units of their networks."""
+    warmup_steps: int = 0
+    """Steps over which the factor on the divergence rises from 0."""
+    free_bits: float = 0.0
+    """Nats of divergence that cost nothing in training."""
+
+    def build(
+        self,
+        dataset: dgm.data.Dataset,
+        rngs: nnx.Rngs,
+        *,
+        conditional: bool = False,
+        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
+    ) -> Any:
+        """The model of the integers themselves, so ``dequantization`` is not used."""
+        del dequantization
+        if conditional or dataset.num_levels is None:
+            raise ValueError("vlae models integers and takes no labels.")
+        options = self.options(dataset, conditional=False)
+        options = {name: value for name, value in options.items() if name not in _OF_THE_LOSS}
+        return self.constructor(dataset.event_shape, dataset.num_levels, **options, rngs=rngs)
+
+    def loss(self) -> dgm.objectives.NegativeELBO:
+        """The training loss."""
+        return dgm.objectives.NegativeELBO(1.0, self.warmup_steps, self.free_bits)

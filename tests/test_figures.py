@@ -137,7 +137,10 @@ def test_a_picture_can_have_a_name_of_its_own(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "expected a figure, one of degenerate, gap, hypercubes, iaf_toy, pixel_histogram, vae_"),
+        (
+            [],
+            "expected a figure, one of degenerate, gap, hypercubes, iaf_toy, pixel_histogram, vae_",
+        ),
         (["gaps"], "got gaps"),
         (["gap", "--out", "x.jpg"], "--out must be a folder or end in .png, got x.jpg"),
         (["gap", "--data", "digits"], "--data is no option of gap"),

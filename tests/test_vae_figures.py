@@ -22,7 +22,7 @@ def drawn(folder, name, *options):
     return json.loads((folder / f"{name}.json").read_text())
 
 
-def test_the_negative_elbo_falls_and_20_latents_fit_training_data_better(tmp_path):
+def test_the_negative_elbo_falls_and_its_best_epoch_is_tested(tmp_path):
     record = drawn(tmp_path, "vae_curves")
     curves = record["latents"]
     assert list(curves) == ["20", "2"]

@@ -1,8 +1,13 @@
 """Named systems of the papers, each a thin assembly of layers."""
 
+from dgmjax.models.autoencoder import SparseAutoencoder
 from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
 from dgmjax.models.glow import Glow
+from dgmjax.models.hierarchical_vae import HierarchicalVAE
+from dgmjax.models.iaf_ladder import LadderLayer, LayerTerms
+from dgmjax.models.iaf_vae import IAFVAE
 from dgmjax.models.latent_variable import LatentVariableModel
+from dgmjax.models.local_pixel_cnn import LocalPixelCNN
 from dgmjax.models.maf import IAF, MAF
 from dgmjax.models.nice import NICE
 from dgmjax.models.pixel_cnn import PixelCNNpp
@@ -11,13 +16,19 @@ from dgmjax.models.realnvp import RealNVP
 from dgmjax.models.residual_flow import ResidualFlow
 from dgmjax.models.spline_flow import NeuralSplineFlow
 from dgmjax.models.vae import VAE
+from dgmjax.models.vlae import VLAE
 
 __all__ = [
     "FlowPP",
     "FlowPPDequantizer",
     "Glow",
+    "HierarchicalVAE",
     "IAF",
+    "IAFVAE",
+    "LadderLayer",
     "LatentVariableModel",
+    "LayerTerms",
+    "LocalPixelCNN",
     "MAF",
     "NICE",
     "NeuralSplineFlow",
@@ -26,5 +37,7 @@ __all__ = [
     "RadialFlow",
     "RealNVP",
     "ResidualFlow",
+    "SparseAutoencoder",
     "VAE",
+    "VLAE",
 ]

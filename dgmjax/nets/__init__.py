@@ -1,5 +1,6 @@
 """Networks without densities of their own: conditioners, encoders, decoders."""
 
+from dgmjax.nets.causal_conv_net import CausalConvNet
 from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_decoder import ConvDecoder
 from dgmjax.nets.conv_encoder import ConvEncoder
@@ -15,6 +16,7 @@ from dgmjax.nets.res_net import ResNet
 
 __all__ = [
     "ACTIVATIONS",
+    "CausalConvNet",
     "ConvDecoder",
     "ConvEncoder",
     "ConvNet",

@@ -11,6 +11,7 @@ from dgmjax.objectives.elbo_surgery import (
 from dgmjax.objectives.likelihood import Likelihood, bound_of, log_likelihood, log_prob
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
 from dgmjax.objectives.prior_monte_carlo import effective_sample_size, prior_monte_carlo
+from dgmjax.objectives.reconstruction import Reconstruction
 from dgmjax.objectives.reverse_kl import reverse_kl
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ELBOTerms",
     "Likelihood",
     "NegativeELBO",
+    "Reconstruction",
     "aggregated_posterior",
     "bound_of",
     "effective_sample_size",

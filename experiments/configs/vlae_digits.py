@@ -1,0 +1,23 @@
+"""A variational lossy autoencoder on the 8x8 digits.
+
+Reproduces: the VLAE (Chen et al., 2017, arXiv:1611.02731) on scikit-learn's digits: 8 latents, an autoregressive prior,
+  and a PixelCNN of one block that sees a small window and the decoder's features.
+Command: python -m experiments.train vlae_digits
+Expected: not yet run.
+Cost: not yet run.
+"""
+
+from experiments.config import Config, OptimizerConfig, TrainingConfig
+from experiments.vae_models import VLAEConfig
+
+CONFIG = Config(
+    name="vlae_digits",
+    data="digits",
+    model=VLAEConfig(dropout=0.3, num_components=5, free_bits=0.1),
+    optimizer=OptimizerConfig(
+        learning_rate=2e-3, warmup_steps=50, weight_decay=0.1, clip_norm=10.0
+    ),
+    training=TrainingConfig(
+        steps=2_000, batch_size=100, ema_decay=0.995, eval_every=100, patience=8
+    ),
+)
