@@ -87,9 +87,8 @@ def annealed_importance(
       TypeError: integers where floats are needed, or the reverse.
       ValueError: wrong event shape, or a number below 1 (0 for the pilots).
 
-    Source: Neal, 2001, *Annealed importance sampling*, arXiv:physics/9803008; Wu et al., 2017, *On the quantitative
-      analysis of decoder-based generative models*, arXiv:1611.04273, on decoders; Neal, 2011, *MCMC using Hamiltonian
-      dynamics*, arXiv:1206.1901, on the acceptance.
+    Source: Neal, 2001, *Annealed importance sampling*, arXiv:physics/9803008; Wu et al., 2017, arXiv:1611.04273, on
+      decoders; Neal, 2011, *MCMC using Hamiltonian dynamics*, arXiv:1206.1901, on the acceptance.
     """
     counts = {
         "num_temperatures": (num_temperatures, 1),

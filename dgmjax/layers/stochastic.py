@@ -19,14 +19,14 @@ class StochasticMap(nnx.Module):
     ``log p(x) = E_q [log p(z) + V(x, z)] + E(x)`` with the likelihood contribution ``V`` and the gap ``E >= 0`` of the
     bound:
 
-    ===========================  =====================  =====================  ==============================  =======
-    kind                         data to latent         latent to data         contribution ``V``              ``E``
-    ===========================  =====================  =====================  ==============================  =======
-    ``"bijective"``              ``z = f^-1(x)``        ``x = f(z)``           ``log |det dz/dx|``             0
-    ``"inference surjection"``   ``z = f(x)``           ``x ~ p(x | z)``       ``log p(x | z)``                0
-    ``"generative surjection"``  ``z ~ q(z | x)``       ``x = f(z)``           ``-log q(z | x)``               >= 0
+    ===========================  =====================  =====================  ===============================  =======
+    kind                         data to latent         latent to data         contribution ``V``               ``E``
+    ===========================  =====================  =====================  ===============================  =======
+    ``"bijective"``              ``z = f^-1(x)``        ``x = f(z)``           ``log |det dz/dx|``              0
+    ``"inference surjection"``   ``z = f(x)``           ``x ~ p(x | z)``       ``log p(x | z)``                 0
+    ``"generative surjection"``  ``z ~ q(z | x)``       ``x = f(z)``           ``-log q(z | x)``                >= 0
     ``"stochastic"``             ``z ~ q(z | x)``       ``x ~ p(x | z)``       ``log p(x | z) - log q(z | x)``  >= 0
-    ===========================  =====================  =====================  ==============================  =======
+    ===========================  =====================  =====================  ===============================  =======
 
     where the densities of a surjection are over what its deterministic direction loses. Contributions of layers in a
     row add, so kinds mix freely; the sum is exact if every layer is, and a lower bound on average otherwise. The table

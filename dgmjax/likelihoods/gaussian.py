@@ -38,8 +38,8 @@ class Gaussian(Likelihood):
     Raises:
       ValueError: an unknown variance or a scale that is not positive.
 
-    Source: Kingma and Welling, 2014, arXiv:1312.6114, appendix C.2; one learned variance: Rybkin et al., 2021, *Simple
-      and effective VAE training with calibrated decoders*, arXiv:2006.13202.
+    Source: Kingma and Welling, 2014, arXiv:1312.6114, appendix C.2; one learned variance: Rybkin et al., 2021,
+      arXiv:2006.13202.
     """
 
     def __init__(
