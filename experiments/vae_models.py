@@ -17,48 +17,28 @@ PosteriorName = Literal[
 LikelihoodName = Literal[
     "bernoulli", "gaussian", "categorical", "discretized_logistic", "discretized_logistic_mixture"
 ]
-_OF_THE_PRIOR = ("prior", "prior_components", "prior_depth", "prior_width")
 _OF_THE_LOSS = ("beta", "warmup_steps", "free_bits")
+_OF_THE_PRIOR = ("prior_components", "prior_depth", "prior_width")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VAEConfig(ModelConfig):
-    """A variational autoencoder."""
+class LatentVariableConfig(ModelConfig):
+    """What variational autoencoders share."""
 
-    constructor: ClassVar[Any] = dgm.VAE
-    system: tyro.conf.Suppress[str] = "vae"
     depth: int = 2
     """Hidden layers, or blocks, of encoder and decoder."""
     width: int = 256
     """Hidden units, or channels of the first convolutions."""
     latent_dim: int = 16
     """Latents."""
-    likelihood: LikelihoodName = "discretized_logistic_mixture"
-    """Distribution of a pixel given the latents."""
     num_components: int = 10
-    """Logistics of a mixture."""
-    network: Literal["mlp", "gated_mlp"] = "mlp"
-    """Encoder and decoder."""
+    """Logistics of a pixel, where it is a mixture."""
     activation: str = "relu"
     """Activation of the MLPs."""
     dropout: float = 0.0
     """Dropout, in training."""
     posterior: PosteriorName = "gaussian"
     """Distribution of the latents given the data."""
-    posterior_depth: int = 4
-    """Layers of a posterior that is a flow."""
-    posterior_width: int = 64
-    """Hidden units of their networks."""
-    context_size: int = 64
-    """Numbers that the encoder gives to them."""
-    prior: PriorName = "normal"
-    """Distribution of the latents."""
-    prior_components: int = 32
-    """Of a mixture, or pseudo-inputs of a VampPrior."""
-    prior_depth: int = 4
-    """Layers of a prior that is a flow."""
-    prior_width: int = 64
-    """Hidden units of their networks."""
     beta: float = 1.0
     """Factor on the divergence in training."""
     warmup_steps: int = 0
@@ -77,24 +57,54 @@ class VAEConfig(ModelConfig):
         """The model of the integers themselves, so ``dequantization`` is not used."""
         del dequantization
         if conditional:
-            raise ValueError("vae takes no labels; leave --conditional out.")
-        skipped = (*_OF_THE_PRIOR, *_OF_THE_LOSS)
-        options = {
-            name: value
-            for name, value in self.options(dataset, conditional=False).items()
-            if name not in skipped
-        }
-        return self.constructor(
-            dataset.event_shape,
-            **options,
-            num_levels=dataset.num_levels,
-            prior=self._prior(dataset, rngs),
-            rngs=rngs,
-        )
+            raise ValueError(f"{self.system} takes no labels; leave --conditional out.")
+        options = self.parts(dataset, rngs) | {"num_levels": dataset.num_levels}
+        return self.constructor(dataset.event_shape, **options, rngs=rngs)
+
+    def parts(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        del rngs
+        return self.options(dataset, conditional=False)
 
     def loss(self) -> dgm.objectives.NegativeELBO:
         """The training loss."""
         return dgm.objectives.NegativeELBO(self.beta, self.warmup_steps, self.free_bits)
+
+    def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
+        """The fields that are arguments of the constructor, by name."""
+        found = super().options(dataset, conditional=conditional)
+        return {name: value for name, value in found.items() if name not in _OF_THE_LOSS}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VAEConfig(LatentVariableConfig):
+    """A variational autoencoder."""
+
+    constructor: ClassVar[Any] = dgm.VAE
+    system: tyro.conf.Suppress[str] = "vae"
+    likelihood: LikelihoodName = "discretized_logistic_mixture"
+    """Distribution of a pixel given the latents."""
+    network: Literal["mlp", "gated_mlp"] = "mlp"
+    """Encoder and decoder."""
+    posterior_depth: int = 4
+    """Layers of a posterior that is a flow."""
+    posterior_width: int = 64
+    """Hidden units of their networks."""
+    context_size: int = 64
+    """Numbers that the encoder gives to them."""
+    prior: PriorName = "normal"
+    """Distribution of the latents."""
+    prior_components: int = 32
+    """Of a mixture, or pseudo-inputs of a VampPrior."""
+    prior_depth: int = 4
+    """Layers of a prior that is a flow."""
+    prior_width: int = 64
+    """Hidden units of their networks."""
+
+    def parts(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dict[str, Any]:
+        """Arguments of the constructor, with the prior instead of what describes it."""
+        found = super().parts(dataset, rngs) | {"prior": self._prior(dataset, rngs)}
+        return {name: value for name, value in found.items() if name not in _OF_THE_PRIOR}
 
     def _prior(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
         size = self.latent_dim
@@ -125,59 +135,21 @@ class ImageVAEConfig(VAEConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VLAEConfig(ModelConfig):
+class VLAEConfig(LatentVariableConfig):
     """A variational lossy autoencoder."""
 
     constructor: ClassVar[Any] = dgm.VLAE
     images: ClassVar[bool] = True
     system: tyro.conf.Suppress[str] = "vlae"
-    depth: int = 2
-    """Hidden layers, or blocks, of encoder and decoder."""
-    width: int = 128
-    """Hidden units, or channels of the first convolutions."""
-    latent_dim: int = 8
-    """Latents."""
     network: Literal["mlp", "gated_mlp", "gated_conv", "residual_conv"] = "mlp"
     """Encoder and decoder."""
-    activation: str = "silu"
-    """Activation of the MLPs."""
-    dropout: float = 0.0
-    """Dropout, in training."""
-    posterior: PosteriorName = "gaussian"
-    """Distribution of the latents given the data."""
     context_channels: int = 16
     """Features that the decoder gives to every pixel."""
     pixel_depth: int = 1
     """Blocks of the pixel network, whose window grows with them."""
     pixel_width: int = 32
     """Its channels."""
-    num_components: int = 10
-    """Logistics of a pixel."""
     prior_depth: int = 2
     """Layers of the autoregressive prior."""
     prior_width: int = 64
     """Hidden units of their networks."""
-    warmup_steps: int = 0
-    """Steps over which the factor on the divergence rises from 0."""
-    free_bits: float = 0.0
-    """Nats of divergence that cost nothing in training."""
-
-    def build(
-        self,
-        dataset: dgm.data.Dataset,
-        rngs: nnx.Rngs,
-        *,
-        conditional: bool = False,
-        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
-    ) -> Any:
-        """The model of the integers themselves, so ``dequantization`` is not used."""
-        del dequantization
-        if conditional or dataset.num_levels is None:
-            raise ValueError("vlae models integers and takes no labels.")
-        options = self.options(dataset, conditional=False)
-        options = {name: value for name, value in options.items() if name not in _OF_THE_LOSS}
-        return self.constructor(dataset.event_shape, dataset.num_levels, **options, rngs=rngs)
-
-    def loss(self) -> dgm.objectives.NegativeELBO:
-        """The training loss."""
-        return dgm.objectives.NegativeELBO(1.0, self.warmup_steps, self.free_bits)

@@ -447,3 +447,32 @@ def test_active_units_of_a_posterior_without_moments():
     assert found.number == 1
     with pytest.raises(ValueError, match="does not know its mean"):
         active_units(float64(model), means)
+
+
+def test_the_bound_as_printed_in_the_lectures_is_none():
+    """Erratum E-D3-6: the denominator is q(z | x), not q(x | z), and the mean is over q(z | x), not over q(z)."""
+    weight, bias, scale = np.array([[1.3]]), np.array([0.2]), 0.6
+    model = linear_vae(weight=weight, bias=bias, scale=scale)
+    x = jnp.asarray([[-1.0], [0.5], [2.5]])
+    truth = linear_gaussian_log_prob(x, weight, bias, jnp.log(scale))
+    z, log_q = model.posterior.sample_and_log_prob(
+        model.encode(x), seed=jax.random.key(0), sample_shape=(4_000,)
+    )
+
+    def joint(z):
+        return model.log_likelihood(x, z) + model.prior.log_prob(z)
+
+    np.testing.assert_allclose((joint(z) - log_q).mean(0), truth, atol=1e-9)
+    of_x_given_z = model.posterior.log_prob(jnp.broadcast_to(x, z.shape), model.encode(z))
+    assert (np.abs((joint(z) - of_x_given_z).mean(0) - truth) > 0.2).all()
+    marginal = jax.random.permutation(jax.random.key(1), z.reshape(-1)).reshape(z.shape)
+    log_q_there = model.posterior.log_prob(marginal, model.encode(x))
+    # Of every z the integrand is log p(x) here, so the mean over q(z) shows nothing until the encoder is off.
+    np.testing.assert_allclose((joint(marginal) - log_q_there).mean(0), truth, atol=1e-9)
+    wide = linear_vae(
+        weight=weight, bias=bias, scale=scale, covariance=2.0 * exact(weight, bias, scale)[2]
+    )
+    over_marginal = (joint(marginal) - wide.posterior.log_prob(marginal, wide.encode(x))).mean(0)
+    over_posterior = dgm.objectives.elbo(wide, x, jax.random.key(2), num_samples=2_000)
+    assert (over_posterior < truth + 0.02).all()
+    assert (np.abs(over_marginal - over_posterior) > 0.2).any()

@@ -79,6 +79,7 @@ def fit(
     transform: Transform | None = None,
     loss: Loss = maximum_likelihood,
     validation_loss: Loss = negative_log_likelihood,
+    monitor: str = "nats",
     parallel: Parallel | None = None,
     accumulate: int = 1,
     steps_per_call: int = 1,
@@ -130,7 +131,8 @@ def fit(
         ``augment``), in validation and for the data-dependent layers: another shape, other levels, e.g.
         ``dgmjax.data.ImageTransform(binarize=True)``.
       loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training, see `dgmjax.training.make_train_step`.
-      validation_loss: the same for validation; its metric ``nats`` is compared.
+      validation_loss: the same for validation.
+      monitor: its metric that selects the weights, the smaller the better.
       parallel: how to spread a step over devices; default as many of them as divide the batch. It changes neither the
         result, up to the order of sums, nor what a checkpoint holds: a run may continue on other devices.
       accumulate: cut batches into so many parts, taken one after the other, and average their gradients: the same step
@@ -214,7 +216,7 @@ def fit(
             "transform": name_of(transform),
             "x": identify(train),
             "validation": identify(held_out),
-        }
+        } | ({} if monitor == "nats" else {"monitor": monitor})
         check_same(call)
     # Copies: the first step donates the state.
     position, best = Progress(), jax.tree.map(jnp.copy, state.params)
@@ -255,6 +257,7 @@ def fit(
         if held_out is None
         else make_evaluator(make_eval_step(validation_loss, merge), held_out, eval_key, parallel),
         schedule=schedule,
+        monitor=monitor,
         log=log,
         checkpoints=checkpoints,
         diagnose=lambda state, step: diagnosis(state, step, source.single(step)),

@@ -3,8 +3,9 @@
 Reproduces: the VAE (Kingma and Welling, 2014, arXiv:1312.6114) with 16 latents on scikit-learn's digits; pixels are
   mixtures of discretized logistics (Salimans et al., 2017, arXiv:1701.05517).
 Command: python -m experiments.train vae_conv_digits
-Expected: not yet run.
-Cost: not yet run.
+Expected: test 86.35 nats (1.947 bits/dim), one-sample bound (variational posterior), 83.10 with K=512; selected on
+  validation.
+Cost: 8 minutes on 2 CPU cores that did much other work.
 """
 
 from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
@@ -18,7 +19,7 @@ CONFIG = Config(
         learning_rate=2e-3, warmup_steps=50, weight_decay=0.3, clip_norm=10.0
     ),
     training=TrainingConfig(
-        steps=2_000, batch_size=100, ema_decay=0.995, eval_every=100, patience=8
+        steps=2_500, batch_size=100, ema_decay=0.995, eval_every=100, patience=8
     ),
     augment=AugmentConfig(warp=0.25, shift=0.05),
 )

@@ -3,8 +3,8 @@
 Reproduces: the VLAE (Chen et al., 2017, arXiv:1611.02731) on scikit-learn's digits: 8 latents, an autoregressive prior,
   and a PixelCNN of one block that sees a small window and the decoder's features.
 Command: python -m experiments.train vlae_digits
-Expected: not yet run.
-Cost: not yet run.
+Expected: test 80.15 nats (1.807 bits/dim), one-sample bound (variational posterior), selected on validation.
+Cost: 2 minutes on 2 CPU cores that did other work.
 """
 
 from experiments.config import Config, OptimizerConfig, TrainingConfig
@@ -13,7 +13,9 @@ from experiments.vae_models import VLAEConfig
 CONFIG = Config(
     name="vlae_digits",
     data="digits",
-    model=VLAEConfig(dropout=0.3, num_components=5, free_bits=0.1),
+    model=VLAEConfig(
+        latent_dim=8, width=128, activation="silu", dropout=0.3, num_components=5, free_bits=0.1
+    ),
     optimizer=OptimizerConfig(
         learning_rate=2e-3, warmup_steps=50, weight_decay=0.1, clip_norm=10.0
     ),
