@@ -82,9 +82,11 @@ BIJECTORS: dict[str, Instance] = {
     "coupling, alternating mask": Instance(coupling(4, "alternating"), _normal),
     "coupling, half mask": Instance(coupling(5, "half"), _normal),
     "coupling, irregular mask": Instance(
-        coupling(5, [True, True, False, True, False], "double_sigmoid"), _normal
+        coupling(5, [True, True, False, True, False], "double_sigmoid"), _normal, slow=True
     ),
-    "coupling, one element kept": Instance(coupling(3, [False, True, False], "sigmoid"), _normal),
+    "coupling, one element kept": Instance(
+        coupling(3, [False, True, False], "sigmoid"), _normal, slow=True
+    ),
     "coupling, unbounded scale": Instance(coupling(2, "alternating", "exp"), _normal),
     "coupling, context": Instance(
         coupling(4, "alternating", context_shape=(3,)), _normal, context_shape=(3,)
@@ -109,6 +111,7 @@ BIJECTORS: dict[str, Instance] = {
     "inverse of a chain of chains": Instance(
         lambda rngs: dgm.Inverse(dgm.Chain([coupling(3, "half")(rngs), _flat_chain(rngs)])),
         _normal,
+        slow=True,
     ),
     "RealNVP": Instance(
         lambda rngs: dgm.RealNVP((6,), depth=4, width=16, activation="silu", rngs=rngs).bijector,

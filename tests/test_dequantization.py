@@ -194,6 +194,7 @@ def test_the_bound_trains_what_the_noise_has_learned(name):
 
 
 @pytest.mark.usefixtures("x32")
+@pytest.mark.slow
 def test_training_the_noise_tightens_the_bound():
     density = normal_model(dgm.UniformDequantization((2,)), 3.4, 0.3).density
     y = np.asarray([[3, 3]] * 64)

@@ -72,6 +72,7 @@ def test_the_histogram_takes_integers_of_its_levels(values, error, message, tmp_
         pixel_histogram(values, tmp_path / "x.png", num_levels=5)
 
 
+@pytest.mark.slow
 def test_hypercubes_have_a_bound_above_the_exact_masses(tmp_path):
     record = drawn(tmp_path, "hypercubes")
     share = np.array(record["share_of_data"])
@@ -87,6 +88,7 @@ def test_hypercubes_have_a_bound_above_the_exact_masses(tmp_path):
     assert record["uniform"] != record["variational"]
 
 
+@pytest.mark.slow
 def test_importance_samples_close_the_gap(tmp_path):
     record = drawn(tmp_path, "gap")
     assert record["num_samples"] == sorted(record["num_samples"])

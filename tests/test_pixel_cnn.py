@@ -193,6 +193,7 @@ def test_every_parameter_has_a_gradient(variant):
         assert (gradient != 0.0).any(), name
 
 
+@pytest.mark.slow
 def test_the_start_from_data_standardises_every_layer():
     images = jax.random.randint(jax.random.key(0), (32, 4, 4, 1), 0, 5)
     model = PixelCNNpp((4, 4, 1), 5, levels=2, depth=2, width=4, rngs=nnx.Rngs(0))
@@ -229,6 +230,7 @@ def test_the_program_does_not_grow_with_the_depth():
 
 
 @pytest.mark.usefixtures("x32")
+@pytest.mark.slow
 def test_mixed_precision_is_of_the_network_only():
     make = functools.partial(PixelCNNpp, (4, 4, 1), 5, variant="gated", depth=1, width=8)
     model = make(rngs=nnx.Rngs(0))

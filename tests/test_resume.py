@@ -74,6 +74,7 @@ def check(workdir: pathlib.Path, uninterrupted: pathlib.Path) -> None:
     assert not left
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, uninterrupted):
     step = kill_after(tmp_path / "run", 0.3)
     assert 0 < step < 600

@@ -21,6 +21,7 @@ def banana(x: jax.Array) -> jax.Array:
     return first - 0.5 * residual**2 - 0.5 * math.log(2 * math.pi) - math.log(0.5) + LOG_Z
 
 
+@pytest.mark.slow
 def test_reverse_kl_recovers_a_known_normaliser():
     """L7-04: the bound on log Z is tight to 0.02 nats, and stays a bound."""
     flow = dgm.IAF((2,), depth=4, width=32, activation="tanh", rngs=nnx.Rngs(0))

@@ -37,6 +37,7 @@ def test_the_negative_elbo_falls_and_its_best_epoch_is_tested(tmp_path):
     assert curves["20"]["train"] != curves["2"]["train"]
 
 
+@pytest.mark.slow
 def test_samples_become_like_the_data_and_stay_apart(tmp_path):
     record = drawn(tmp_path, "vae_samples")
     elbo = record["validation_elbo_nats"]
@@ -47,6 +48,7 @@ def test_samples_become_like_the_data_and_stay_apart(tmp_path):
     assert min(record["standard_deviation_over_samples"]) > 0.01
 
 
+@pytest.mark.slow
 def test_the_manifold_is_smooth_and_spreads_over_the_plane(tmp_path):
     record = drawn(tmp_path, "vae_manifold")
     elbo = record["validation_elbo_nats"]
@@ -78,6 +80,7 @@ def test_a_mosaic_holds_every_image_where_it_belongs():
     assert (whole[::33] == 0.25).all()
 
 
+@pytest.mark.slow
 def test_learned_priors_are_closer_to_the_aggregated_posterior(tmp_path):
     record = drawn(tmp_path, "vae_priors")
     priors = record["priors"]
@@ -94,6 +97,7 @@ def test_learned_priors_are_closer_to_the_aggregated_posterior(tmp_path):
     assert priors["VampPrior"]["test_elbo_nats"] > standard["test_elbo_nats"] - 2
 
 
+@pytest.mark.slow
 def test_the_share_in_holes_is_the_hole_mass(tmp_path):
     record = drawn(tmp_path, "vae_holes")
     standard, flow = record["priors"].values()
@@ -104,6 +108,7 @@ def test_the_share_in_holes_is_the_hole_mass(tmp_path):
     assert standard["marginal_kl"] > flow["marginal_kl"]
 
 
+@pytest.mark.slow
 def test_inverse_autoregressive_flows_fill_the_prior(tmp_path):
     record = drawn(tmp_path, "iaf_toy")
     numbers = {
@@ -120,6 +125,7 @@ def test_inverse_autoregressive_flows_fill_the_prior(tmp_path):
     assert all(distance > 0.5 for distance in record["smallest_distance_of_means"].values())
 
 
+@pytest.mark.slow
 def test_reconstructions_beat_the_mean_image_and_great_circles_keep_their_norm(tmp_path):
     record = drawn(tmp_path, "vae_reconstructions")
     assert record["error_of_reconstructions"] < 0.95 * record["error_of_the_mean_image"]

@@ -120,7 +120,9 @@ def from_the_prior(name: str) -> np.ndarray:
     return np.logaddexp.reduce(values.astype(np.float64), axis=1) - np.log(values.shape[1])
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "iaf" else ()) for n in GROUPS]
+)
 def test_weights_are_unbiased_and_bounds_are_in_order(name):
     """``E [w] = p(x)`` by another way; ELBO, importance-weighted bounds and the likelihood in rising order."""
     exact = (from_the_prior if "iaf" in name else by_quadrature)(name)
@@ -188,6 +190,7 @@ def test_the_autoregressive_step_is_triangular_and_its_density_exact():
     assert np.abs(moved - new)[0, 0].max() > 0  # the context of a pixel is seen at it
 
 
+@pytest.mark.slow
 def test_layers_are_met_in_order_going_up_and_in_reverse_coming_down():
     """The scans of a level against its layers one after the other."""
     model, x = scramble(make("iaf"), jax.random.key(0), scale=0.5), events(2)
@@ -295,7 +298,9 @@ def test_samples_of_temperature_zero_are_one_latent():
     assert np.ptp(model.sample_outputs(jax.random.key(0), 3), axis=0).max() > 0
 
 
-@pytest.mark.parametrize("name", ["vlae", "hvae, vamp", "iaf"])
+@pytest.mark.parametrize(
+    "name", ["hvae, vamp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vlae", "iaf"))]
+)
 def test_fits_then_is_saved_and_loaded(name, tmp_path, x32):
     x = np.asarray(events(8))
     result = dgm.fit(

@@ -94,12 +94,12 @@ ROWS: dict[str, Instance] = {
     "stack, reversible, context": Instance(
         stack(2, (2,), reversible=True), _normal, context_shape=(2,)
     ),
-    "stack, remat": Instance(stack(2, remat=True), _normal),
+    "stack, remat": Instance(stack(2, remat=True), _normal, slow=True),
     "stack, parts change places": Instance(_swapping, _normal),
     "block": Instance(_block, _normal),
     "block, context": Instance(_conditional_block, _normal, context_shape=(2,)),
     "coupling, shift first": Instance(_affine(shift_first=True), _normal),
-    "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal),
+    "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal, slow=True),
     "autoregressive, gated": Instance(_autoregressive(dgm.bijectors.GatedTransformer()), _normal),
     "autoregressive, spline": Instance(
         _autoregressive(dgm.bijectors.SplineTransformer(4)), _normal, slow=True

@@ -38,7 +38,7 @@ ROWS: dict[str, Instance] = {
     "linear, PLU": Instance(lambda rngs: PLULinear((4,), rngs=rngs), _normal),
     "linear, Householder": Instance(lambda rngs: HouseholderLinear((4,), rngs=rngs), _normal),
     "linear, Householder, one reflection": Instance(
-        lambda rngs: HouseholderLinear((3,), num_reflections=1, rngs=rngs), _normal
+        lambda rngs: HouseholderLinear((3,), num_reflections=1, rngs=rngs), _normal, slow=True
     ),
     "linear, Cayley": Instance(lambda rngs: OrthogonalLinear((4,), rngs=rngs), _normal),
     "linear, diagonal": Instance(lambda _: DiagonalLinear((2, 3)), _normal),

@@ -33,6 +33,6 @@ def _flow(rngs: nnx.Rngs) -> nnx.Module:
 ROWS: dict[str, Instance] = {
     "residual, vector": Instance(_vector, _normal),
     "residual, image": Instance(_image, _normal, slow=True),
-    "residual, context": Instance(_context, _normal, context_shape=(2,)),
+    "residual, context": Instance(_context, _normal, context_shape=(2,), slow=True),
     "residual, flow": Instance(_flow, _normal, slow=True),
 }
