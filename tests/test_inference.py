@@ -464,7 +464,7 @@ def test_the_bound_as_printed_in_the_lectures_is_none():
 
     np.testing.assert_allclose((joint(z) - log_q).mean(0), truth, atol=1e-9)
     of_x_given_z = model.posterior.log_prob(jnp.broadcast_to(x, z.shape), model.encode(z))
-    assert (np.abs((joint(z) - of_x_given_z).mean(0) - truth) > 0.2).all()
+    assert ((joint(z) - of_x_given_z).mean(0) > truth + 0.05).all()  # above the likelihood
     marginal = jax.random.permutation(jax.random.key(1), z.reshape(-1)).reshape(z.shape)
     log_q_there = model.posterior.log_prob(marginal, model.encode(x))
     # Of every z the integrand is log p(x) here, so the mean over q(z) shows nothing until the encoder is off.
