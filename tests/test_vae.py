@@ -158,6 +158,45 @@ def test_saved_and_loaded(tmp_path, x32):
     np.testing.assert_array_equal(model.log_prob(x, seed=seed), loaded.log_prob(x, seed=seed))
 
 
+def test_a_prior_fitted_to_codes_changes_the_marginal_divergence_only(x32):
+    """Rows L7-34 and L7-28: with the encoder frozen, maximum likelihood on codes is a step towards the optimal prior."""
+    plain = scramble(make(), jax.random.key(3), scale=0.5)
+    x = np.asarray(events(400))
+    codes, _ = plain.posterior.sample_and_log_prob(
+        plain.encode(jnp.asarray(x)), seed=jax.random.key(1)
+    )
+    prior = dgm.priors.FlowPrior(3, depth=2, width=8, rngs=nnx.Rngs(0))
+    fitted = dgm.fit(
+        prior, np.asarray(codes), seed=jax.random.key(2), steps=300, batch_size=100,
+        learning_rate=1e-2, steps_per_call=50, progress=False,
+    ).model  # fmt: skip
+    flow = make(prior="realnvp")
+    flow.encoder, flow.decoder, flow.prior = plain.encoder, plain.decoder, nnx.data(fitted)
+    before, after = (
+        dgm.objectives.elbo_surgery(model, x, jax.random.key(4)) for model in (plain, flow)
+    )
+    assert np.isclose(before.reconstruction, after.reconstruction, rtol=1e-5)
+    assert np.isclose(before.mutual_information, after.mutual_information, rtol=1e-4)
+    assert after.marginal_kl < 0.5 * before.marginal_kl
+
+
+def test_the_divergence_from_a_flow_prior_is_that_of_the_posterior_taken_back():
+    """Row D3-33 with erratum E-D3-8: KL(q || T#p) = KL(T^-1#q || p), which the printed ``p(T^-1(z))`` is not."""
+    mean, log_std, shift, log_scale = 0.7, -0.4, -0.3, 0.9  # z = T(u) = exp(log_scale) u + shift
+    kl = dgm.densities.normal_kl(*map(jnp.asarray, (mean, log_std, shift, log_scale)))
+    back = dgm.densities.normal_kl_standard(
+        jnp.asarray((mean - shift) / np.exp(log_scale)), jnp.asarray(log_std - log_scale)
+    )
+    np.testing.assert_allclose(kl, back, rtol=1e-12)
+    z = np.linspace(-8.0, 8.0, 40_001)
+    log_q = np.asarray(dgm.densities.normal_log_prob(jnp.asarray(z), mean, log_std))
+    u = (z - shift) / np.exp(log_scale)
+    log_p = np.asarray(dgm.densities.normal_log_prob(jnp.asarray(u), 0.0, 0.0))
+    printed = np.trapezoid(np.exp(log_q) * (log_q - log_p), z)
+    np.testing.assert_allclose(np.trapezoid(np.exp(log_q) * (log_q - log_p + log_scale), z), kl)
+    assert abs(printed - kl) > 0.5
+
+
 def test_parts_that_do_not_fit_say_so():
     with pytest.raises(ValueError, match="prior's event_shape is \\(2,\\), expected \\(3,\\)"):
         dgm.VAE(
