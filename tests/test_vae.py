@@ -159,7 +159,7 @@ def test_saved_and_loaded(tmp_path, x32):
 
 
 def test_a_prior_fitted_to_codes_changes_the_marginal_divergence_only(x32):
-    """Rows L7-34 and L7-28: with the encoder frozen, maximum likelihood on codes is a step towards the optimal prior."""
+    """Rows L7-34 and L7-28: maximum likelihood on codes is a step towards the optimal prior."""
     plain = scramble(make(), jax.random.key(3), scale=0.5)
     x = np.asarray(events(400))
     codes, _ = plain.posterior.sample_and_log_prob(
