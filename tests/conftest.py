@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -22,3 +23,16 @@ def x32():
     """JAX's defaults, as users train: float32, and the dtype promotion that optax relies on."""
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+_MAPS = pathlib.Path("/proc/self/maps")
+# Linux gives a process 65,530 memory maps, and each compiled program takes some: without one LLVM crashes.
+_MANY_MAPS = 30_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _maps_left():
+    """Forget the compiled programs of earlier modules before the process runs out of memory maps."""
+    yield
+    if _MAPS.exists() and len(_MAPS.read_bytes().splitlines()) > _MANY_MAPS:
+        jax.clear_caches()
