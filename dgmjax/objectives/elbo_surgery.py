@@ -144,11 +144,10 @@ def hole_mass(
     """
     mixture = aggregated_posterior(model, data)
     code_key, prior_key = jax.random.split(key)
-    density = jax.jit(lambda mixture, z: mixture.log_prob(z))
     codes = mixture.sample(seed=code_key, sample_shape=(num_samples,))
     samples = model.sample_latents(prior_key, (num_samples,))
-    threshold = jnp.quantile(density(mixture, codes), level)
-    return float((density(mixture, samples) < threshold).mean())
+    threshold = jnp.quantile(_log_prob(mixture, codes), level)
+    return float((_log_prob(mixture, samples) < threshold).mean())
 
 
 def encode_all(model: Any, data: np.ndarray, *, rows_per_pass: int = 512) -> jax.Array:
@@ -164,6 +163,11 @@ def encode_all(model: Any, data: np.ndarray, *, rows_per_pass: int = 512) -> jax
 @jax.jit
 def _encode(model: Any, x: jax.Array) -> jax.Array:
     return model.encode(x)
+
+
+@jax.jit
+def _log_prob(mixture: PosteriorMixture, z: jax.Array) -> jax.Array:
+    return mixture.log_prob(z)
 
 
 @jax.jit
