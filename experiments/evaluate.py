@@ -9,7 +9,9 @@ import tyro
 import dgmjax as dgm
 from experiments.config import Config, config_from_dict
 from experiments.data import load_data
-from experiments.results import NOISE_DRAWS, as_record, likelihood_on, write_json
+from experiments.likelihoods import NOISE_DRAWS, as_record, likelihood_on
+from experiments.models import ModelConfig
+from experiments.results import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,23 @@ def load_other_data(config: Config, dataset: dgm.data.Dataset, name: str) -> dgm
     return other
 
 
+def measure(
+    config: Config, model: Any, dataset: dgm.data.Dataset, options: Options
+) -> tuple[dict[str, Any], str]:
+    """The numbers of a split, and the same in words."""
+    labelled = config.conditional or config.model.uses_labels
+    x = getattr(dataset, options.split)
+    context = dataset.contexts(options.split) if labelled else None
+    if type(config.model).measure is not ModelConfig.measure:  # no likelihood
+        numbers = config.model.measure(model, x, context, seed=options.seed)
+        return numbers, config.model.headline(numbers)
+    draws = NOISE_DRAWS if options.importance_samples == 1 else 1
+    likelihood = likelihood_on(
+        model, x, context, seed=options.seed, num_samples=options.importance_samples, draws=draws
+    )
+    return as_record(likelihood, draws=draws), str(likelihood)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.evaluate")
@@ -87,23 +106,10 @@ def main(arguments: list[str] | None = None) -> None:
             dataset = load_other_data(config, dataset, options.data)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
-    draws = NOISE_DRAWS if options.importance_samples == 1 else 1
-    likelihood = likelihood_on(
-        model,
-        getattr(dataset, options.split),
-        dataset.contexts(options.split) if config.conditional else None,
-        seed=options.seed,
-        num_samples=options.importance_samples,
-        draws=draws,
-    )
+    numbers, headline = measure(config, model, dataset, options)
     of = "" if options.data is None else f"{dataset.name} "
-    print(f"{config.name}, {of}{options.split}: {likelihood}")
-    record = {
-        "data": dataset.name,
-        "split": options.split,
-        "seed": options.seed,
-        **as_record(likelihood, draws=draws),
-    }
+    print(f"{config.name}, {of}{options.split}: {headline}")
+    record = {"data": dataset.name, "split": options.split, "seed": options.seed, **numbers}
     name = f"{options.split}_k{options.importance_samples}_seed{options.seed}.json"
     # Names of prepared sets may hold a slash.
     write_json(

@@ -6,11 +6,14 @@ One dataclass a model of `dgmjax.models`, whose fields are arguments of its cons
 import dataclasses
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import optax
 import tyro
 from flax import nnx
 
 import dgmjax as dgm
 from experiments.dequantization import DequantizationConfig
+from experiments.likelihoods import NOISE_DRAWS, as_record, likelihood_on
 
 ScaleFn = Literal["tanh", "sigmoid", "double_sigmoid", "softplus", "exp"]
 ComputeDtype = Literal["bfloat16", "float16"]
@@ -25,6 +28,9 @@ class ModelConfig:
 
     constructor: ClassVar[Any]
     images: ClassVar[bool] = False
+    uses_labels: ClassVar[bool] = False  # classes are the context, whether asked for or not
+    monitor: ClassVar[str] = "nats"  # what selects weights, and its curve
+    monitor_label: ClassVar[str] = "negative log-likelihood [nats]"
 
     system: tyro.conf.Suppress[str]
     depth: int = 8
@@ -44,8 +50,30 @@ class ModelConfig:
         raise NotImplementedError
 
     def loss(self) -> Any:
-        """The training loss; that of validation is always the bound itself."""
+        """The training loss, or losses by the part of the model that they train."""
         return dgm.objectives.maximum_likelihood
+
+    def validation_loss(self) -> Any:
+        """The loss of validation, whatever that of training is; None if nothing can be selected by it."""
+        return dgm.objectives.negative_log_likelihood
+
+    def optimizers(self, default: optax.GradientTransformation) -> Any:
+        """The optimizer made of the settings, or one for each loss."""
+        return default
+
+    def measure(
+        self, model: Any, x: np.ndarray, context: np.ndarray | None, *, seed: int
+    ) -> dict[str, Any]:
+        """The numbers of a trained model on the rows of a split, for ``result.json``."""
+        found = likelihood_on(model, x, context, seed=seed)
+        return as_record(found, draws=NOISE_DRAWS)
+
+    def headline(self, test: dict[str, Any]) -> str:
+        """The numbers of a split in a line."""
+        return (
+            f"{test['nats']:.2f} +- {test['standard_error_nats']:.2f} nats = {test['bits_per_dim']:.3f} bits/dim, "
+            f"{test['bound']}"
+        )
 
     def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
         """The fields that are arguments of the constructor, by name, and the shape of the context."""

@@ -15,7 +15,8 @@ import tyro
 import dgmjax as dgm
 from experiments.config import Config
 from experiments.evaluate import load_other_data, load_run
-from experiments.results import likelihood_on, write_json
+from experiments.likelihoods import likelihood_on
+from experiments.results import write_json
 
 _XLABELS = {
     "likelihood": "negative log-likelihood [bits/dim], {bound}",

@@ -17,28 +17,35 @@ _PICTURES = 10
 
 def write_pictures(
     workdir: pathlib.Path,
+    config: Config,
     fitted: dgm.FitResult,
     dataset: dgm.data.Dataset,
     truth: dgm.data.Toy | None,
-    *,
-    conditional: bool,
 ) -> None:
     """``curves.png`` and ``samples/final.png``, or ``samples/final.npy`` where events have no picture."""
     dgm.plots.training_curves(
         fitted.history,
         workdir / "curves.png",
-        ylabel="negative log-likelihood [nats]",
+        quantity=config.model.monitor,
+        ylabel=config.model.monitor_label,
         title=dataset.name,
-        best_step=fitted.best_step,
+        best_step=fitted.best_step if config.model.validation_loss() else None,
     )
+    if not hasattr(fitted.model, "sample"):
+        return
     folder = workdir / "samples"
     folder.mkdir(exist_ok=True)
     if dataset.image_shape is None and dataset.event_shape != (2,):
-        context = contexts_to_draw(dataset, 1_000) if conditional else None
+        context = contexts_to_draw(dataset, 1_000) if config.conditional else None
         np.save(folder / "final.npy", draw(fitted.model, num=1_000, context=context))
     else:
         picture_of_samples(
-            folder / "final.png", fitted.model, dataset, truth, num=64, conditional=conditional
+            folder / "final.png",
+            fitted.model,
+            dataset,
+            truth,
+            num=64,
+            conditional=config.conditional,
         )
 
 
@@ -70,7 +77,7 @@ class ProgressPictures:
 
     def __call__(self, step: int, model: Any) -> None:
         """After an evaluation."""
-        if not self._active or step % self._every:
+        if not self._active or step % self._every or not hasattr(model, "sample"):
             return
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"step_{step:06}.png"

@@ -18,7 +18,7 @@ import dgmjax as dgm
 from experiments.config import Config, config_from_dict, config_names, load_config, smoke
 from experiments.data import load_data
 from experiments.pictures import ProgressPictures, write_pictures
-from experiments.results import finished_result, likelihood_on, print_result, write_result
+from experiments.results import finished_result, print_result, write_result
 from experiments.runtime import Runtime, fail
 from experiments.surgery import SurgeryLog
 from experiments.tensorboard import Events, event_writer
@@ -69,10 +69,20 @@ def train(
         steps=training.steps, **dataclasses.asdict(config.optimizer)
     )
     augment = config.augment.build(dataset.image_shape)
+    labelled = config.conditional or config.model.uses_labels
     contexts = {
-        split: dataset.contexts(split) if config.conditional else None
+        split: dataset.contexts(split) if labelled else None
         for split in ("train", "validation", "test")
     }
+    validation_loss = config.model.validation_loss()
+    selecting: dict[str, Any] = {"patience": None}
+    if validation_loss is not None:
+        selecting = {
+            "validation": dataset.validation,
+            "validation_context": contexts["validation"],
+            "validation_loss": validation_loss,
+            "monitor": config.model.monitor,
+        }
     truth = dgm.data.TOYS.get(config.data)
     parallel = options.runtime.parallel(training.batch_size, training.accumulate)
     if options.surgery and not isinstance(model, dgm.VAE):
@@ -96,9 +106,7 @@ def train(
             dataset.train,
             context=contexts["train"],
             seed=jax.random.key(config.seed),
-            validation=dataset.validation,
-            validation_context=contexts["validation"],
-            optimizer=optimizer,
+            optimizer=config.model.optimizers(optimizer),
             augment=augment,
             parallel=parallel,
             debug_nans=options.debug_nans,
@@ -108,19 +116,19 @@ def train(
             on_compile=print_cost if is_first else None,
             on_evaluation=_in_turn(watchers(events)),
             loss=config.model.loss(),
-            **dataclasses.asdict(training),
+            **dataclasses.asdict(training) | selecting,
         )
-    likelihoods = {
-        split: likelihood_on(
+    numbers = {
+        split: config.model.measure(
             fitted.model, getattr(dataset, split), contexts[split], seed=config.seed
         )
         for split in ("validation", "test")
     }
     if is_first:
         dgm.save(workdir / "model", fitted.model)
-        write_pictures(workdir, fitted, dataset, truth, conditional=config.conditional)
+        write_pictures(workdir, config, fitted, dataset, truth)
         seconds = time.perf_counter() - started
-        write_result(workdir, config, dataset, truth, fitted, likelihoods, seconds=seconds)
+        write_result(workdir, config, dataset, truth, fitted, numbers, seconds=seconds)
     dgm.training.barrier("result")
     return agree(lambda: finished_result(workdir))
 
@@ -179,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(f"--resume: {workdir} holds no run to continue; leave --resume out.")
         result = train(options.config, options, workdir=workdir)
         if dgm.training.is_first():
-            print_result(result, workdir)
+            print_result(options.config, result, workdir)
     except dgm.training.PreemptedError as stop:
         print(stop, flush=True)
         raise SystemExit(143) from None  # 128 + SIGTERM, what schedulers expect

@@ -21,7 +21,8 @@ import tyro
 import dgmjax as dgm
 from experiments.config import Config, load_config, smoke
 from experiments.data import load_data
-from experiments.results import likelihood_on, write_json
+from experiments.likelihoods import likelihood_on
+from experiments.results import write_json
 from experiments.runtime import fail
 from experiments.train import train
 from experiments.vae_models import VAEConfig
@@ -37,7 +38,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "sylvester": {"posterior": "sylvester"},
         "coupling": {"posterior": "coupling"},
         "iaf": {"posterior": "iaf"},
-        "maf prior": {"prior": "maf"},
+        # 102 units: as many parameters as the posterior of inverse autoregressive flows has
+        "maf prior, as large": {"prior": "maf", "prior_width": 102},
         "iaf, realnvp prior": {"posterior": "iaf", "prior": "realnvp"},
     },
 }

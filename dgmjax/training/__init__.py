@@ -12,7 +12,7 @@ from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.nonfinite import NonFinite, find_nonfinite
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.parallel import Parallel, Strategy
-from dgmjax.training.partition import partition
+from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.preemption import PreemptedError
 from dgmjax.training.program import Program
 from dgmjax.training.save import load, save
@@ -32,18 +32,23 @@ __all__ = [
     "FitResult",
     "Loop",
     "MetricsLog",
+    "NonFinite",
+    "Parallel",
+    "PreemptedError",
     "Program",
     "Progress",
     "Restored",
     "Schedule",
     "Source",
+    "StepMetrics",
+    "Strategy",
     "TrainState",
     "agree",
     "averaged_params",
     "barrier",
     "claim",
-    "default_optimizer",
     "count_flops",
+    "default_optimizer",
     "find_nonfinite",
     "fit",
     "fit_density",
@@ -54,15 +59,11 @@ __all__ = [
     "make_diagnosis",
     "make_eval_step",
     "make_train_step",
-    "NonFinite",
-    "Parallel",
-    "PreemptedError",
-    "StepMetrics",
-    "Strategy",
     "merge_metrics",
     "partition",
     "peak_flops",
     "read_settings",
     "save",
+    "statistics_of",
     "use_compilation_cache",
 ]

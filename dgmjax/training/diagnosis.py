@@ -1,19 +1,20 @@
 """What went wrong in a step whose numbers are not finite."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from dgmjax.training.gradient import Loss, make_gradient, named_losses
 from dgmjax.training.nonfinite import find_nonfinite
 from dgmjax.training.partition import Arrays
-from dgmjax.training.step import Loss, TrainState, make_gradient
+from dgmjax.training.step import TrainState
 
 
 def make_diagnosis(
-    loss: Loss,
+    loss: Loss | Mapping[str, Loss],
     merge: Callable[[Arrays, Arrays], Any],
     *,
     key: jax.Array,
@@ -22,7 +23,7 @@ def make_diagnosis(
     """``(state, step, batch) -> text``: the first term that is not finite when that step is taken from ``state``.
 
     Terms are looked at in the order metrics, loss, gradients by name, their norm. ``batch`` is the whole batch of
-    the step.
+    the step. Several losses are looked at one after the other, all with the parameters before the step.
 
     Args:
       loss: that of the step.
@@ -31,15 +32,25 @@ def make_diagnosis(
       operation: also name the operation, with its layer and line, see `dgmjax.training.find_nonfinite`; this evaluates
         the step one operation at a time.
     """
-    gradient = make_gradient(loss, merge, key=key)
-    names: list[str] = []  # set while tracing; a dict would come out sorted
+    gradients = {
+        name: make_gradient(part, merge, key=part_key, below=name)
+        for name, part, part_key in named_losses(loss, key)
+    }
+    names: list[tuple[str, str]] = []  # set while tracing; a dict would come out sorted
 
     @jax.jit
     def terms(state: TrainState, step: jax.Array, batch: Any) -> list[jax.Array]:
-        (value, metrics), grads = gradient(state, step, batch)
-        named = {name: jnp.asarray(total) for name, (total, _) in metrics.items()}
-        named |= {"loss": value} | {f"the gradient of {name}": g for name, g in grads.items()}
-        named["the norm of the gradients"] = optax.tree.norm(grads)
+        named: dict[tuple[str, str], jax.Array] = {}
+        for part, gradient in gradients.items():
+            found = gradient(state, step, batch)
+            prefix = f"{part}_" if part else ""
+            own = {prefix + name: jnp.asarray(total) for name, (total, _) in found.metrics.items()}
+            own |= {f"{prefix}loss": found.value}
+            own |= {f"the gradient of {name}": g for name, g in found.grads.items()}
+            own[f"the norm of the gradients of {part}".removesuffix(" of ")] = optax.tree.norm(
+                found.grads
+            )
+            named |= {(part, name): array for name, array in own.items()}
         names[:] = named
         return [jnp.isfinite(array).all() for array in named.values()]
 
@@ -49,9 +60,10 @@ def make_diagnosis(
         bad = [name for name, good in zip(names, finite, strict=True) if not good]
         if not bad:
             return "the update of the optimizer"  # nothing before it, from these parameters
+        part, term = bad[0]
         if not operation:
-            return bad[0]
-        found = find_nonfinite(gradient, state, index, batch)
-        return bad[0] if found is None else f"{bad[0]}. {str(found).removesuffix('.')}"
+            return term
+        found = find_nonfinite(gradients[part], state, index, batch)
+        return term if found is None else f"{term}. {str(found).removesuffix('.')}"
 
     return diagnose

@@ -112,3 +112,9 @@ def barrier(name: str) -> None:
     """Wait until every process is here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def is_loss_of_another(error: BaseException) -> bool:
+    """Whether communication failed, rather than this program."""
+    own = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
+    return isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(own)

@@ -2,13 +2,12 @@
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import ArrayLike
 
 from dgmjax.data.stream import Records
@@ -17,21 +16,22 @@ from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_lo
 from dgmjax.training.arrays import num_rows, prepare, some_rows
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.diagnosis import make_diagnosis
-from dgmjax.training.distributed import agree, check_same, is_first
+from dgmjax.training.distributed import agree, check_same, is_first, is_loss_of_another
 from dgmjax.training.evaluation import make_evaluator
+from dgmjax.training.gradient import Loss
 from dgmjax.training.identity import describe_model, digest, identify, name_of
 from dgmjax.training.inputs import Transform, on_data, with_data_init
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, Record
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.parallel import Parallel
-from dgmjax.training.partition import partition
+from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.profile import Profile
 from dgmjax.training.program import Program
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
 from dgmjax.training.step import (
-    Loss,
+    Optimizer,
     averaged_params,
     init_state,
     make_eval_step,
@@ -69,7 +69,7 @@ def fit(
     steps: int = 2_000,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: Optimizer | Mapping[str, Optimizer] | None = None,
     ema_decay: float = 0.99,
     eval_every: int = 100,
     patience: int | None = None,
@@ -77,7 +77,7 @@ def fit(
     init_rows: int | None = None,
     augment: Transform | None = None,
     transform: Transform | None = None,
-    loss: Loss = maximum_likelihood,
+    loss: Loss | Mapping[str, Loss] = maximum_likelihood,
     validation_loss: Loss = negative_log_likelihood,
     monitor: str = "nats",
     parallel: Parallel | None = None,
@@ -116,7 +116,7 @@ def fit(
       steps: optimizer steps.
       batch_size: rows a step, over all devices and processes.
       learning_rate: peak of the default optimizer: Adam, gradient norm clipped at 1, cosine decay to 0.
-      optimizer: an optax transformation to use instead.
+      optimizer: an optax transformation to use instead; one for each loss by name, if there are several.
       ema_decay: decay of the averaged weights that are evaluated and returned; 0 for the weights themselves.
       eval_every: steps between logs, evaluations and checkpoints.
       patience: evaluations without improvement before stopping; needs ``validation``.
@@ -130,7 +130,8 @@ def fit(
       transform: ``transform(x, keys) -> x`` makes of rows of ``x`` what the model is a model of, in training (after
         ``augment``), in validation and for the data-dependent layers: another shape, other levels, e.g.
         ``dgmjax.data.ImageTransform(binarize=True)``.
-      loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training, see `dgmjax.training.make_train_step`.
+      loss: ``loss(model, batch, key) -> (scalar, metrics)`` for training, or losses by the name of the part of the
+        model that each trains, in turn, see `dgmjax.training.make_train_step`.
       validation_loss: the same for validation.
       monitor: its metric that selects the weights, the smaller the better.
       parallel: how to spread a step over devices; default as many of them as divide the batch. It changes neither the
@@ -148,7 +149,7 @@ def fit(
         that is not finite; slow.
       profile: directory for a trace of steps 11 to 20, for the profiler.
       workdir: run directory.
-      on_evaluation: called as ``on_evaluation(step, model)`` after each validation.
+      on_evaluation: called as ``on_evaluation(step, model)`` every ``eval_every`` steps, after the validation if any.
       on_record: called with every record of the history as it is written.
       on_compile: called with the compiled step, which knows its operations and memory, before it runs.
       progress: show a progress bar; default: if standard error is a terminal.
@@ -185,6 +186,9 @@ def fit(
     params, fixed, merge = partition(initial)
     if optimizer is None:
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
+        if isinstance(loss, Mapping):
+            optimizer = dict.fromkeys(loss, optimizer)
+    statistics = tuple(statistics_of(initial))
     state = init_state(params, fixed, optimizer)
     batch_size = min(batch_size, num_rows(train))
     parallel = Parallel.for_batch(batch_size, accumulate) if parallel is None else parallel
@@ -219,7 +223,8 @@ def fit(
         } | ({} if monitor == "nats" else {"monitor": monitor})
         check_same(call)
     # Copies: the first step donates the state.
-    position, best = Progress(), jax.tree.map(jnp.copy, state.params)
+    evaluated = functools.partial(averaged_params, ema_decay=ema_decay, statistics=statistics)
+    position, best = Progress(), evaluated(state)
     state, best = parallel.place_state(state), parallel.place_state(best)
     log, checkpoints = MetricsLog(None, on_record if is_first() else None), None
     if workdir is not None:
@@ -252,7 +257,7 @@ def fit(
     loop = Loop(
         train_step=program,
         batches=source,
-        evaluated=functools.partial(averaged_params, ema_decay=ema_decay),
+        evaluated=evaluated,
         evaluate=None
         if held_out is None
         else make_evaluator(make_eval_step(validation_loss, merge), held_out, eval_key, parallel),
@@ -276,7 +281,7 @@ def fit(
     except BaseException as error:
         if checkpoints is not None:
             checkpoints.abandon(error)
-        if jax.process_count() > 1 and _is_loss_of_another(error):
+        if jax.process_count() > 1 and is_loss_of_another(error):
             raise RuntimeError(
                 f"process {jax.process_index()} of {jax.process_count()} lost another one after step {position.step} "
                 f"({str(error).splitlines()[0]}). Start all of them again; with a workdir the run continues from its "
@@ -289,9 +294,3 @@ def fit(
         checkpoints.close()
     trained = merge(parallel.gather(best), parallel.gather(state.fixed))
     return FitResult(trained, log.records, position.best_step, position.step)
-
-
-def _is_loss_of_another(error: BaseException) -> bool:
-    """Whether communication failed, rather than this program."""
-    own = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
-    return isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(own)

@@ -1,7 +1,7 @@
 """What a model sees of a batch: augmented, transformed, with classes as one-hot contexts."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,18 @@ import jax.numpy as jnp
 from dgmjax.checks import floating_dtype
 from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import bound_of
-from dgmjax.training.step import Loss, call_loss
+from dgmjax.training.gradient import Loss, call_loss
 
 Transform = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def on_data(loss: Loss, transform: Transform | None, augment: Transform | None = None) -> Loss:
+Losses = TypeVar("Losses", Loss, Loss | Mapping[str, Loss])
+
+
+def on_data(loss: Losses, transform: Transform | None, augment: Transform | None = None) -> Losses:
     """``loss`` on what the model is to see of a batch: augmented, transformed, classes as one-hot contexts."""
+    if isinstance(loss, Mapping):
+        return {name: on_data(part, transform, augment) for name, part in loss.items()}
 
     def seeing(model: Any, batch: Any, key: jax.Array, step: jax.Array | None = None) -> Any:
         for change in (augment, transform):

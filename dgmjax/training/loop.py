@@ -39,7 +39,7 @@ class Loop:
       max_skipped: stop if so many steps in a row were skipped; looked at when it logs.
       debug: look at every step as it is taken, which waits for the device.
       labels: constants to add to every record, e.g. the bound of a likelihood.
-      on_evaluation: called as ``on_evaluation(step, params)`` after each evaluation.
+      on_evaluation: called as ``on_evaluation(step, params)`` after each evaluation, or instead of it.
       monitor: metric of ``evaluate`` that selects the best parameters.
       show_progress: True, False, or None for "if standard error is a terminal".
       profile: records a few steps.
@@ -181,6 +181,8 @@ class Loop:
         params = self.evaluated(state)
         if self.evaluate is None:
             progress.best_step = progress.step
+            if self.on_evaluation is not None:
+                self.on_evaluation(progress.step, params)
             return params
         metrics = self.evaluate(params, state.fixed)
         record |= {f"validation_{name}": value for name, value in metrics.items()}
@@ -204,7 +206,7 @@ class Loop:
 
 def _short(record: Record) -> dict[str, str]:
     """What the progress bar shows beside rate and time left."""
-    names = {
+    names = {name: name.replace("_", " ") for name in record if name.endswith("_loss")} | {
         "loss": "loss",
         "bits_per_dim": "bits/dim",
         "validation_nats": "val nats",

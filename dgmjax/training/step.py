@@ -1,20 +1,26 @@
 """The train step: a pure function ``(state, batch) -> (state, metrics)``."""
 
-import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from dgmjax.numerics.random import example_keys
+from dgmjax.training.gradient import (
+    Gradient,
+    Loss,
+    Metrics,
+    batch_keys,
+    make_gradient,
+    named_losses,
+    params_below,
+)
 from dgmjax.training.metrics import StepMetrics
 from dgmjax.training.parallel import AXIS, Parallel
 from dgmjax.training.partition import Arrays
 
-Metrics = dict[str, tuple[jax.Array, jax.Array]]
-Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, Metrics]]
+Optimizer: TypeAlias = optax.GradientTransformation
 
 
 class TrainState(NamedTuple):
@@ -24,8 +30,8 @@ class TrainState(NamedTuple):
       step: batches seen so far; randomness is folded from it, so a restart replays the same noise.
       updates: how many of them changed the parameters; the others gave numbers that are not finite and were skipped.
       params: trainable arrays by name.
-      fixed: the model's other arrays by name; no step changes them.
-      opt_state: of the optimizer.
+      fixed: the model's other arrays by name; a step changes those of them that are running statistics.
+      opt_state: of the optimizer, or of each by name.
       average: running sum of the exponential moving average of ``params``, not yet debiased.
     """
 
@@ -38,23 +44,29 @@ class TrainState(NamedTuple):
 
 
 def init_state(
-    params: Arrays, fixed: Arrays, optimizer: optax.GradientTransformation
+    params: Arrays, fixed: Arrays, optimizer: Optimizer | Mapping[str, Optimizer]
 ) -> TrainState:
     """The state before the first step; copies, since the step donates its input."""
+    if isinstance(optimizer, Mapping):
+        opt_state = {
+            name: part.init(params_below(params, name)) for name, part in optimizer.items()
+        }
+    else:
+        opt_state = optimizer.init(params)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         updates=jnp.zeros((), jnp.int32),
         params=jax.tree.map(jnp.copy, params),
         fixed=jax.tree.map(jnp.copy, fixed),
-        opt_state=optimizer.init(params),
+        opt_state=opt_state,
         average=jax.tree.map(jnp.zeros_like, params),
     )
 
 
 def make_train_step(
-    loss: Loss,
+    loss: Loss | Mapping[str, Loss],
     merge: Callable[[Arrays, Arrays], Any],
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer | Mapping[str, Optimizer],
     *,
     key: jax.Array,
     ema_decay: float,
@@ -69,57 +81,76 @@ def make_train_step(
 
     ``average <- d average + (1 - d) params`` is kept undivided; `averaged_params` debiases it.
 
+    Several losses by name, ``{"generator": f, "discriminator": g}``, are taken in that order within a step. Each
+    trains the parameters of that attribute of the model with its own optimizer and its own noise, and sees what the
+    ones before changed; its metrics have its name in front (``generator_loss``).
+
     Args:
       loss: ``loss(model, batch, key) -> (scalar, metrics)``: the mean over the rows of the batch, and metrics as pairs
         (sum, count). ``key`` has one key for each row, or is one key if the batch is empty. A loss with an argument
-        ``step`` also gets the number of the step, for a schedule of its own.
+        ``step`` also gets the number of the step, for a schedule of its own. A third result, the model after the step,
+        brings new running statistics (``nnx.BatchStat``); gradients do not reach them. Or losses by name, see above.
       merge: puts a model together from ``params`` and ``fixed``.
-      optimizer: any optax transformation.
+      optimizer: any optax transformation; one for each loss, by name, if there are several.
       key: base key; step ``n`` uses ``fold_in(key, n)``, and row ``i`` that folded with ``i``.
       ema_decay: ``d``; 0 follows the parameters themselves.
-      parallel: how to spread the step over devices; default all of them, `Parallel`.
+      parallel: how to spread the step over devices; default all of them, `Parallel`. With ``"jit"`` the statistics of
+        a batch are those of all of it, with ``"shard_map"`` and ``"pmap"`` those of each device's part, averaged.
       accumulate: parts into which a device cuts its rows; their gradients are averaged before the update.
       steps_per_call: with more than 1, the function takes so many steps in one program, on batches that are stacked
         along a first axis, and returns stacked metrics. For small models, whose step costs less than its dispatch.
+
+    Raises:
+      ValueError: losses and optimizers with other names.
     """
     parallel = Parallel() if parallel is None else parallel
-
-    gradient = make_gradient(loss, merge, key=key, accumulate=accumulate)
+    optimizers = _by_loss(loss, optimizer)
+    gradients = {
+        name: make_gradient(part, merge, key=part_key, accumulate=accumulate, below=name)
+        for name, part, part_key in named_losses(loss, key)
+    }
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
-        return update(state, *gradient(state, state.step, batch))
+        return take(state, lambda gradient, new: gradient(new, state.step, batch))
 
     def device_step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
-        (value, metrics), grads = gradient(state, state.step, batch, shard=jax.lax.axis_index(AXIS))
-        value, grads = jax.lax.pmean((value, grads), AXIS)
-        return update(state, (value, jax.lax.psum(metrics, AXIS)), grads)
+        def averaged(gradient: Any, new: TrainState) -> Gradient:
+            found = gradient(new, state.step, batch, shard=jax.lax.axis_index(AXIS))
+            mean = jax.lax.pmean(found._replace(metrics={}), AXIS)
+            return mean._replace(metrics=jax.lax.psum(found.metrics, AXIS))
 
-    def update(
-        state: TrainState, outcome: tuple[jax.Array, Metrics], grads: Arrays
+        return take(state, averaged)
+
+    def take(
+        state: TrainState, evaluate: Callable[[Any, TrainState], Gradient]
     ) -> tuple[TrainState, StepMetrics]:
-        value, metrics = outcome
-        grad_norm = optax.tree.norm(grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        update_norm = optax.tree.norm(updates)
-        good = jnp.isfinite(value) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
-        params = optax.apply_updates(state.params, updates)
-        average = optax.tree.update_moment(params, state.average, ema_decay, 1)
-        params, opt_state, average = jax.tree.map(
+        metrics: Metrics = {}
+        new, good = state, jnp.asarray(True)  # noqa: FBT003
+        for name, gradient in gradients.items():
+            found = evaluate(gradient, new)
+            new, norms = _updated(new, found, optimizers[name], name)
+            numbers = {"loss": found.value} | norms
+            for value in numbers.values():
+                good = good & jnp.isfinite(value)
+            one = jnp.ones((), found.value.dtype)
+            prefix = f"{name}_" if name else ""
+            named = found.metrics | {label: (value, one) for label, value in numbers.items()}
+            metrics |= {prefix + label: pair for label, pair in named.items()}
+        average = optax.tree.update_moment(new.params, state.average, ema_decay, 1)
+        statistics = {k: leaf for k, leaf in new.fixed.items() if leaf is not state.fixed[k]}
+        changed = (new.params, new.opt_state, average, statistics)
+        before = {k: state.fixed[k] for k in statistics}
+        params, opt_state, average, statistics = jax.tree.map(
             lambda new, old: jnp.where(good, new, old),
-            (params, opt_state, average),
-            (state.params, state.opt_state, state.average),
+            changed,
+            (state.params, state.opt_state, state.average, before),
         )
-        one = jnp.ones((), value.dtype)
-        metrics = metrics | {
-            "loss": (value, one),
-            "grad_norm": (grad_norm, one),
-            "param_norm": (optax.tree.norm(params), one),
-            "update_norm": (update_norm, one),
-        }
+        metrics["param_norm"] = (optax.tree.norm(params), one)
         metrics = jax.tree.map(lambda a: jnp.where(good, a, jnp.zeros_like(a)), metrics)
-        metrics["skipped"] = (1 - good.astype(value.dtype), one)
+        metrics["skipped"] = (1 - good.astype(one.dtype), one)
         updated = state.updates + good.astype(jnp.int32)
-        new = TrainState(state.step + 1, updated, params, state.fixed, opt_state, average)
+        fixed = state.fixed | statistics
+        new = TrainState(state.step + 1, updated, params, fixed, opt_state, average)
         return new, StepMetrics.pack(metrics)
 
     if steps_per_call == 1:
@@ -131,78 +162,51 @@ def make_train_step(
     )
 
 
-def batch_keys(key: jax.Array, batch: Any, *, shard: int | jax.Array = 0) -> jax.Array:
-    """A key for each row of ``batch``, of which earlier shards have as many; ``key`` itself for an empty batch."""
-    leaves = jax.tree.leaves(batch)
-    if not leaves:
-        return key
-    rows = len(leaves[0])
-    return example_keys(key, rows, start=shard * rows)
+def _by_loss(
+    loss: Loss | Mapping[str, Loss], optimizer: Optimizer | Mapping[str, Optimizer]
+) -> Mapping[str, Optimizer]:
+    losses = set(loss) if isinstance(loss, Mapping) else {""}
+    optimizers = optimizer if isinstance(optimizer, Mapping) else {"": optimizer}
+    if set(optimizers) != losses or not losses:
+        raise ValueError(
+            f"optimizer: expected one for each loss, with the names {sorted(losses)}, got {sorted(optimizers)}; a "
+            f"single loss, without a name, has a single optimizer."
+        )
+    return optimizers
 
 
-def averaged_params(state: TrainState, ema_decay: float) -> Arrays:
+def _updated(
+    state: TrainState, found: Gradient, optimizer: Optimizer, name: str
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """The state after the update of one loss, and norms."""
+    own = params_below(state.params, name)
+    opt_state = state.opt_state[name] if name else state.opt_state
+    updates, opt_state = optimizer.update(found.grads, opt_state, own)
+    params = state.params | optax.apply_updates(own, updates)
+    norms = {"grad_norm": optax.tree.norm(found.grads), "update_norm": optax.tree.norm(updates)}
+    new = state._replace(
+        params=params,
+        fixed=state.fixed | found.statistics,
+        opt_state=state.opt_state | {name: opt_state} if name else opt_state,
+    )
+    return new, norms
+
+
+def averaged_params(
+    state: TrainState, ema_decay: float, *, statistics: tuple[str, ...] = ()
+) -> Arrays:
     """The debiased exponential moving average, ``average / (1 - d^updates)``: fresh arrays.
+
+    With the running ``statistics``, by name, as they are: what belongs to an evaluation besides ``state.fixed``.
 
     Source: Kingma and Ba, 2015, *Adam*, arXiv:1412.6980, section 3 (the debiasing) and section 7.2.
     """
     debiased = optax.tree.bias_correction(state.average, ema_decay, jnp.maximum(state.updates, 1))
     # Nothing is averaged before the first update.
-    return jax.tree.map(
+    params = jax.tree.map(
         lambda average, param: jnp.where(state.updates > 0, average, param), debiased, state.params
     )
-
-
-def make_gradient(
-    loss: Loss,
-    merge: Callable[[Arrays, Arrays], Any],
-    *,
-    key: jax.Array,
-    accumulate: int = 1,
-) -> Callable[..., Any]:
-    """``(state, step, batch, shard=0) -> ((loss, metrics), gradients)`` with the randomness of that step.
-
-    With ``accumulate`` parts the batch is cut into so many, taken one after the other: the mean of their means, which
-    is that of the batch, in the activation memory of one part.
-    """
-
-    def gradient(
-        state: TrainState, step: jax.Array, batch: Any, *, shard: int | jax.Array = 0
-    ) -> Any:
-        keys = batch_keys(jax.random.fold_in(key, step), batch, shard=shard)
-
-        def objective(params: Arrays, batch: Any, keys: jax.Array) -> tuple[jax.Array, Metrics]:
-            return call_loss(loss, merge(params, state.fixed), batch, keys, step)
-
-        def one(part: tuple[Any, jax.Array]) -> Any:
-            return jax.value_and_grad(objective, has_aux=True)(state.params, *part)
-
-        if accumulate == 1 or keys.ndim == 0:
-            return one((batch, keys))
-        # Every k-th row goes to the same part, so that a device finds all its rows at home.
-        parts = jax.tree.map(
-            lambda rows: rows.reshape(-1, accumulate, *rows.shape[1:]).swapaxes(0, 1), (batch, keys)
-        )
-        zeros = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-            jax.eval_shape(one, jax.tree.map(lambda rows: rows[0], parts)),
-        )
-        total, _ = jax.lax.scan(
-            lambda total, part: (jax.tree.map(jnp.add, total, one(part)), None), zeros, parts
-        )
-        (value, metrics), grads = total
-        value, grads = jax.tree.map(lambda leaf: leaf / accumulate, (value, grads))
-        return (value, metrics), grads
-
-    return gradient
-
-
-def call_loss(
-    loss: Loss, model: Any, batch: Any, key: jax.Array, step: jax.Array | None
-) -> tuple[jax.Array, Metrics]:
-    """``loss(model, batch, key)``, with ``step=step`` if it has such an argument."""
-    if step is not None and "step" in inspect.signature(loss).parameters:
-        return loss(model, batch, key, step=step)  # type: ignore[call-arg]
-    return loss(model, batch, key)
+    return params | {name: jnp.copy(state.fixed[name]) for name in statistics}
 
 
 def make_eval_step(
