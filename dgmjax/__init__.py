@@ -101,6 +101,8 @@ from dgmjax.training import FitResult, fit, fit_density, load, save
 
 __version__ = "0.1.0"
 
+numerics.avoid_wrong_sums()
+
 __all__ = [
     "AbsoluteValue",
     "ActNorm",

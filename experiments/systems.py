@@ -1,5 +1,7 @@
 """Every system by its name."""
 
+from experiments.classifiers import IRevNetConfig, PreActResNetConfig, RevNetConfig
+from experiments.gan_models import GANConfig, ImageGANConfig
 from experiments.image_models import FlowPPConfig, GlowConfig, ImageRealNVPConfig, PixelCNNConfig
 from experiments.models import (
     IAFConfig,
@@ -12,7 +14,13 @@ from experiments.models import (
     ResidualConfig,
     SplineConfig,
 )
-from experiments.vae_models import ImageVAEConfig, VAEConfig, VLAEConfig
+from experiments.vae_models import (
+    HierarchicalVAEConfig,
+    IAFVAEConfig,
+    ImageVAEConfig,
+    VAEConfig,
+    VLAEConfig,
+)
 
 SYSTEMS: dict[str, type[ModelConfig]] = {
     cls.system: cls
@@ -32,5 +40,12 @@ SYSTEMS: dict[str, type[ModelConfig]] = {
         VAEConfig,
         ImageVAEConfig,
         VLAEConfig,
+        HierarchicalVAEConfig,
+        IAFVAEConfig,
+        RevNetConfig,
+        PreActResNetConfig,
+        IRevNetConfig,
+        GANConfig,
+        ImageGANConfig,
     )
 }

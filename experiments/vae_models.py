@@ -23,22 +23,12 @@ _OF_THE_PRIOR = ("prior_components", "prior_depth", "prior_width")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LatentVariableConfig(ModelConfig):
-    """What variational autoencoders share."""
+    """What models with latent variables share."""
 
     depth: int = 2
-    """Hidden layers, or blocks, of encoder and decoder."""
+    """Hidden layers, or blocks, of the networks."""
     width: int = 256
     """Hidden units, or channels of the first convolutions."""
-    latent_dim: int = 16
-    """Latents."""
-    num_components: int = 10
-    """Logistics of a pixel, where it is a mixture."""
-    activation: str = "relu"
-    """Activation of the MLPs."""
-    dropout: float = 0.0
-    """Dropout, in training."""
-    posterior: PosteriorName = "gaussian"
-    """Distribution of the latents given the data."""
     beta: float = 1.0
     """Factor on the divergence in training."""
     warmup_steps: int = 0
@@ -77,21 +67,25 @@ class LatentVariableConfig(ModelConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VAEConfig(LatentVariableConfig):
-    """A variational autoencoder."""
+class EncoderConfig(LatentVariableConfig):
+    """What autoencoders with one vector of latents share."""
 
-    constructor: ClassVar[Any] = dgm.VAE
-    system: tyro.conf.Suppress[str] = "vae"
-    likelihood: LikelihoodName = "discretized_logistic_mixture"
-    """Distribution of a pixel given the latents."""
-    network: Literal["mlp", "gated_mlp"] = "mlp"
-    """Encoder and decoder."""
-    posterior_depth: int = 4
-    """Layers of a posterior that is a flow."""
-    posterior_width: int = 64
-    """Hidden units of their networks."""
-    context_size: int = 64
-    """Numbers that the encoder gives to them."""
+    latent_dim: int = 16
+    """Latents."""
+    num_components: int = 10
+    """Logistics of a pixel, where it is a mixture."""
+    activation: str = "relu"
+    """Activation of the MLPs."""
+    dropout: float = 0.0
+    """Dropout, in training."""
+    posterior: PosteriorName = "gaussian"
+    """Distribution of the latents given the data."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PriorConfig(LatentVariableConfig):
+    """A choice of priors."""
+
     prior: PriorName = "normal"
     """Distribution of the latents."""
     prior_components: int = 32
@@ -101,13 +95,18 @@ class VAEConfig(LatentVariableConfig):
     prior_width: int = 64
     """Hidden units of their networks."""
 
+    @property
+    def prior_dim(self) -> int:
+        """Latents of the prior."""
+        raise NotImplementedError
+
     def parts(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dict[str, Any]:
         """Arguments of the constructor, with the prior instead of what describes it."""
         found = super().parts(dataset, rngs) | {"prior": self._prior(dataset, rngs)}
         return {name: value for name, value in found.items() if name not in _OF_THE_PRIOR}
 
     def _prior(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
-        size = self.latent_dim
+        size = self.prior_dim
         if self.prior == "mixture":
             return dgm.priors.GaussianMixture(size, self.prior_components, rngs=rngs)
         if self.prior == "vamp":
@@ -125,6 +124,29 @@ class VAEConfig(LatentVariableConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class VAEConfig(EncoderConfig, PriorConfig):
+    """A variational autoencoder."""
+
+    constructor: ClassVar[Any] = dgm.VAE
+    system: tyro.conf.Suppress[str] = "vae"
+    likelihood: LikelihoodName = "discretized_logistic_mixture"
+    """Distribution of a pixel given the latents."""
+    network: Literal["mlp", "gated_mlp"] = "mlp"
+    """Encoder and decoder."""
+    posterior_depth: int = 4
+    """Layers of a posterior that is a flow."""
+    posterior_width: int = 64
+    """Hidden units of their networks."""
+    context_size: int = 64
+    """Numbers that the encoder gives to them."""
+
+    @property
+    def prior_dim(self) -> int:
+        """All latents."""
+        return self.latent_dim
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageVAEConfig(VAEConfig):
     """A variational autoencoder with convolutional networks."""
 
@@ -135,7 +157,7 @@ class ImageVAEConfig(VAEConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VLAEConfig(LatentVariableConfig):
+class VLAEConfig(EncoderConfig):
     """A variational lossy autoencoder."""
 
     constructor: ClassVar[Any] = dgm.VLAE
@@ -153,3 +175,45 @@ class VLAEConfig(LatentVariableConfig):
     """Layers of the autoregressive prior."""
     prior_width: int = 64
     """Hidden units of their networks."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HierarchicalVAEConfig(PriorConfig):
+    """A variational autoencoder with two layers of latents; the prior is that of the second."""
+
+    constructor: ClassVar[Any] = dgm.HierarchicalVAE
+    system: tyro.conf.Suppress[str] = "hierarchical_vae"
+    likelihood: LikelihoodName = "discretized_logistic_mixture"
+    """Distribution of a pixel given the latents."""
+    latent_dims: tuple[int, int] = (8, 8)
+    """Latents of the two layers."""
+    dropout: float = 0.0
+    """Dropout, in training."""
+
+    @property
+    def prior_dim(self) -> int:
+        """Those of the second layer."""
+        return self.latent_dims[1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IAFVAEConfig(LatentVariableConfig):
+    """A ladder of latent images with inverse autoregressive posteriors."""
+
+    constructor: ClassVar[Any] = dgm.IAFVAE
+    images: ClassVar[bool] = True
+    system: tyro.conf.Suppress[str] = "iaf_vae"
+    likelihood: Literal["discretized_logistic", "discretized_logistic_mixture"] = (
+        "discretized_logistic"
+    )
+    """Distribution of a pixel given the latents."""
+    width: int = 64
+    """Channels of the features."""
+    levels: int = 2
+    """Resolutions."""
+    latent_channels: int = 8
+    """Channels of the latents of a layer."""
+    iaf_depth: int = 2
+    """Hidden layers of the masked networks; 0 for Gaussian posteriors."""
+    patch: int = 2
+    """Side of the blocks of pixels that are one pixel of the finest latents."""

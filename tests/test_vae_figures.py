@@ -45,7 +45,7 @@ def test_samples_become_like_the_data_and_stay_apart(tmp_path):
     assert (np.diff(elbo) > 0).all()
     assert elbo[-1] > elbo[0] + 50
     assert record["difference_of_means"][-1] < 0.5 * record["difference_of_means"][0]
-    assert min(record["standard_deviation_over_samples"]) > 0.01
+    assert min(record["standard_deviation_over_pictures"]) > 0.01
 
 
 @pytest.mark.slow

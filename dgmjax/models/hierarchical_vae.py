@@ -15,7 +15,11 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
-from dgmjax.models.latent_variable import LatentVariableModel
+from dgmjax.models.latent_variable import (
+    LatentVariableModel,
+    prior_of,
+    prior_with_data_init,
+)
 from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.numerics import random
 from dgmjax.objectives.elbo import ELBOTerms
@@ -116,9 +120,7 @@ class HierarchicalVAE(LatentVariableModel):
 
     def prior_distribution(self) -> Any:
         """The prior of ``z2`` with ``log_prob`` and ``sample``; one that is made of posteriors gets ``q(z2 | x)``."""
-        if hasattr(self.prior, "given"):
-            return self.prior.given(self.encode_scaled, self.encode, self.posterior)
-        return self.prior
+        return prior_of(self)
 
     def sample_posterior(
         self,
@@ -208,9 +210,7 @@ class HierarchicalVAE(LatentVariableModel):
         new = nnx.clone(self)
         if hasattr(self.likelihood, "with_data_init"):
             new.likelihood = self.likelihood.with_data_init(x, self.decode(z1, z2))
-        if hasattr(self.prior, "with_data_init"):
-            of_data = hasattr(self.prior, "given")
-            new.prior = nnx.data(self.prior.with_data_init(x if of_data else z2))
+        new.prior = nnx.data(prior_with_data_init(self.prior, x, z2))
         return new
 
     def _flat(self, x: jax.Array) -> jax.Array:

@@ -13,6 +13,20 @@ from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
 
 
+def prior_of(model: Any) -> Any:
+    """The prior of ``model`` with ``log_prob`` and ``sample``; one that is made of posteriors gets the model's."""
+    if hasattr(model.prior, "given"):
+        return model.prior.given(model.encode_scaled, model.encode, model.posterior)
+    return model.prior
+
+
+def prior_with_data_init(prior: Any, x: jax.Array, z: jax.Array) -> Any:
+    """Pseudo-inputs from the data ``x``, layers of a flow from their codes ``z``; a prior without either as it is."""
+    if not hasattr(prior, "with_data_init"):
+        return prior
+    return prior.with_data_init(x if hasattr(prior, "given") else z)
+
+
 class LatentVariableModel(nnx.Module):
     """``p(x) = int p(x | z) p(z) dz`` with a posterior ``q(z | x)``: `encode` and `terms` make the rest.
 

@@ -13,7 +13,11 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
-from dgmjax.models.latent_variable import LatentVariableModel
+from dgmjax.models.latent_variable import (
+    LatentVariableModel,
+    prior_of,
+    prior_with_data_init,
+)
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
 from dgmjax.numerics import random
 from dgmjax.objectives.elbo import ELBOTerms
@@ -141,9 +145,7 @@ class VAE(LatentVariableModel):
 
     def prior_distribution(self) -> Any:
         """The prior with ``log_prob`` and ``sample``; one that is made of posteriors gets this model's."""
-        if hasattr(self.prior, "given"):
-            return self.prior.given(self.encode_scaled, self.encode, self.posterior)
-        return self.prior
+        return prior_of(self)
 
     def terms(
         self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
@@ -204,7 +206,5 @@ class VAE(LatentVariableModel):
         new = nnx.clone(self)
         if hasattr(self.likelihood, "with_data_init"):
             new.likelihood = self.likelihood.with_data_init(x, self.decode(z))
-        if hasattr(self.prior, "with_data_init"):
-            of_data = hasattr(self.prior, "given")
-            new.prior = nnx.data(self.prior.with_data_init(x if of_data else z))
+        new.prior = nnx.data(prior_with_data_init(self.prior, x, z))
         return new

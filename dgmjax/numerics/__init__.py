@@ -1,6 +1,7 @@
 """Numerical methods that bijectors, densities and networks share: solvers with implicit gradients, norms, tails."""
 
 from dgmjax.numerics import random
+from dgmjax.numerics.compiler import avoid_wrong_sums
 from dgmjax.numerics.conv import conv2d
 from dgmjax.numerics.fixed_point import residual_fixed_point
 from dgmjax.numerics.importance import log_mean_weight
@@ -18,6 +19,7 @@ from dgmjax.numerics.tails import erfcx, log_difference, log_tails
 from dgmjax.numerics.triangular import solve_triangular
 
 __all__ = [
+    "avoid_wrong_sums",
     "conv2d",
     "conv_power_iteration",
     "dense_power_iteration",

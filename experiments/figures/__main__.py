@@ -1,4 +1,4 @@
-"""Figures of dequantization and of VAEs: ``python -m experiments.figures NAME [--out DIR-or-FILE.png]``.
+"""Figures of dequantization, of VAEs and of GANs: ``python -m experiments.figures NAME [--out DIR-or-FILE.png]``.
 
 ``--list`` names them. Each writes a picture and, beside it, the numbers it shows (.json).
 """
@@ -12,11 +12,16 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.figures import (
+    autoencoder,
     degenerate,
+    gan_curves,
+    gan_interpolation,
+    gan_samples,
     gap,
     hypercubes,
     iaf_toy,
     pixel_histogram,
+    reversible_memory,
     vae_curves,
     vae_holes,
     vae_manifold,
@@ -26,11 +31,16 @@ from experiments.figures import (
 )
 
 FIGURES: dict[str, Callable[..., dict[str, Any]]] = {
+    "autoencoder": autoencoder.draw,
     "degenerate": degenerate.draw,
+    "gan_curves": gan_curves.draw,
+    "gan_interpolation": gan_interpolation.draw,
+    "gan_samples": gan_samples.draw,
     "gap": gap.draw,
     "hypercubes": hypercubes.draw,
     "iaf_toy": iaf_toy.draw,
     "pixel_histogram": pixel_histogram.draw,
+    "reversible_memory": reversible_memory.draw,
     "vae_curves": vae_curves.draw,
     "vae_holes": vae_holes.draw,
     "vae_manifold": vae_manifold.draw,
@@ -39,11 +49,16 @@ FIGURES: dict[str, Callable[..., dict[str, Any]]] = {
     "vae_samples": vae_samples.draw,
 }
 QUICK: dict[str, dict[str, Any]] = {
+    "autoencoder": {"epochs": 8, "width": 128, "steps": 200, "draws": 200, "rows": 400},
     "degenerate": {"rows": 500, "steps": 200},
+    "gan_curves": {"epochs": 60, "width": 32, "rows": 500},
+    "gan_interpolation": {"epochs": 60, "width": 32, "rows": 500},
+    "gan_samples": {"epochs": 60, "width": 32, "rows": 500},
     "gap": {"num_samples": (1, 256), "draws": 100, "steps": 200},
     "hypercubes": {"rows": 500, "steps": 200, "draws": 500},
     "iaf_toy": {"steps": 600, "seeds": 1, "draws": 200},
     "pixel_histogram": {"num": 100},
+    "reversible_memory": {"blocks": (4, 8), "side": 8, "batch_size": 16, "filters": 8},
     "vae_curves": {"epochs": 8, "width": 64, "rows": 300},
     "vae_holes": {"epochs": 8, "draws": 500, "resolution": 40, "rows": 300},
     "vae_manifold": {"epochs": 8, "width": 100, "side": 6, "rows": 400},

@@ -1,26 +1,20 @@
-"""What the figures of variational autoencoders share: data, training, bounds, mosaics and maps of the latent plane."""
+"""What the figures of variational autoencoders share: data, models, training, bounds."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK
-from dgmjax.plots._plane import density_on, picture_grid
 
 BOUND = "ELBO, a lower bound on the log-likelihood"
-COMPONENTS, LAYERS, WIDTH = 16, 6, 256  # of mixtures, of flows, of networks over the latent plane
 _ROWS_PER_PASS = 2_000
 _LARGE = 10_000
 _MAX_LEVELS = 17  # of the digits
-_GAP = 0.25  # brightness between images, as in `dgmjax.plots.image_grid`
 
 
 def load_images(data: str, *, binary: bool, rows: int | None = None) -> dgm.data.Dataset:
@@ -106,6 +100,76 @@ def _elbo(model: dgm.VAE, x: jax.Array, key: jax.Array, num_samples: int) -> jax
     return dgm.objectives.elbo(model, x, key, num_samples=num_samples)
 
 
+def image_vae(
+    dataset: dgm.data.Dataset, latent_dim: int, *, width: int, seed: int, **options: Any
+) -> dgm.VAE:
+    """Two hidden layers in encoder and decoder, and the likelihood of the pixels that fits their levels."""
+    return dgm.VAE(
+        dataset.event_shape,
+        latent_dim=latent_dim,
+        **pixels(dataset),
+        width=width,
+        depth=2,
+        activation="silu",
+        **options,
+        rngs=nnx.Rngs(seed),
+    )
+
+
+class Stage(NamedTuple):
+    """What a model decodes at some epoch of its training.
+
+    Attributes:
+      epoch: 0 is the start.
+      images: means in [0, 1], one a latent.
+      elbo: validation ELBO, in nats.
+    """
+
+    epoch: int
+    images: np.ndarray
+    elbo: float
+
+
+def stages_of(
+    dataset: dgm.data.Dataset, z: jax.Array, *, num: int, seed: int, epochs: int, width: int
+) -> list[Stage]:
+    """Train an `image_vae` and decode the latents ``z`` at ``num`` epochs, evenly from the start to the end.
+
+    Raises:
+      ValueError: fewer epochs than stages.
+    """
+    if epochs < num - 1:
+        raise ValueError(f"expected --epochs >= {num - 1}, got {epochs}.")
+    marks = np.linspace(0, epochs, num).round().astype(int).tolist()
+    stages: list[Stage] = []
+
+    def record_epoch(epoch: int, model: dgm.VAE) -> None:
+        if epoch in marks:
+            nats, _ = negative_elbo(model, dataset.validation, seed, num_samples=16)
+            stages.append(Stage(epoch, np.asarray(decoded_mean(model, z)), -nats))
+
+    model = image_vae(dataset, z.shape[-1], width=width, seed=seed)
+    train(model, dataset, seed=seed, epochs=epochs, ema_decay=0.99, on_epoch=record_epoch)
+    return stages
+
+
+def record_of(
+    dataset: dgm.data.Dataset, stages: list[Stage], *, seed: int, width: int
+) -> dict[str, Any]:
+    """What the record of a figure of stages begins with."""
+    return {
+        "data": dataset.name,
+        "pixels": name_of_pixels(dataset),
+        "rows": {"train": len(dataset.train), "validation": len(dataset.validation)},
+        "seed": seed,
+        "width": width,
+        "epochs": [stage.epoch for stage in stages],
+        "bound": BOUND,
+        "validation_elbo_nats": [stage.elbo for stage in stages],
+        "standard_deviation_over_pictures": [float(s.images.std(0).mean()) for s in stages],
+    }
+
+
 @jax.jit
 def decoded_mean(model: dgm.VAE, z: jax.Array) -> jax.Array:
     """``E[x | z]`` in [0, 1], ``[n, d] -> [n, *event]``."""
@@ -124,97 +188,3 @@ def name_of_pixels(dataset: dgm.data.Dataset) -> str:
     if dataset.num_levels == 2:
         return "Bernoulli pixels"
     return f"mixtures of discretized logistics over {dataset.num_levels} levels"
-
-
-def mosaic(
-    images: np.ndarray, dataset: dgm.data.Dataset, columns: int, *, scale: int = 4
-) -> np.ndarray:
-    """Brightness ``[height, width]`` of images in [0, 1], row after row from the top, with frames about them."""
-    height, width, _ = dataset.image_shape or (0, 0, 0)
-    tiles = np.asarray(images).reshape(-1, columns, height, width)
-    tiles = tiles.repeat(scale, axis=2).repeat(scale, axis=3)
-    gap = max(1, scale // 4)
-    framed = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=_GAP)
-    rows, _, tall, wide = framed.shape
-    whole = framed.transpose(0, 2, 1, 3).reshape(rows * tall, columns * wide)
-    return np.pad(whole, ((gap, 0), (gap, 0)), constant_values=_GAP)
-
-
-def show_images(axes: Any, picture: np.ndarray, title: str, **options: Any) -> None:
-    """A `mosaic` on axes without ticks."""
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest", **options)
-    axes.set_title(title, size=10, color=INK)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-
-
-@dataclasses.dataclass(frozen=True)
-class LatentMap:
-    """A square window about the origin of the latent plane.
-
-    Attributes:
-      half: half of its side.
-      resolution: cells along each side.
-    """
-
-    half: float
-    resolution: int
-
-    def log_density(self, log_prob: Callable[[jax.Array], jax.Array]) -> np.ndarray:
-        """At the centres of the cells, ``[resolution, resolution]``, the row of lowest ``z_2`` first."""
-        window = np.array([[-self.half, self.half]] * 2)
-        grid = jnp.asarray(picture_grid(window, self.resolution), jnp.float32)
-        # Densities that underflow are as dark as it gets, below every colour scale.
-        density = np.maximum(density_on(log_prob, grid, "latents"), 1e-30)
-        return np.log(density).reshape(self.resolution, self.resolution)
-
-    def show(self, axes: Any, log_density: np.ndarray, title: str, **options: Any) -> Any:
-        """The heat map with names and limits of axes; the image, for a colour bar."""
-        extent = (-self.half, self.half) * 2
-        image = axes.imshow(log_density, extent=extent, origin="lower", **options)
-        axes.set_title(title, size=10, color=INK)
-        axes.set_xlabel("$z_1$", color=INK)
-        axes.tick_params(labelsize=8, color=INK, labelcolor=INK)
-        axes.set_xlim(-self.half, self.half)
-        axes.set_ylim(-self.half, self.half)
-        for spine in axes.spines.values():
-            spine.set_color("#b0b0b0")
-        return image
-
-
-def make_prior(name: str, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
-    """A prior of two latents: mixtures have 16 components, flows 6 layers of 64 hidden units.
-
-    Raises:
-      ValueError: an unknown name.
-    """
-    if name == "standard normal":
-        return None
-    if name == "mixture of Gaussians":
-        return dgm.priors.GaussianMixture(2, COMPONENTS, rngs=rngs)
-    if name == "VampPrior":
-        levels = dataset.num_levels
-        return dgm.priors.VampPrior(dataset.event_shape, COMPONENTS, num_levels=levels, rngs=rngs)
-    if name in ("RealNVP", "MAF"):
-        return dgm.priors.FlowPrior(2, name.lower(), depth=LAYERS, width=64, rngs=rngs)
-    raise ValueError(f"make_prior: unknown prior {name!r}.")
-
-
-def planar_model(prior: str, dataset: dgm.data.Dataset, *, seed: int, epochs: int) -> dgm.VAE:
-    """A trained VAE with two latents, a Gaussian posterior and ``prior``, see `make_prior`.
-
-    The weights at the start of encoder and decoder, the batches and the noise are the same for all priors.
-    """
-    model = dgm.VAE(
-        dataset.event_shape,
-        latent_dim=2,
-        likelihood="categorical" if (dataset.num_levels or 2) > 2 else "bernoulli",
-        num_levels=dataset.num_levels,
-        prior=make_prior(prior, dataset, nnx.Rngs(seed + 1)),
-        width=WIDTH,
-        depth=2,
-        activation="silu",
-        rngs=nnx.Rngs(seed),
-    )
-    return train(model, dataset, seed=seed, epochs=epochs, ema_decay=0.99, data_init=True)

@@ -9,7 +9,8 @@ import numpy as np
 
 import dgmjax as dgm
 from dgmjax.plots._canvas import INK, new_figure, save_figure
-from experiments.figures._vae import BOUND, LatentMap, load_images, negative_elbo, planar_model
+from experiments.figures._latent_plane import LatentMap, planar_model
+from experiments.figures._vae import BOUND, load_images, negative_elbo
 from experiments.results import write_json
 
 PRIORS = ("standard normal", "RealNVP")

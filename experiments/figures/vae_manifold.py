@@ -6,21 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-import dgmjax as dgm
 from dgmjax.plots._canvas import INK, new_figure, save_figure
-from experiments.figures._vae import (
-    BOUND,
-    decoded_mean,
-    load_images,
-    mosaic,
-    name_of_pixels,
-    negative_elbo,
-    pixels,
-    show_images,
-    train,
-)
+from experiments.figures._mosaic import mosaic, show_images
+from experiments.figures._vae import load_images, name_of_pixels, record_of, stages_of
 from experiments.results import write_json
 
 _EDGE = 0.03
@@ -66,54 +55,23 @@ def draw(
 
     Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114, figure 4.
     """
-    if epochs < _PANELS - 1:
-        raise ValueError(f"expected --epochs >= {_PANELS - 1}, got {epochs}.")
     dataset = load_images(data, binary=False, rows=rows)
     z = jnp.asarray(quantile_grid(side), jnp.float32)
-    marks = np.linspace(0, epochs, _PANELS).round().astype(int).tolist()
-    panels: dict[int, np.ndarray] = {}
-    bounds: dict[int, float] = {}
-
-    def record_epoch(epoch: int, model: dgm.VAE) -> None:
-        if epoch in marks:
-            panels[epoch] = np.asarray(decoded_mean(model, z))
-            bounds[epoch] = negative_elbo(model, dataset.validation, seed, num_samples=16)[0]
-
-    model = dgm.VAE(
-        dataset.event_shape,
-        latent_dim=2,
-        **pixels(dataset),
-        width=width,
-        depth=2,
-        activation="silu",
-        rngs=nnx.Rngs(seed),
-    )
-    train(model, dataset, seed=seed, epochs=epochs, ema_decay=0.99, on_epoch=record_epoch)
-    images = {epoch: panels[epoch].reshape(side, side, -1) for epoch in marks}
-    record = {
-        "data": dataset.name,
-        "pixels": name_of_pixels(dataset),
-        "rows": {"train": len(dataset.train), "validation": len(dataset.validation)},
-        "seed": seed,
-        "width": width,
+    stages = stages_of(dataset, z, num=_PANELS, seed=seed, epochs=epochs, width=width)
+    grids = [stage.images.reshape(side, side, -1) for stage in stages]
+    record = record_of(dataset, stages, seed=seed, width=width) | {
         "side": side,
         "quantiles": [_EDGE, 1 - _EDGE],
         "latents": [float(z[0, 0]), float(z[-1, 0])],
-        "epochs": marks,
-        "bound": BOUND,
-        "validation_elbo_nats": [-bounds[epoch] for epoch in marks],
-        "standard_deviation_over_pictures": [float(panels[epoch].std(0).mean()) for epoch in marks],
         # Mean absolute differences of pixels, of neighbours in a row or column, and of pictures half a side apart.
-        "difference_of_neighbours": [_difference(images[epoch], 1) for epoch in marks],
-        "difference_across_half": [_difference(images[epoch], side // 2) for epoch in marks],
+        "difference_of_neighbours": [_difference(grid, 1) for grid in grids],
+        "difference_across_half": [_difference(grid, side // 2) for grid in grids],
     }
     figure = new_figure(11.4, 4.4)
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.05)
-    for index, (axes, epoch, elbo) in enumerate(
-        zip(figure.subplots(1, _PANELS), marks, record["validation_elbo_nats"], strict=True)
-    ):
-        picture = mosaic(panels[epoch], dataset, side)
-        show_images(axes, picture, f"epoch {epoch}, validation ELBO ${elbo:.2f}$")
+    for index, (axes, stage) in enumerate(zip(figure.subplots(1, _PANELS), stages, strict=True)):
+        picture = mosaic(stage.images, dataset, side)
+        show_images(axes, picture, f"epoch {stage.epoch}, validation ELBO ${stage.elbo:.2f}$")
         axes.set_xlabel(r"$z_1 = \Phi^{-1}(u_1)$ $\rightarrow$", size=9, color=INK)
         if index == 0:
             axes.set_ylabel(r"$z_2 = \Phi^{-1}(u_2)$ $\rightarrow$", size=9, color=INK)

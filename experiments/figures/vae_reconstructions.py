@@ -5,19 +5,17 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.plots._canvas import INK, new_figure, save_figure
+from experiments.figures._mosaic import mosaic, show_images
 from experiments.figures._vae import (
     BOUND,
     decoded_mean,
+    image_vae,
     load_images,
-    mosaic,
     name_of_pixels,
     negative_elbo,
-    pixels,
-    show_images,
     train,
 )
 from experiments.results import write_json
@@ -54,16 +52,7 @@ def draw(
     dataset = load_images(data, binary=False, rows=rows)
     top = (dataset.num_levels or 2) - 1
     posterior = dgm.posteriors.DiagonalGaussian(latent_dim)
-    model = dgm.VAE(
-        dataset.event_shape,
-        latent_dim=latent_dim,
-        posterior=posterior,
-        **pixels(dataset),
-        width=width,
-        depth=2,
-        activation="silu",
-        rngs=nnx.Rngs(seed),
-    )
+    model = image_vae(dataset, latent_dim, width=width, seed=seed, posterior=posterior)
     model = train(model, dataset, seed=seed, epochs=epochs, ema_decay=0.99, data_init=True)
     nats, error = negative_elbo(model, dataset.test, seed, num_samples=16)
     test = dataset.test / top

@@ -5,21 +5,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
-import dgmjax as dgm
 from dgmjax.plots._canvas import INK, new_figure, save_figure
-from experiments.figures._vae import (
-    BOUND,
-    decoded_mean,
-    load_images,
-    mosaic,
-    name_of_pixels,
-    negative_elbo,
-    pixels,
-    show_images,
-    train,
-)
+from experiments.figures._mosaic import mosaic, show_images
+from experiments.figures._vae import load_images, name_of_pixels, record_of, stages_of
 from experiments.results import write_json
 
 _COLUMNS = 4
@@ -52,55 +41,21 @@ def draw(
     Raises:
       ValueError: fewer epochs than panels.
     """
-    if epochs < _PANELS - 1:
-        raise ValueError(f"expected --epochs >= {_PANELS - 1}, got {epochs}.")
     dataset = load_images(data, binary=False, rows=rows)
     z = jax.random.normal(jax.random.key(seed), (_COLUMNS**2, latent_dim))
-    marks = np.linspace(0, epochs, _PANELS).round().astype(int).tolist()
-    panels: dict[int, np.ndarray] = {}
-    bounds: dict[int, float] = {}
-
-    def record_epoch(epoch: int, model: dgm.VAE) -> None:
-        if epoch in marks:
-            panels[epoch] = np.asarray(decoded_mean(model, z))
-            bounds[epoch] = negative_elbo(model, dataset.validation, seed, num_samples=16)[0]
-
-    model = dgm.VAE(
-        dataset.event_shape,
-        latent_dim=latent_dim,
-        **pixels(dataset),
-        width=width,
-        depth=2,
-        activation="silu",
-        rngs=nnx.Rngs(seed),
-    )
-    train(model, dataset, seed=seed, epochs=epochs, ema_decay=0.99, on_epoch=record_epoch)
+    stages = stages_of(dataset, z, num=_PANELS, seed=seed, epochs=epochs, width=width)
     average = dataset.train.mean(0) / ((dataset.num_levels or 2) - 1)
-    record = {
-        "data": dataset.name,
-        "pixels": name_of_pixels(dataset),
-        "rows": {"train": len(dataset.train), "validation": len(dataset.validation)},
-        "seed": seed,
+    record = record_of(dataset, stages, seed=seed, width=width) | {
         "latents": latent_dim,
-        "width": width,
         "samples": len(z),
-        "epochs": marks,
-        "bound": BOUND,
-        "validation_elbo_nats": [-bounds[epoch] for epoch in marks],
         # Mean absolute difference of the mean sample from the mean training image, in units of the range.
-        "difference_of_means": [
-            float(np.abs(panels[epoch].mean(0) - average).mean()) for epoch in marks
-        ],
-        # 0 where all latents give one picture.
-        "standard_deviation_over_samples": [float(panels[epoch].std(0).mean()) for epoch in marks],
+        "difference_of_means": [float(np.abs(s.images.mean(0) - average).mean()) for s in stages],
     }
     figure = new_figure(11.0, 2.95)
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.09)
-    for axes, epoch, elbo in zip(
-        figure.subplots(1, _PANELS), marks, record["validation_elbo_nats"], strict=True
-    ):
-        picture = mosaic(panels[epoch], dataset, _COLUMNS)
-        show_images(axes, picture, f"epoch {epoch}\nvalidation ELBO ${elbo:.2f}$")
+    for axes, stage in zip(figure.subplots(1, _PANELS), stages, strict=True):
+        picture = mosaic(stage.images, dataset, _COLUMNS)
+        show_images(axes, picture, f"epoch {stage.epoch}\nvalidation ELBO ${stage.elbo:.2f}$")
     figure.suptitle(
         f"{dataset.name}: decoder means of the same {len(z)} draws of {latent_dim} latents; ELBO in nats, "
         f"{name_of_pixels(dataset)}",
