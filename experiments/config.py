@@ -17,22 +17,30 @@ from experiments.systems import SYSTEMS
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW or Adamax with clipping, linear warm-up and a schedule."""
+    """AdamW, Adamax or SGD with clipping, linear warm-up and a schedule."""
 
     learning_rate: float = 1e-3
     """Peak."""
     warmup_steps: int = 50
     """Steps of linear warm-up."""
     weight_decay: float = 0.0
-    """Decoupled, on matrices."""
+    """Decoupled, on matrices; of SGD added to the gradient."""
     clip_norm: float | None = 10.0
     """Largest global gradient norm."""
+    b1: float = 0.9
+    """Decay of the first moment."""
     b2: float = 0.999
     """Decay of the second moment."""
-    algorithm: Literal["adamw", "adamax"] = "adamw"
+    algorithm: Literal["adamw", "adamax", "sgd"] = "adamw"
     """Which."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Of the rate after the warm-up: down to 0, or none."""
+    schedule: Literal["cosine", "constant", "piecewise"] = "cosine"
+    """Of the rate after the warm-up: down to 0, none, or in steps."""
+    momentum: float = 0.9
+    """Of SGD."""
+    milestones: tuple[int, ...] = ()
+    """Steps at which the rate of the piecewise schedule is multiplied by decay."""
+    decay: float = 0.1
+    """That factor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,4 +211,13 @@ def config_from_dict(values: dict[str, Any]) -> Config:
         "augment": AugmentConfig,
         "dequantization": DequantizationConfig,
     }
-    return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+    found = {
+        name: parts[name](**{k: _as_given(v) for k, v in value.items()}) if name in parts else value
+        for name, value in values.items()
+    }
+    return Config(**found)
+
+
+def _as_given(value: Any) -> Any:
+    """JSON has lists for tuples."""
+    return tuple(map(_as_given, value)) if isinstance(value, list) else value

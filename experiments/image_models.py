@@ -95,10 +95,6 @@ class FlowPPConfig(ImageFlowConfig):
     remat_blocks: bool = False
     """Recompute what is inside the blocks of the networks."""
 
-    def __post_init__(self) -> None:
-        """A list, as from JSON, becomes the tuple that it stands for."""
-        object.__setattr__(self, "couplings", tuple(self.couplings))
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelCNNConfig(ModelConfig):

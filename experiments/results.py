@@ -37,7 +37,7 @@ def write_result(
         "steps": fitted.steps,
         "parameters": sum(int(array.size) for array in params.values()),
         "seconds_of_last_session": round(seconds, 1),
-        "commit": _commit(),
+        "commit": commit_of_checkout(),
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in ("dgmjax", "jax", "flax", "optax", "distrax")},
         "device": jax.devices()[0].device_kind,
@@ -82,7 +82,7 @@ def print_result(config: Config, result: dict[str, Any], workdir: pathlib.Path) 
     )
 
 
-def _commit() -> str | None:
+def commit_of_checkout() -> str | None:
     """The commit of this checkout, with ``+`` if files differ from it; None outside a checkout."""
     root = pathlib.Path(__file__).parent
 

@@ -9,18 +9,10 @@ import pytest
 from dgmjax.plots.pixel_histogram import pixel_histogram
 from experiments.figures import __main__ as figures
 from experiments.figures import gap
+from tests.drawing import drawn
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
-
-
-def drawn(folder, name, *options):
-    """The numbers of a figure drawn by its command."""
-    figures.main([name, "--quick", "--out", str(folder), *options])
-    picture = matplotlib.image.imread(folder / f"{name}.png")
-    assert picture.std() > 0
-    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.json", f"{name}.png"]
-    return json.loads((folder / f"{name}.json").read_text())
 
 
 def test_only_dequantization_keeps_the_likelihood_below_the_entropy(tmp_path):
@@ -141,7 +133,7 @@ def test_a_picture_can_have_a_name_of_its_own(tmp_path, capsys):
     [
         (
             [],
-            "expected a figure, one of degenerate, gap, hypercubes, iaf_toy, pixel_histogram, vae_",
+            "expected a figure, one of autoencoder, degenerate, ",
         ),
         (["gaps"], "got gaps"),
         (["gap", "--out", "x.jpg"], "--out must be a folder or end in .png, got x.jpg"),

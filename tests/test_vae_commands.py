@@ -1,12 +1,18 @@
 """Commands that train variational autoencoders, at their smoke sizes on the digits."""
 
+import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
+import dgmjax as dgm
 from experiments import train, vae_comparison
 from experiments.benchmarks import vae as benchmark
+from experiments.config import load_config
+from experiments.data import load_data
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -54,6 +60,18 @@ def test_the_comparison_writes_its_table(what, tmp_path, capsys):
     if what == "priors":  # the optimal prior, up to the noise of the codes
         assert all(abs(numbers["marginal_kl"]) < 1e-3 for numbers in rows["aggregated"])
     assert "paired over seeds" in capsys.readouterr().out
+
+
+def test_a_prior_and_a_posterior_have_equally_many_parameters():
+    """Row D3-35 compares like with like."""
+    config = load_config("vae_digits")
+    dataset = load_data(config)
+    sizes = []
+    for name in ("iaf", "maf prior, as large"):
+        changed = dataclasses.replace(config.model, **vae_comparison.VARIANTS["posteriors"][name])
+        model = jax.eval_shape(lambda changed=changed: changed.build(dataset, nnx.Rngs(0)))
+        sizes.append(sum(a.size for a in dgm.training.partition(model)[0].values()))
+    assert sizes[0] == sizes[1]
 
 
 def test_the_comparison_says_what_it_cannot_do():

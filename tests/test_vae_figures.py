@@ -1,25 +1,16 @@
 """The figures of variational autoencoders: what a picture shows is what the theory says, on small sizes."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 
 from experiments.figures import __main__ as figures
-from experiments.figures import _vae, vae_manifold
+from experiments.figures import _mosaic, _vae, vae_manifold
+from tests.drawing import drawn
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
-
-
-def drawn(folder, name, *options):
-    """The numbers of a figure drawn by its command."""
-    figures.main([name, "--quick", "--out", str(folder), *options])
-    picture = matplotlib.image.imread(folder / f"{name}.png")
-    assert picture.std() > 0
-    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.json", f"{name}.png"]
-    return json.loads((folder / f"{name}.json").read_text())
 
 
 def test_the_negative_elbo_falls_and_its_best_epoch_is_tested(tmp_path):
@@ -72,7 +63,7 @@ def test_a_mosaic_holds_every_image_where_it_belongs():
     dataset = _vae.load_images("digits", binary=False)
     images = np.arange(6)[:, None] / 5 * np.ones(64)
     images[:, 0] = 1  # the upper left pixel
-    whole = _vae.mosaic(images, dataset, 3, scale=4)
+    whole = _mosaic.mosaic(images, dataset, 3, scale=4)
     assert whole.shape == (2 * 33 + 1, 3 * 33 + 1)
     centres = whole[17::33, 17::33]
     np.testing.assert_allclose(centres, np.arange(6).reshape(2, 3) / 5)
@@ -153,3 +144,14 @@ def test_bad_commands_say_what_to_do(options, message, tmp_path, monkeypatch):
     assert str(stopped.value).startswith("error: ")
     assert message in str(stopped.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_autoencoder_is_no_generative_model(tmp_path):
+    """Row A4-02."""
+    record = drawn(tmp_path, "autoencoder")
+    scores = record["log_prob_of_pictures_nats"]
+    assert scores["VAE"]["N(0, I)"][1] > scores["autoencoder"]["N(0, I)"][1] + 20
+    for sources in scores.values():
+        for low, middle, high in sources.values():
+            assert low <= middle <= high

@@ -5,26 +5,45 @@ from dgmjax.analysis.annealed_importance import AnnealedImportance, annealed_imp
 from dgmjax.analysis.attributes import attribute_direction, manipulate
 from dgmjax.analysis.inference_gaps import InferenceGaps, inference_gaps
 from dgmjax.analysis.interpolation import interpolate, lerp, slerp
+from dgmjax.analysis.latent_path import cube_lerp, latent_path
 from dgmjax.analysis.latents import decode, encode, encode_in_batches
 from dgmjax.analysis.outliers import auroc, code_length, complexity_corrected, typicality
+from dgmjax.analysis.sample_scores import (
+    ClassBalance,
+    PrecisionRecall,
+    SampleScores,
+    class_balance,
+    frechet_distance,
+    precision_recall,
+    sample_scores,
+)
 
 __all__ = [
     "ActiveUnits",
     "AnnealedImportance",
+    "ClassBalance",
     "InferenceGaps",
+    "PrecisionRecall",
+    "SampleScores",
     "active_units",
     "annealed_importance",
     "attribute_direction",
     "auroc",
+    "class_balance",
     "code_length",
     "complexity_corrected",
+    "cube_lerp",
     "decode",
     "encode",
     "encode_in_batches",
+    "frechet_distance",
     "inference_gaps",
     "interpolate",
+    "latent_path",
     "lerp",
     "manipulate",
+    "precision_recall",
+    "sample_scores",
     "slerp",
     "typicality",
 ]

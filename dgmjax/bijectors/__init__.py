@@ -5,6 +5,7 @@ vector return the log-determinant summed over it. ``forward`` is latent to data,
 """
 
 from dgmjax.bijectors.actnorm import actnorm_init
+from dgmjax.bijectors.additive_halves import halves_forward, halves_inverse
 from dgmjax.bijectors.affine import (
     AdditiveTransformer,
     AffineTransformer,
@@ -147,6 +148,8 @@ __all__ = [
     "exact_log_det",
     "gaussian_mixture_conditional",
     "half_mask",
+    "halves_forward",
+    "halves_inverse",
     "halves_shape",
     "histogram_gaussianize_forward",
     "histogram_gaussianize_inverse",

@@ -1,11 +1,13 @@
-"""Batch normalization as an elementwise map with given statistics."""
+"""Batch normalization as an elementwise map with given statistics, and the statistics of a batch."""
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
+from dgmjax.checks import widened
 
 
 class BatchNormParams(NamedTuple):
@@ -56,6 +58,40 @@ def batch_norm_inverse(
     """
     centred, log_derivative = affine_inverse(x, params.mean, _log_scale(params, epsilon))
     return centred + jnp.broadcast_to(params.offset, x.shape), log_derivative
+
+
+def batch_statistics(x: jax.Array, *, where: str) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of every feature, the last axis, over all other axes, each ``[c]``; in float32 at least.
+
+    The variance is divided by the number of values.
+
+    Args:
+      x: ``[..., c]``.
+      where: who asks, for the error.
+
+    Raises:
+      ValueError: a single value a feature, which has no variance.
+    """
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    if len(rows) < 2:
+        raise ValueError(
+            f"{where}: expected at least 2 values a feature, got {len(rows)} (x of shape {x.shape}); "
+            f"a variance needs a batch."
+        )
+    rows = widened(rows)
+    return rows.mean(0), rows.var(0)
+
+
+def check_batch_norm(momentum: float, epsilon: float) -> None:
+    """Reject settings out of range.
+
+    Raises:
+      ValueError: ``momentum`` not in ``[0, 1)``, or ``epsilon`` not positive.
+    """
+    if not 0 <= momentum < 1 or epsilon <= 0:
+        raise ValueError(
+            f"BatchNorm: expected 0 <= momentum < 1 and epsilon > 0, got {momentum} and {epsilon}."
+        )
 
 
 def _log_scale(params: BatchNormParams, epsilon: float) -> jax.Array:

@@ -13,12 +13,13 @@ class Bound:
 
     Attributes:
       kind: ``"exact"``; ``"lower bound"`` on the log-likelihood (so an upper bound on nats and bits/dim); ``"not a
-        bound"`` for noise that leaves the bins of the data; or ``"unlabelled"`` for a model that does not say.
+        bound"`` for noise that leaves the bins of the data; ``"no likelihood"`` for a model without one; or
+        ``"unlabelled"`` for a model that does not say.
       num_samples: importance samples ``K`` behind the bound; 1 is the plain one-sample bound, 0 if exact.
       source: where the bound comes from, e.g. ``"uniform dequantization"``; empty if exact.
     """
 
-    kind: Literal["exact", "lower bound", "not a bound", "unlabelled"] = "exact"
+    kind: Literal["exact", "lower bound", "not a bound", "no likelihood", "unlabelled"] = "exact"
     num_samples: int = 0
     source: str = ""
 

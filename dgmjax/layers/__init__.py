@@ -39,6 +39,7 @@ from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
 from dgmjax.layers.radial import Radial
 from dgmjax.layers.reshape import Reshape
 from dgmjax.layers.residual import Residual
+from dgmjax.layers.reversible import IRevBlock, RevBlock
 from dgmjax.layers.shaped_dequantization import (
     LogitNormalDequantization,
     TruncatedNormalDequantization,
@@ -80,6 +81,7 @@ __all__ = [
     "HistogramGaussianize",
     "HouseholderLinear",
     "IID",
+    "IRevBlock",
     "ImageCoupling",
     "Inverse",
     "InverseCDF",
@@ -98,6 +100,7 @@ __all__ = [
     "Radial",
     "Reshape",
     "Residual",
+    "RevBlock",
     "Shuffle",
     "Sigmoid",
     "Slice",

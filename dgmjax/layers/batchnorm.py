@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.batchnorm import BatchNormParams, batch_norm_forward, batch_norm_inverse
+from dgmjax.bijectors.batchnorm import (
+    BatchNormParams,
+    batch_norm_forward,
+    batch_norm_inverse,
+    batch_statistics,
+    check_batch_norm,
+)
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
@@ -18,10 +24,10 @@ class BatchNorm(Bijector):
     """``z = (x - m) exp(gamma) / sqrt(v + epsilon) + beta`` with the running mean ``m`` and variance ``v`` of the data.
 
     ``log |det dz/dx| = sum (gamma - log(v + epsilon) / 2)`` over the event. One value of each a feature, the last axis
-    of the event. ``beta`` and ``gamma`` are learned; ``m`` and ``v`` are data, the same for every batch: an exact
-    bijector of single events. Training calls `inverse_and_update`, which uses the statistics of the batch instead.
-    Starts with ``m = beta = gamma = 0`` and ``v = 1``; `with_data_init` sets ``m`` and ``v`` from data, in one
-    go from a whole training set if wanted (as MAF does before each evaluation).
+    of the event. ``beta`` and ``gamma`` are learned; ``m`` and ``v`` are data (``nnx.BatchStat``), the same for
+    every batch: an exact bijector of single events. Training calls `inverse_and_update`, which uses the statistics of
+    the batch instead. Starts with ``m = beta = gamma = 0`` and ``v = 1``; `with_data_init` sets ``m`` and ``v`` from
+    data, in one go from a whole training set if wanted (as MAF does before each evaluation).
 
     Args:
       event_shape: shape of one event, of rank 1 or more.
@@ -40,31 +46,32 @@ class BatchNorm(Bijector):
             raise ValueError(
                 "BatchNorm: expected an event with at least one axis, got event_shape (); use (1,)."
             )
-        if not 0 <= momentum < 1 or epsilon <= 0:
-            raise ValueError(
-                f"BatchNorm: expected 0 <= momentum < 1 and epsilon > 0, got {momentum} and {epsilon}."
-            )
+        check_batch_norm(momentum, epsilon)
         self.event_shape = tuple(event_shape)
         self.momentum = float(momentum)
         self.epsilon = float(epsilon)
         features = self.event_shape[-1:]
-        self.mean = nnx.data(jnp.zeros(features, jnp.float32))
-        self.variance = nnx.data(jnp.ones(features, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(features, jnp.float32))
+        self.variance = nnx.BatchStat(jnp.ones(features, jnp.float32))
         self.offset = nnx.Param(jnp.zeros(features, jnp.float32))
         self.log_gain = nnx.Param(jnp.zeros(features, jnp.float32))
 
     def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent to data, with the running statistics."""
-        params = self._params(self.mean, self.variance)
+        params = self._params(self.mean[...], self.variance[...])
         x, log_derivative = batch_norm_forward(z, params, epsilon=self.epsilon)
         return x, log_derivative.sum(event_axes(self.event_shape))
 
     def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Data to latent, with the running statistics."""
-        return self._inverse(x, self.mean, self.variance)
+        return self._inverse(x, self.mean[...], self.variance[...])
 
     def inverse_and_update(
-        self, x: jax.Array, context: jax.Array | None = None
+        self,
+        x: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent with the statistics of the batch ``x``, and the module with new running statistics.
 
@@ -76,6 +83,7 @@ class BatchNorm(Bijector):
         Args:
           x: data, ``[*batch, *event]``, at least two values a feature.
           context: not used.
+          key: not used.
 
         Returns:
           ``z`` of the shape of ``x``, the log-determinant ``[*batch]``, and the new module; this one stays as it is.
@@ -83,14 +91,32 @@ class BatchNorm(Bijector):
         Raises:
           ValueError: a single value a feature, which has no variance.
         """
-        del context
+        del context, key
         mean, variance = self._batch_statistics(x, "inverse_and_update")
         z, log_det = self._inverse(x, mean, variance)
         keep, take = self.momentum, 1.0 - self.momentum
         new = self._with_statistics(
-            keep * self.mean + take * mean, keep * self.variance + take * variance
+            keep * self.mean[...] + take * mean, keep * self.variance[...] + take * variance
         )
         return z, log_det, new
+
+    def forward_in_training(
+        self,
+        z: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Impossible: the latents do not tell the statistics that the batch of data had.
+
+        Raises:
+          NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "BatchNorm.forward_in_training: latents normalised by the statistics of their own batch do not determine "
+            "the data, so a reversible stack cannot rebuild its activations here. Use dgmjax.ActNorm, put the "
+            "normalisation into the networks of couplings (dgmjax.nets.BatchNorm), or Stack(..., remat=True)."
+        )
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Running statistics of ``x`` alone: every feature of the latents gets mean ``beta`` and scale ``exp(gamma)``.
@@ -114,16 +140,11 @@ class BatchNorm(Bijector):
 
     def _batch_statistics(self, x: jax.Array, method: str) -> tuple[jax.Array, jax.Array]:
         check_float_event(x, self.event_shape, where=f"BatchNorm.{method}")
-        rows = x.reshape(-1, x.shape[-1])
-        if len(rows) < 2:
-            raise ValueError(
-                f"BatchNorm.{method}: expected at least 2 values a feature, got {len(rows)} (x of shape {x.shape}); "
-                f"a variance needs a batch."
-            )
-        return rows.mean(0), rows.var(0)
+        mean, variance = batch_statistics(x, where=f"BatchNorm.{method}")
+        return mean.astype(x.dtype), variance.astype(x.dtype)
 
     def _with_statistics(self, mean: jax.Array, variance: jax.Array) -> Self:
         new = nnx.clone(self)
-        new.mean = jax.lax.stop_gradient(mean).astype(self.mean.dtype)
-        new.variance = jax.lax.stop_gradient(variance).astype(self.variance.dtype)
+        for running, value in ((new.mean, mean), (new.variance, variance)):
+            running[...] = jax.lax.stop_gradient(value).astype(running[...].dtype)
         return new

@@ -88,14 +88,25 @@ class Bijector(nnx.Module):
         return self
 
     def inverse_and_update(
-        self, x: jax.Array, context: jax.Array | None = None
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent as in training, and the new module: batch statistics in use and accumulated.
 
-        Without such a part this is `inverse_and_log_det` and the same module.
+        Without such a part this is `inverse_and_log_det` and the same module. ``key`` as there.
         """
-        z, log_det = self.inverse_and_log_det(x, context)
+        z, log_det = self.inverse_and_log_det(x, context, **key_option(key))
         return z, log_det, self
+
+    def forward_in_training(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """The ``x`` that `inverse_and_update` maps to ``z``: what a reversible stack rebuilds its activations with.
+
+        For layers without batch statistics, `forward_and_log_det`. A layer whose networks have them computes those of
+        the batch ``z`` belongs to, all of it. One that normalises the data themselves has no such way back and raises
+        NotImplementedError.
+        """
+        return self.forward_and_log_det(z, context, **key_option(key))[0]
 
 
 def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Any]:

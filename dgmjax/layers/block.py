@@ -66,13 +66,20 @@ class Block(Bijector):
         return new
 
     def inverse_and_update(
-        self, x: jax.Array, context: jax.Array | None = None
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent as in training, and the block of the new layer; its batch is the parts of all events."""
-        z, log_det, layer = self.layer.inverse_and_update(x, self._spread(context))
+        spread = self._spread(context)
+        z, log_det, layer = self.layer.inverse_and_update(x, spread, **key_option(key))
         new = nnx.clone(self)
         new.layer = layer
         return z, self._total(log_det), new
+
+    def forward_in_training(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Undo `inverse_and_update`, all parts at once."""
+        return self.layer.forward_in_training(z, self._spread(context), **key_option(key))
 
     def _spread(self, context: jax.Array | None) -> jax.Array | None:
         """The context of an event, once for each of its parts."""

@@ -96,16 +96,24 @@ class Checked(Bijector):
         return self._with(self.layer.with_data_init(x, context))
 
     def inverse_and_update(
-        self, x: jax.Array, context: jax.Array | None = None
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent as in training, and the new layer, checked as before."""
         if type(self.layer).inverse_and_update is Bijector.inverse_and_update:
-            return super().inverse_and_update(x, context)
-        z, log_det, layer = self.layer.inverse_and_update(x, context)
+            return super().inverse_and_update(x, context, key=key)
+        z, log_det, layer = self.layer.inverse_and_update(x, context, **key_option(key))
         self._finite(
             (x, z, log_det), "inverse_and_update meets or makes a value that is not finite"
         )
         return z, log_det, self._with(layer)
+
+    def forward_in_training(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """That of the layer; only its value is asserted to be finite."""
+        x = self.layer.forward_in_training(z, context, **key_option(key))
+        self._finite((z, x), "forward_in_training meets or makes a value that is not finite")
+        return x
 
     def _with(self, layer: Bijector) -> Self:
         new = nnx.clone(self)

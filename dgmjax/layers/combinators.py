@@ -90,16 +90,25 @@ class Chain(Bijector):
         return self._with(layers)
 
     def inverse_and_update(
-        self, x: jax.Array, context: jax.Array | None = None
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent as in training, and the chain of the new layers."""
         log_dets, layers = [], []
         for index, layer in enumerate(self.layers):
             with jax.named_scope(f"layers[{index}]"):
-                x, log_det, layer = layer.inverse_and_update(x, context)
+                x, log_det, layer = layer.inverse_and_update(x, context, **layer_key(key, index))
             log_dets.append(log_det)
             layers.append(layer)
         return x, functools.reduce(jnp.add, log_dets), self._with(layers)
+
+    def forward_in_training(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Undo `inverse_and_update`, from the last layer to the first."""
+        for index, layer in reversed(list(enumerate(self.layers))):
+            with jax.named_scope(f"layers[{index}]"):
+                z = layer.forward_in_training(z, context, **layer_key(key, index))
+        return z
 
     def _with(self, layers: list[Bijector]) -> Self:
         new = nnx.clone(self)

@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.checks import batch_shape
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.flow import Flow
 
 
 class DistraxBijector(distrax.Bijector):
     """A `dgmjax.Bijector` as a ``distrax.Bijector``; with a ``context`` it is the map at that context.
+
+    Contexts ``[*batch, *context_shape]`` make a batch of maps, as batched parameters do in distrax: values broadcast.
 
     Args:
       bijector: the layer.
@@ -29,11 +32,20 @@ class DistraxBijector(distrax.Bijector):
 
     def forward_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent to data; ``x`` is distrax's name for the latent."""
+        x = self._over_contexts(x, self.bijector.latent_shape)
         return self.bijector.forward_and_log_det(x, self.context)
 
     def inverse_and_log_det(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Data to latent; ``y`` is distrax's name for the data."""
+        y = self._over_contexts(y, self.bijector.event_shape)
         return self.bijector.inverse_and_log_det(y, self.context)
+
+    def _over_contexts(self, value: jax.Array, event_shape: tuple[int, ...]) -> jax.Array:
+        contexts = _batch_of(self.context, self.bijector.context_shape)
+        if not contexts:
+            return value
+        batch = batch_shape(value, event_shape, where="to_distrax")
+        return jnp.broadcast_to(value, (*jnp.broadcast_shapes(batch, contexts), *event_shape))
 
 
 class DistraxDistribution(distrax.Distribution):
@@ -41,11 +53,13 @@ class DistraxDistribution(distrax.Distribution):
 
     Args:
       distribution: e.g. `dgmjax.layers.IID`, or a flow as the base of another.
+      copies: batch shape, of independent copies.
     """
 
-    def __init__(self, distribution: Any):
+    def __init__(self, distribution: Any, copies: tuple[int, ...] = ()):
         super().__init__()
         self.distribution = distribution
+        self.copies = copies
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -57,10 +71,10 @@ class DistraxDistribution(distrax.Distribution):
         return self.distribution.log_prob(value)
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
-        return self.distribution.sample(seed=key, sample_shape=(n,))
+        return self.distribution.sample(seed=key, sample_shape=(n, *self.copies))
 
     def _sample_n_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
-        return self.distribution.sample_and_log_prob(seed=key, sample_shape=(n,))
+        return self.distribution.sample_and_log_prob(seed=key, sample_shape=(n, *self.copies))
 
 
 class DistraxLayer(Bijector):
@@ -113,7 +127,8 @@ def to_distrax(
 
     Args:
       flow_or_bijector: what to wrap; its arrays are shared, not copied.
-      context: for conditional ones, the context at which to fix them.
+      context: for conditional ones, the context at which to fix them; ``[*batch, *context_shape]`` gives a batch of
+        distributions, the components of a ``distrax.MixtureSameFamily``, for example.
 
     Raises:
       TypeError: neither a flow nor a bijector.
@@ -125,9 +140,17 @@ def to_distrax(
             f"to_distrax: expected a dgmjax.Flow or dgmjax.Bijector, got {type(flow_or_bijector).__name__}."
         )
     base = flow_or_bijector.base
-    if not isinstance(base, distrax.Distribution):
-        base = DistraxDistribution(base)
+    copies = _batch_of(context, flow_or_bijector.context_shape)
+    if copies or not isinstance(base, distrax.Distribution):
+        base = DistraxDistribution(base, copies)
     return distrax.Transformed(base, DistraxBijector(flow_or_bijector.bijector, context))
+
+
+def _batch_of(context: jax.Array | None, context_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The batch axes of a context; the layer itself refuses one that does not fit."""
+    if context is None or context_shape is None:
+        return ()
+    return context.shape[: max(context.ndim - len(context_shape), 0)]
 
 
 def from_distrax(bijector: distrax.Bijector, event_shape: Sequence[int]) -> Bijector:

@@ -104,16 +104,29 @@ class Stack(Bijector):
         return self._with(jax.lax.scan(body, x, self.layer)[1])
 
     def inverse_and_update(
-        self, x: jax.Array, context: jax.Array | None = None
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
-        """Data to latent as in training, and the stack of the new layers."""
+        """Data to latent as in training, and the stack of the new layers; with the memory of `inverse_and_log_det`.
 
-        def body(x: jax.Array, layer: Bijector) -> tuple[jax.Array, tuple[jax.Array, Bijector]]:
-            z, log_det, layer = layer.inverse_and_update(x, context)
-            return z, (log_det, layer)
+        Batch statistics are accumulated by the forward pass alone, once, also where the gradient runs layers again.
+        """
+        z, log_det, *states = self._run(
+            "update", "forward_in_training", x, context, key, reverse=False
+        )
+        new = nnx.clone(self)
+        paths = _paths(self.layer) if self.reversible else [()]
+        for path, state in zip(paths, states[0], strict=True):
+            nnx.update(_at(new.layer, path), state)
+        return z, log_det, new
 
-        z, (log_dets, layers) = jax.lax.scan(body, x, self.layer)
-        return z, log_dets.sum(0), self._with(layers)
+    def forward_in_training(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Undo `inverse_and_update`, from the last layer to the first."""
+        rule = _rule("forward_in_training")
+        steps, shared = (jnp.arange(self.num_layers), self.layer), (context, key)
+        z, _ = jax.lax.scan(lambda z, step: (rule(step, z, shared), None), z, steps, reverse=True)
+        return z
 
     def _with(self, layer: Bijector) -> Self:
         new = nnx.clone(self)
@@ -122,28 +135,30 @@ class Stack(Bijector):
 
     def _run(
         self, direction: str, back: str, value: jax.Array, context: Any, key: Any, *, reverse: bool
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[Any, ...]:
         steps, shared = (jnp.arange(self.num_layers), self.layer), (context, key)
         if self.reversible:
             paths = _paths(self.layer)
             paths = paths[::-1] if reverse else paths
             return reversible_scan(
                 [_rule(direction, path) for path in paths],
-                [_rule(back, path, with_log_det=False) for path in paths],
+                [_rule(back, path, value_only=True) for path in paths],
                 steps,
                 value,
                 shared,
                 reverse=reverse,
                 anchor_every=self.anchor_every,
+                has_aux=direction == "update",
             )
         apply = _rule(direction)
 
-        def body(value: jax.Array, step: Any) -> tuple[jax.Array, jax.Array]:
-            return apply(step, value, shared)
+        def body(value: jax.Array, step: Any) -> tuple[jax.Array, Any]:
+            value, *rest = apply(step, value, shared)
+            return value, rest
 
         body = jax.checkpoint(body) if self.remat else body
-        value, log_dets = jax.lax.scan(body, value, steps, reverse=reverse)
-        return value, log_dets.sum(0)
+        value, (log_dets, *states) = jax.lax.scan(body, value, steps, reverse=reverse)
+        return value, log_dets.sum(0), *([states] if states else [])
 
 
 def _stacked(layers: list[Bijector]) -> Bijector:
@@ -163,24 +178,41 @@ def _stacked(layers: list[Bijector]) -> Bijector:
 
 def _paths(layer: Bijector) -> list[tuple[int, ...]]:
     """Where the layers of nested chains are, from data to latent; ``[()]`` for a layer that is no chain."""
-    if type(layer) is not Chain:
+    if not isinstance(layer, Chain):
         return [()]
     return [(index, *rest) for index, inner in enumerate(layer.layers) for rest in _paths(inner)]
+
+
+def _at(layer: Any, path: tuple[int, ...]) -> Bijector:
+    """The layer at ``path`` of nested chains."""
+    return functools.reduce(lambda layer, index: layer.layers[index], path, layer)
 
 
 # Functions of (index, layer), so that the scan hands each layer its own key; kept, since they are compared by identity.
 @functools.cache
 def _rule(
-    direction: str, path: tuple[int, ...] = (), *, with_log_det: bool = True
+    direction: str, path: tuple[int, ...] = (), *, value_only: bool = False
 ) -> Callable[[Any, jax.Array, Any], Any]:
-    """``(step, value, shared)`` to the value that the layer at ``path`` of the step makes of it, and its log-det."""
+    """``(step, value, shared)`` to what the layer at ``path`` of the step makes of the value.
+
+    The directions ``"forward"`` and ``"inverse"`` give the value and the log-determinant, ``"update"`` also the state
+    of the layer after `Bijector.inverse_and_update`: all of its arrays but the parameters.
+    """
+    method = {
+        "forward": "forward_and_log_det",
+        "inverse": "inverse_and_log_det",
+        "update": "inverse_and_update",
+    }.get(direction, direction)
 
     def rule(step: Any, value: jax.Array, shared: Any) -> Any:
         (index, layer), (context, key) = step, shared
         options = layer_key(key, index)
         for inner in path:
             layer, options = layer.layers[inner], layer_key(options.get("key"), inner)
-        result = getattr(layer, f"{direction}_and_log_det")(value, context, **options)
-        return result if with_log_det else result[0]
+        result = getattr(layer, method)(value, context, **options)
+        if direction == "update":
+            z, log_det, new = result
+            return z, log_det, nnx.state(new, nnx.Not(nnx.Param))
+        return result[0] if value_only and isinstance(result, tuple) else result
 
     return rule

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Apply = Callable[[Any, Any, Any], tuple[Any, Any]]
+Apply = Callable[[Any, Any, Any], tuple[Any, ...]]
 Invert = Callable[[Any, Any, Any], Any]
 
 
@@ -19,13 +19,14 @@ class _Rules(NamedTuple):
     invert: tuple[Invert, ...]
     reverse: bool
 
-    def run(self, step: Any, x: Any, shared: Any) -> tuple[Any, Any]:
-        """All parts of a step."""
-        parts = []
+    def run(self, step: Any, x: Any, shared: Any) -> tuple[Any, Any, list[Any]]:
+        """All parts of a step, and the auxiliary output of each that has one."""
+        parts, aux = [], []
         for apply in self.apply:
-            x, a = apply(step, x, shared)
+            x, a, *more = apply(step, x, shared)
             parts.append(a)
-        return x, jax.tree.map(lambda *terms: functools.reduce(jnp.add, terms), *parts)
+            aux.extend(more)
+        return x, jax.tree.map(lambda *terms: functools.reduce(jnp.add, terms), *parts), aux
 
 
 def reversible_scan(
@@ -37,7 +38,8 @@ def reversible_scan(
     *,
     reverse: bool = False,
     anchor_every: int | None = None,
-) -> tuple[Any, Any]:
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
     """``x_{k+1}, a_k = apply(steps_k, x_k, shared)``: the last ``x`` and ``sum_k a_k``, with memory free of the depth.
 
     The backward pass starts from the last output, rebuilds ``x_k = invert(steps_k, x_{k+1}, shared)`` step by step
@@ -56,9 +58,12 @@ def reversible_scan(
       reverse: run the steps from last to first.
       anchor_every: store the exact ``x`` after every so many steps and rebuild from there, so that rounding adds up
         over that many steps only; memory for ``K / anchor_every`` activations. Divides the number of steps.
+      has_aux: ``apply`` returns ``(x, a, aux)``; ``aux`` is a pytree that carries no gradient, such as running
+        statistics. Only the forward pass makes it: the backward pass, which runs every step again, does not.
 
     Returns:
-      ``(x_K, sum_k a_k)``.
+      ``(x_K, sum_k a_k)``; with ``has_aux`` also the ``aux_k`` stacked along a first axis, of a step given in parts a
+      list with that of every part.
 
     Raises:
       ValueError: ``anchor_every`` does not divide the number of steps.
@@ -68,33 +73,46 @@ def reversible_scan(
     applies, inverts = ((rule,) if callable(rule) else tuple(rule) for rule in (apply, invert))
     rules = _Rules(applies, inverts, reverse)
     num_steps = len(jax.tree.leaves(steps)[0])
-    if anchor_every is None or anchor_every == num_steps:
-        return _scan(rules, steps, x, shared)
-    if anchor_every < 1 or num_steps % anchor_every:
+    if anchor_every is not None and (anchor_every < 1 or num_steps % anchor_every):
         raise ValueError(
             f"reversible_scan: anchor_every must divide the number of steps, {num_steps}, got {anchor_every}."
         )
+    if anchor_every is None or anchor_every == num_steps:
+        x, total, aux = _scan(rules, steps, x, shared)
+    else:
+        x, total, aux = _segments(rules, steps, x, shared, anchor_every)
+    if not has_aux:
+        return x, total
+    return x, total, aux[0] if callable(apply) else aux
 
-    # A scan whose body is a reversible scan: what its gradient stores of each turn is the last x of that turn.
+
+def _segments(
+    rules: _Rules, steps: Any, x: Any, shared: Any, anchor_every: int
+) -> tuple[Any, Any, list[Any]]:
+    """A scan whose body is a reversible scan: what its gradient stores of each turn is the last x of that turn."""
+
     def segment(x: Any, steps: Any) -> tuple[Any, Any]:
-        return _scan(rules, steps, x, shared)
+        x, total, aux = _scan(rules, steps, x, shared)
+        return x, (total, aux)
 
     segments = jax.tree.map(lambda leaf: leaf.reshape(-1, anchor_every, *leaf.shape[1:]), steps)
-    x, totals = jax.lax.scan(segment, x, segments, reverse=reverse)
-    return x, jax.tree.map(lambda total: total.sum(0), totals)
+    x, (totals, aux) = jax.lax.scan(segment, x, segments, reverse=rules.reverse)
+    aux = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), aux)
+    return x, jax.tree.map(lambda total: total.sum(0), totals), aux
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _scan(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any]:
-    def body(carry: Any, step: Any) -> tuple[Any, None]:
+def _scan(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any, list[Any]]:
+    def body(carry: Any, step: Any) -> tuple[Any, list[Any]]:
         x, total = carry
-        x, a = rules.run(step, x, shared)
-        return (x, jax.tree.map(jnp.add, total, a)), None
+        x, a, aux = rules.run(step, x, shared)
+        return (x, jax.tree.map(jnp.add, total, a)), aux
 
     first = jax.tree.map(lambda leaf: leaf[0], steps)
-    shapes = jax.eval_shape(lambda: rules.run(first, x, shared))[1]
+    shapes = jax.eval_shape(lambda: rules.run(first, x, shared)[1])
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    return jax.lax.scan(body, (x, zero), steps, reverse=rules.reverse)[0]
+    (x, total), aux = jax.lax.scan(body, (x, zero), steps, reverse=rules.reverse)
+    return x, total, aux
 
 
 def _forward(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any]:
@@ -104,7 +122,7 @@ def _forward(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any]:
 
 def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any, Any]:
     steps, last, shared = residuals
-    last_bar, a_bar = cotangents
+    last_bar, a_bar, _ = cotangents
     floating, fixed, merge_step = _split(steps)
     shared_floating, shared_fixed, merge_shared = _split(shared)
 
@@ -117,7 +135,7 @@ def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any,
 
             def part(floating: Any, x: Any, shared_floating: Any, apply: Apply = apply) -> Any:
                 step = merge_step(floating, fixed)
-                return apply(step, x, merge_shared(shared_floating, shared_fixed))
+                return apply(step, x, merge_shared(shared_floating, shared_fixed))[:2]
 
             _, pull = jax.vjp(part, floating, x, shared_floating)
             more_step, x_bar, more_shared = pull((x_bar, a_bar))

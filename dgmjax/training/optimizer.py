@@ -1,9 +1,13 @@
-"""The default optimizer: AdamW or Adamax with clipping, warm-up and cosine decay."""
+"""The default optimizer: AdamW, Adamax or SGD with clipping, warm-up and a schedule."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax
 import optax
+
+_ALGORITHMS = ("adamw", "adamax", "sgd")
+_SCHEDULES = ("cosine", "constant", "piecewise")
 
 
 def default_optimizer(
@@ -13,23 +17,33 @@ def default_optimizer(
     warmup_steps: int = 0,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
+    b1: float = 0.9,
     b2: float = 0.999,
-    algorithm: Literal["adamw", "adamax"] = "adamw",
-    schedule: Literal["cosine", "constant"] = "cosine",
+    algorithm: Literal["adamw", "adamax", "sgd"] = "adamw",
+    schedule: Literal["cosine", "constant", "piecewise"] = "cosine",
+    momentum: float = 0.9,
+    milestones: Sequence[int] = (),
+    decay: float = 0.1,
 ) -> optax.GradientTransformation:
-    """AdamW or Adamax; the rate rises linearly over ``warmup_steps`` and falls to 0 along a half cosine by ``steps``.
+    """AdamW, Adamax or SGD; the rate rises linearly over ``warmup_steps``, then follows a schedule, a half cosine to 0.
 
-    Weight decay acts on matrices only (arrays of rank 2 and more), not on biases and scales.
+    Weight decay acts on matrices only (arrays of rank 2 and more), not on biases and scales; that of SGD on arrays
+    whose name ends in ``kernel``, since the scales of stacked layers are of rank 2.
 
     Args:
       learning_rate: peak.
       steps: total number of steps.
       warmup_steps: of linear warm-up.
-      weight_decay: decoupled; the update shrinks a weight by ``rate * weight_decay`` of itself.
+      weight_decay: decoupled; the update shrinks a weight by ``rate * weight_decay`` of itself. For SGD the gradient of
+        ``weight_decay / 2 |w|^2`` is added to that of the loss, as papers on classifiers do, and goes through momentum.
       clip_norm: largest global gradient norm, or None.
+      b1: decay of the first moment; 0.5 is customary in adversarial training.
       b2: decay of the second moment, for Adamax of the largest gradient.
-      algorithm: ``"adamw"``, or ``"adamax"`` as in Glow's code, with the weight decay of AdamW.
-      schedule: after the warm-up, ``"cosine"``, or ``"constant"`` as in Glow's code.
+      algorithm: ``"adamw"``, ``"adamax"`` as in Glow's code, with the weight decay of AdamW, or ``"sgd"``.
+      schedule: after the warm-up, ``"cosine"``, ``"constant"`` as in Glow's code, or ``"piecewise"`` constant.
+      momentum: of SGD, ``v <- momentum v + gradient``, ``w <- w - rate v``.
+      milestones: steps from which the rate of ``"piecewise"`` is multiplied by ``decay``, once more at each.
+      decay: that factor.
 
     Raises:
       ValueError: an unknown algorithm or schedule.
@@ -37,11 +51,15 @@ def default_optimizer(
     Source: Kingma and Ba, 2015, arXiv:1412.6980 (Adam, Adamax); Loshchilov and Hutter, 2019, arXiv:1711.05101;
       Loshchilov and Hutter, 2017, arXiv:1608.03983.
     """
-    algorithms = {"adamw": optax.adamw, "adamax": optax.adamaxw}
-    if algorithm not in algorithms or schedule not in ("cosine", "constant"):
+    if algorithm not in _ALGORITHMS or schedule not in _SCHEDULES:
         raise ValueError(
-            f"default_optimizer: expected algorithm 'adamw' or 'adamax' and schedule 'cosine' or 'constant', got "
-            f"{algorithm!r} and {schedule!r}."
+            f"default_optimizer: expected an algorithm of {list(_ALGORITHMS)} and a schedule of {list(_SCHEDULES)}, "
+            f"got {algorithm!r} and {schedule!r}."
+        )
+    if (schedule == "piecewise") != (len(milestones) > 0):
+        raise ValueError(
+            f"default_optimizer: milestones are the steps at which the schedule 'piecewise' falls and go with "
+            f"it; got schedule {schedule!r} and milestones {tuple(milestones)}."
         )
     if schedule == "cosine":
         rate = optax.warmup_cosine_decay_schedule(
@@ -50,16 +68,39 @@ def default_optimizer(
             warmup_steps=warmup_steps,
             decay_steps=max(steps, warmup_steps + 1),
         )
-    else:
+    elif schedule == "constant":
         rate = optax.warmup_constant_schedule(
             init_value=0.0 if warmup_steps else learning_rate,
             peak_value=learning_rate,
             warmup_steps=warmup_steps,
         )
-    made = algorithms[algorithm](
-        rate,
-        b2=b2,
-        weight_decay=weight_decay,
-        mask=lambda params: jax.tree.map(lambda array: array.ndim > 1, params),
-    )
+    else:
+        steps_down = optax.piecewise_constant_schedule(
+            learning_rate, dict.fromkeys(milestones, decay)
+        )
+        warm_up = optax.linear_schedule(0.0 if warmup_steps else 1.0, 1.0, warmup_steps)
+
+        def rate(step: jax.Array) -> jax.Array:
+            return warm_up(step) * steps_down(step)
+
+    def matrices(params: optax.Params) -> optax.Params:
+        return jax.tree.map(lambda array: array.ndim > 1, params)
+
+    if algorithm == "sgd":
+        made = optax.chain(
+            optax.add_decayed_weights(weight_decay, _kernels), optax.sgd(rate, momentum)
+        )
+    else:
+        adaptive = optax.adamw if algorithm == "adamw" else optax.adamaxw
+        made = adaptive(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices)
     return made if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), made)
+
+
+def _kernels(params: optax.Params) -> optax.Params:
+    """Whether the name of an array, the last key on the way to it, ends in ``kernel``."""
+
+    def is_kernel(path: tuple[Any, ...], array: jax.Array) -> bool:
+        del array
+        return jax.tree_util.keystr(path[-1:], simple=True).endswith("kernel")
+
+    return jax.tree_util.tree_map_with_path(is_kernel, params)

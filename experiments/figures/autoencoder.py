@@ -36,8 +36,8 @@ def draw(
     Encoder and decoder of the two have the same sizes. The pictures are decoded means, rounded to levels, of codes from
     three sources: ``N(0, I)``, a Gaussian with the mean and the covariance of the codes of the training images, and the
     codes of test images. The judge is a third model, a `dgmjax.MAF` trained on the same images with uniform
-    dequantization: the score is the median, with quartiles, of its bound on ``log p(x)`` of the pictures. Means would be
-    those of the few pictures that it finds impossible.
+    dequantization: the score is the median, with quartiles, of its bound on ``log p(x)`` of the pictures. Means would
+    be those of the few pictures that it finds impossible.
 
     Args:
       out: the picture.

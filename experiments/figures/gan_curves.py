@@ -19,7 +19,7 @@ def draw(
     *,
     seed: int = 0,
     data: str = "digits",
-    epochs: int = 800,
+    epochs: int = 400,
     width: int | None = None,
     rows: int | None = None,
 ) -> dict[str, Any]:

@@ -1,0 +1,165 @@
+"""Typed settings of adversarial models."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from flax import nnx
+
+import dgmjax as dgm
+from experiments.dequantization import DequantizationConfig
+from experiments.models import ModelConfig
+
+_CHUNK = 500
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GANConfig(ModelConfig):
+    """A generative adversarial network of dense layers."""
+
+    constructor: ClassVar[Any] = dgm.GAN
+    monitor: ClassVar[str] = "discriminator_loss"
+    monitor_label: ClassVar[str] = "discriminator's loss [nats]"
+    network: ClassVar[Literal["mlp", "conv"]] = "mlp"
+
+    system: tyro.conf.Suppress[str] = "gan"
+    depth: int = 4
+    """Hidden layers of the generator, each twice as wide as the one before."""
+    width: int = 128
+    """Units of the first of them."""
+    discriminator_widths: tuple[int, ...] = (512, 256)
+    """Units of the hidden layers of the discriminator."""
+    latent_dim: int = 100
+    """Latents."""
+    batch_norm: bool = True
+    """Of the generator."""
+    dropout: float = 0.3
+    """Of the discriminator, in training."""
+    spectral_norm: bool = False
+    """Of the discriminator."""
+    saturating: bool = False
+    """The generator's loss of the minimax game, rather than -log D."""
+    r1: float = 0.0
+    """Price of the discriminator's gradient at the data."""
+    noise: float = 0.0
+    """Standard deviation of the instance noise, where data span [-1, 1]."""
+    smoothing: float = 0.0
+    """The discriminator's target on data is 1 minus this."""
+    discriminator_rate: float = 1.0
+    """Learning rate of the discriminator, in units of the generator's."""
+
+    def build(
+        self,
+        dataset: dgm.data.Dataset,
+        rngs: nnx.Rngs,
+        *,
+        conditional: bool = False,
+        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
+    ) -> dgm.GAN:
+        """The model of the integers themselves, so ``dequantization`` is not used."""
+        del dequantization
+        if conditional:
+            raise ValueError(f"{self.system} takes no labels; leave --conditional out.")
+        generator_widths, discriminator_widths = self.widths()
+        return dgm.GAN(
+            dataset.event_shape,
+            latent_dim=self.latent_dim,
+            num_levels=dataset.num_levels,
+            network=self.network,
+            generator_widths=generator_widths,
+            discriminator_widths=discriminator_widths,
+            batch_norm=self.batch_norm,
+            dropout=self.dropout,
+            spectral_norm=self.spectral_norm,
+            rngs=rngs,
+        )
+
+    def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of the generator and of the discriminator, in the order of their layers."""
+        return tuple(self.width * 2**i for i in range(self.depth)), self.discriminator_widths
+
+    def loss(self) -> Any:
+        """The generator's loss and the discriminator's, in turn."""
+        return dgm.objectives.adversarial_losses(
+            saturating=self.saturating, r1=self.r1, noise=self.noise, smoothing=self.smoothing
+        )
+
+    def validation_loss(self) -> None:
+        """None: no loss of the game says which weights have the best samples, so the last ones are kept."""
+
+    def optimizers(self, default: optax.GradientTransformation) -> Any:
+        """One for each part."""
+        slower = optax.chain(default, optax.scale(self.discriminator_rate))
+        return {"generator": default, "discriminator": slower}
+
+    def measure(
+        self, model: dgm.GAN, x: np.ndarray, context: np.ndarray | None, *, seed: int
+    ) -> dict[str, Any]:
+        """Losses in evaluation mode on ``x`` and as many samples, and how far apart the two are on average.
+
+        ``difference_of_means`` and ``difference_of_deviations`` are over the elements of an event, mean absolute values
+        in units of the range of the data. Scores of samples need a classifier: ``python -m experiments.score``.
+        """
+        del context
+        key, parts = jax.random.key(seed), []
+        for i in range(0, len(x), _CHUNK):
+            rows = jnp.asarray(x[i : i + _CHUNK])
+            parts.append(_look(model, rows, jax.random.fold_in(key, i)))
+        real, fake, real_logits, fake_logits = (
+            np.concatenate([np.asarray(part[j], np.float64) for part in parts]) for j in range(4)
+        )
+        right = np.concatenate([real_logits > 0, fake_logits < 0])
+        span = 2.0 if model.num_levels is not None else max(float(np.ptp(real)), 1e-12)
+        discriminator = np.logaddexp(0, -real_logits) + np.logaddexp(0, fake_logits)
+        return {
+            "discriminator_loss": round(float(discriminator.mean()), 4),
+            "generator_loss": round(float(np.logaddexp(0, -fake_logits).mean()), 4),
+            "accuracy": round(float(right.mean()), 4),
+            "difference_of_means": _difference(real.mean(0), fake.mean(0), span),
+            "difference_of_deviations": _difference(real.std(0), fake.std(0), span),
+            "rows": len(x),
+        }
+
+    def headline(self, test: dict[str, Any]) -> str:
+        """The losses beside their values at the equilibrium."""
+        return (
+            f"discriminator's loss {test['discriminator_loss']:.3f} (log 4 = 1.386 at the equilibrium), generator's "
+            f"{test['generator_loss']:.3f} (log 2 = 0.693), accuracy {test['accuracy']:.3f}; no likelihood"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageGANConfig(GANConfig):
+    """A deep convolutional generative adversarial network."""
+
+    images: ClassVar[bool] = True
+    network: ClassVar[Literal["mlp", "conv"]] = "conv"
+
+    system: tyro.conf.Suppress[str] = "gan_images"
+    depth: int = 2
+    """Resolutions, each with half the sides of the one before."""
+    width: int = 32
+    """Channels at the finest; twice as many at each coarser one."""
+    discriminator_widths: tyro.conf.Suppress[tuple[int, ...]] = ()
+    dropout: float = 0.0
+    """Of the discriminator, in training."""
+
+    def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of the generator and of the discriminator, which mirror each other."""
+        channels = tuple(self.width * 2**i for i in range(self.depth))
+        return channels[::-1], channels
+
+
+@jax.jit
+def _look(model: dgm.GAN, rows: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
+    real = model.scaled(rows)
+    fake = model.scaled(model.sample(seed=key, sample_shape=len(rows)))
+    return real, fake, model.discriminate(real), model.discriminate(fake)
+
+
+def _difference(a: np.ndarray, b: np.ndarray, span: float) -> float:
+    return round(float(np.abs(a - b).mean() / span), 4)

@@ -1,0 +1,160 @@
+"""Score the samples of a run by a classifier: ``python -m experiments.score runs/gan_digits --num 10000``.
+
+Any model of images with integer levels: Frechet distance, precision and recall of the classifier's features against the
+test images, the share of samples it accepts, and their classes. Writes ``scores.json`` into the run. Without
+``--classifier`` the run ``resnet_<data>`` beside it is taken, and trained first if it is not there.
+"""
+
+import dataclasses
+import pathlib
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+import dgmjax as dgm
+from experiments.config import Config, load_config
+from experiments.evaluate import load_run
+from experiments.pictures import contexts_to_draw, draw
+from experiments.results import write_json
+from experiments.train import train
+
+_CHUNK = 500
+_DEFAULTS = {"digits": "resnet_digits", "mnist": "resnet_mnist"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of the scores."""
+
+    run: Annotated[pathlib.Path, tyro.conf.Positional]
+    """Run directory of the model."""
+    classifier: pathlib.Path | None = None
+    """Run directory of a classifier of the same data."""
+    num: int = 10_000
+    """Samples."""
+    temperature: float = 1.0
+    """Factor on the latents."""
+    k: int = 3
+    """Neighbours, of precision and recall."""
+    seed: int = 0
+    """Of the samples."""
+
+
+def score(
+    run: pathlib.Path,
+    *,
+    classifier: pathlib.Path | None = None,
+    num: int = 10_000,
+    temperature: float = 1.0,
+    k: int = 3,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What ``scores.json`` holds: the scores of samples and, to compare, of the training images.
+
+    Raises:
+      FileNotFoundError: an unfinished run.
+      ValueError: no images of integers, or a classifier of others.
+    """
+    if num < 2 or temperature < 0:
+        raise ValueError(
+            f"expected --num >= 2 and --temperature >= 0, got {num} and {temperature}."
+        )
+    config, model, dataset = load_run(run)
+    if dataset.image_shape is None or dataset.num_levels is None:
+        raise ValueError(
+            f"{config.data} holds no images of integer levels, which classifiers here take."
+        )
+    folder = _default_classifier(run, config) if classifier is None else classifier
+    judge_config, judge, judge_data = load_run(folder)
+    _check(folder, judge, dataset)
+    context = contexts_to_draw(dataset, num) if config.conditional else None
+    samples = [
+        draw(
+            model,
+            num=min(_CHUNK, num - i),
+            seed=seed + i,
+            temperature=temperature,
+            context=None if context is None else context[i : i + _CHUNK],
+        )
+        for i in range(0, num, _CHUNK)
+    ]
+    events = dataset.as_images()
+    images = np.concatenate(samples).reshape(-1, *dataset.image_shape)
+    scores = dgm.analysis.sample_scores(judge, images, events.test, k=k)
+    of_data = dgm.analysis.sample_scores(judge, events.train[:num], events.test, k=k)
+    of_test = dgm.analysis.sample_scores(judge, events.test, events.test, k=k)
+    labels = judge_data.contexts("test").argmax(1)
+    predicted = [
+        np.asarray(_logits(judge, judge_data.test[i : i + _CHUNK])).argmax(1)
+        for i in range(0, len(labels), _CHUNK)
+    ]
+    record = {
+        "config": config.name,
+        "classifier": judge_config.name,
+        "classifier_accuracy": round(float((np.concatenate(predicted) == labels).mean()), 4),
+        "k": k,
+        "temperature": temperature,
+        "seed": seed,
+        "samples": _rounded(scores),
+        # What a perfect model of the training images would have, and the test images themselves.
+        "training_images": _rounded(of_data),
+        "test_images_accepted": round(of_test.accepted, 4),
+    }
+    write_json(run / "scores.json", record)
+    return record | {"line": str(scores), "line_of_data": str(of_data)}
+
+
+def _default_classifier(run: pathlib.Path, config: Config) -> pathlib.Path:
+    """The run of the default classifier of the data, trained if it is not finished."""
+    if config.data not in _DEFAULTS or config.binarize or config.n_bits != 8:
+        raise ValueError(
+            f"there is no default classifier of {config.data} as {config.name} takes it; train one and pass "
+            f"--classifier RUN."
+        )
+    name = _DEFAULTS[config.data]
+    folder = run.parent / name
+    if not (folder / "model").exists():
+        print(f"training the classifier {name} in {folder}", flush=True)
+        train(load_config(name), workdir=folder)
+    return folder
+
+
+def _check(folder: pathlib.Path, judge: Any, dataset: dgm.data.Dataset) -> None:
+    if not (hasattr(judge, "features") and hasattr(judge, "logits")):
+        raise ValueError(f"--classifier {folder} holds a {type(judge).__name__}, no classifier.")
+    expected = dataset.image_shape, dataset.num_levels
+    if (tuple(judge.event_shape), judge.num_levels) != expected:
+        raise ValueError(
+            f"--classifier {folder} takes images {tuple(judge.event_shape)} of {judge.num_levels} levels; the run has "
+            f"{expected[0]} of {expected[1]}."
+        )
+
+
+@jax.jit
+def _logits(judge: Any, x: jax.Array) -> jax.Array:
+    return judge.logits(x)
+
+
+def _rounded(scores: dgm.analysis.SampleScores) -> dict[str, Any]:
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in scores.as_record().items()
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    options = tyro.cli(Options, args=arguments, prog="python -m experiments.score")
+    try:
+        found = score(**dataclasses.asdict(options))
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"{found['config']}, by {found['classifier']}: {found['line']}")
+    print(f"training images: {found['line_of_data']}")
+    print(f"wrote {options.run / 'scores.json'}")
+
+
+if __name__ == "__main__":
+    main()
