@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from dgmjax.layers.distrax import context_batch
 from dgmjax.layers.flow import Flow
 from dgmjax.training.partition import partition
 
@@ -33,9 +34,9 @@ def to_numpyro(flow: Flow, context: jax.Array | None = None, *, support: Any = N
             f"a dgmjax.Dequantized model pass its density."
         )
     expected = flow.context_shape
-    if (context is None) != (expected is None) or (
-        context is not None and context.shape[max(context.ndim - len(expected), 0) :] != expected
-    ):
+    batch = context_batch(context, expected)
+    fits = context is None if expected is None else context is not None
+    if not fits or (context is not None and context.shape != (*batch, *(expected or ()))):
         given = None if context is None else context.shape
         raise ValueError(
             f"to_numpyro: the flow has context_shape {expected}, got a context of shape {given}; a conditional flow "

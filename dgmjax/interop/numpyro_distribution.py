@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
 
+from dgmjax.layers.distrax import context_batch
 from dgmjax.layers.flow import Flow
 
 
@@ -39,8 +40,11 @@ class FlowDistribution(Distribution):
         if support.event_dim < rank:
             support = constraints.independent(support, rank - support.event_dim)
         self._support = support
-        batch = () if context is None else context.shape[: context.ndim - len(flow.context_shape)]
-        super().__init__(batch, flow.event_shape, validate_args=validate_args)
+        super().__init__(
+            context_batch(context, flow.context_shape),
+            flow.event_shape,
+            validate_args=validate_args,
+        )
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, *batch_shape, *event_shape]``."""

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.interop._columns import labels_of, matrix_of, table_of
+from dgmjax.interop._columns import Labels, labels_of, matrix_of, table_of
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.preprocess import Standardize
@@ -118,7 +118,7 @@ def fit_table(
     """
     columns = labels_of(table)
     x = matrix_of(table, columns, where="fit_table")
-    names = columns if columns is not None else [f"number {i}" for i in range(x.shape[1])]
+    names: Labels = [f"number {i}" for i in range(x.shape[1])] if columns is None else list(columns)
     _check(x, names)
     if not 0.0 <= validation_share < 1.0:
         raise ValueError(f"fit_table: validation_share must be in [0, 1), got {validation_share}.")
@@ -141,7 +141,7 @@ def fit_table(
     return TableDensity(result.model, columns)
 
 
-def _check(x: np.ndarray, names: list[str | int]) -> None:
+def _check(x: np.ndarray, names: Labels) -> None:
     if len(x) < _FEWEST_ROWS:
         raise ValueError(
             f"fit_table: expected at least {_FEWEST_ROWS} rows, got {len(x)}; a density of {x.shape[1]} columns cannot "

@@ -41,7 +41,7 @@ class DistraxBijector(distrax.Bijector):
         return self.bijector.inverse_and_log_det(y, self.context)
 
     def _over_contexts(self, value: jax.Array, event_shape: tuple[int, ...]) -> jax.Array:
-        contexts = _batch_of(self.context, self.bijector.context_shape)
+        contexts = context_batch(self.context, self.bijector.context_shape)
         if not contexts:
             return value
         batch = batch_shape(value, event_shape, where="to_distrax")
@@ -140,13 +140,15 @@ def to_distrax(
             f"to_distrax: expected a dgmjax.Flow or dgmjax.Bijector, got {type(flow_or_bijector).__name__}."
         )
     base = flow_or_bijector.base
-    copies = _batch_of(context, flow_or_bijector.context_shape)
+    copies = context_batch(context, flow_or_bijector.context_shape)
     if copies or not isinstance(base, distrax.Distribution):
         base = DistraxDistribution(base, copies)
     return distrax.Transformed(base, DistraxBijector(flow_or_bijector.bijector, context))
 
 
-def _batch_of(context: jax.Array | None, context_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+def context_batch(
+    context: jax.Array | None, context_shape: tuple[int, ...] | None
+) -> tuple[int, ...]:
     """The batch axes of a context; the layer itself refuses one that does not fit."""
     if context is None or context_shape is None:
         return ()
