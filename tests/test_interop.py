@@ -335,6 +335,8 @@ def test_the_folder_of_an_artifact_describes_itself_and_shows_damage(flow, tmp_p
 
 
 def test_what_cannot_be_exported_says_why(tmp_path, monkeypatch):
+    pytest.importorskip("flatbuffers")
+
     class NoBatch:
         event_shape = (2,)
 

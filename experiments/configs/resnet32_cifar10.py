@@ -8,24 +8,13 @@ Expected: published 7.14 % test error; not yet run here. The published runs use 
 Cost: not measured; made for an accelerator.
 """
 
-from experiments.classifiers import PreActResNetConfig
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+import dataclasses
 
-CONFIG = Config(
+from experiments.classifiers import PreActResNetConfig
+from experiments.configs.revnet38_cifar10 import CONFIG as REVNET38
+
+CONFIG = dataclasses.replace(
+    REVNET38,
     name="resnet32_cifar10",
-    data="cifar10",
     model=PreActResNetConfig(depth=5, width=16, filters=(16, 32, 64), momentum=0.99, epsilon=1e-3),
-    optimizer=OptimizerConfig(
-        algorithm="sgd",
-        learning_rate=0.1,
-        warmup_steps=0,
-        weight_decay=2e-4,
-        clip_norm=None,
-        schedule="piecewise",
-        milestones=(40_000, 60_000),
-    ),
-    training=TrainingConfig(
-        steps=80_000, batch_size=100, ema_decay=0.0, eval_every=1_000, patience=80
-    ),
-    augment=AugmentConfig(flip=True, max_shift=4),
 )
