@@ -154,6 +154,27 @@ def test_uniform_noise_is_a_sigmoid_of_logistic_noise():
     np.testing.assert_allclose(*bounds, atol=1e-9)
 
 
+def test_the_bound_is_an_expectation_over_the_noise():
+    """Erratum E-L5-3: without the weight ``p(e)``, as printed, the integral is not the bound, nor any finite number."""
+    model = normal_model(dgm.UniformDequantization((1,)), 3.4, 0.8)
+    e = np.linspace(-40.0, 40.0, 80_001)
+    log_p_noise = -np.logaddexp(0, e) - np.logaddexp(
+        0, -e
+    )  # logistic, so u = sigmoid(e) is uniform
+    u = 1 / (1 + np.exp(-e))
+    log_slope = log_p_noise  # of the sigmoid: the same function
+    inside = np.asarray(norm.logpdf(3 + u, 3.4, 0.8)) - (log_p_noise - log_slope)
+    weighted = np.trapezoid(np.exp(log_p_noise) * inside, e)
+    y = jnp.full((20_000, 1), 3)
+    draws = np.asarray(model.log_prob(y, seed=jax.random.key(0)))
+    assert abs(draws.mean() - weighted) < 4 * draws.std() / math.sqrt(len(draws))
+    assert weighted < math.log(float(norm.cdf(0.6 / 0.8) - norm.cdf(-0.4 / 0.8)))
+    printed = np.trapezoid(inside, e)
+    half = np.trapezoid(inside[20_000:-20_000], e[20_000:-20_000])
+    assert abs(printed - weighted) > 10
+    assert printed < 1.9 * half  # it grows with the interval
+
+
 @of_all
 def test_noise_belongs_to_its_example(name):
     noise = cast(ALL[name]((2,)), jnp.float32)

@@ -40,8 +40,8 @@ class ConvGenerator(nnx.Module):
     Raises:
       ValueError: no image, sides that cannot be halved so often, or no widths.
 
-    Source: Radford et al., 2016, *Unsupervised representation learning with deep convolutional generative adversarial
-      networks*, arXiv:1511.06434, section 3; channels that become pixels: Shi et al., 2016, arXiv:1609.05158.
+    Source: Radford et al., 2016, *Unsupervised representation learning with deep convolutional generative
+    adversarial networks*, arXiv:1511.06434, section 3; channels that become pixels: Shi et al., 2016, arXiv:1609.05158.
     """
 
     def __init__(
