@@ -15,6 +15,7 @@ matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
 
 
+@pytest.mark.slow
 def test_only_dequantization_keeps_the_likelihood_below_the_entropy(tmp_path):
     record = drawn(tmp_path, "degenerate")
     entropy = record["entropy_nats"]

@@ -66,6 +66,7 @@ def test_a_channel_coupling_of_halves_keeps_the_even_squares():
     assert (z[:, ~kept] != x[:, ~kept]).all()
 
 
+@pytest.mark.slow
 def test_the_model_of_the_paper_has_its_parameters():
     """31,443,440 in the authors' code, whose context projections (8 blocks) add a second bias of 96 each."""
     shape = (32, 32, 3)

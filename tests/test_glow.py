@@ -47,6 +47,7 @@ def test_after_the_initialisation_every_step_sees_standardised_channels(images):
     np.testing.assert_allclose(z.var((0, 1, 2)), 1.0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_layout_of_the_paper_has_its_parameters():
     """44.2 million for CIFAR-10, as papers print it, without the edge channels and with W counted once."""
     model = jax.eval_shape(lambda: dgm.Glow((32, 32, 3), rngs=nnx.Rngs(0)))

@@ -25,6 +25,7 @@ def images(x32) -> jax.Array:
     return 20.0 + 5.0 * mixed + 3.0 * mixed[:, :1]
 
 
+@pytest.mark.slow
 def test_realnvp_has_the_parameters_of_the_paper():
     """6.4 million for CIFAR-10: 2 scales, 3 couplings a group and 4 in the last, 8 blocks of width 64."""
     found = parameters(
@@ -109,6 +110,7 @@ def test_each_step_of_a_stack_shuffles_in_its_own_way():
     assert all(sorted(order) == list(range(4)) for order in orders)
 
 
+@pytest.mark.slow
 def test_temperature_of_a_level_scales_its_latents_only(images):
     flow = dgm.Glow((8, 8, 2), levels=2, depth=1, width=4, rngs=nnx.Rngs(0)).with_data_init(images)
     temperature = flow.multi_scale.per_level([0.0, 1.0])
