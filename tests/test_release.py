@@ -1,0 +1,50 @@
+"""What users install: the built wheel, in an environment without this checkout."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+
+import pytest
+
+import dgmjax as dgm
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMOKE = """
+import jax, numpy as np, dgmjax as dgm
+from flax import nnx
+assert "site-packages" in dgm.__file__, dgm.__file__
+x = np.random.RandomState(0).normal(size=(200, 2)).astype(np.float32)
+flow = dgm.RealNVP((2,), depth=2, width=8, rngs=nnx.Rngs(0))
+result = dgm.fit(flow, x, seed=jax.random.key(0), steps=5, progress=False)
+dgm.save("model", result.model)
+print(float(dgm.load("model").log_prob(x).mean()))
+"""
+
+
+def test_the_version_is_the_same_everywhere():
+    project = (ROOT / "pyproject.toml").read_text()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f'version = "{dgm.__version__}"' in project
+    assert f"version: {dgm.__version__}" in citation
+
+
+@pytest.mark.slow
+def test_the_wheel_works_alone(tmp_path):
+    """Built, installed in a fresh environment with what it asks for, used from another directory."""
+    run = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
+    subprocess.run([*run, str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("dgmjax-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "dgmjax/py.typed" in names
+    assert not any(name.startswith(("tests/", "experiments/")) for name in names)
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    done = subprocess.run(
+        [python, "-c", SMOKE], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert re.fullmatch(r"-?\d+\.\d+\n", done.stdout)
