@@ -13,7 +13,7 @@ from dgmjax.bijectors.squeeze import squeeze, unsqueeze
 from dgmjax.checks import batch_shape
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.conv import Conv
-from dgmjax.nets.gan_mlp import check_widths, leaky, updating
+from dgmjax.nets.gan_mlp import Generator, check_widths, leaky, updating
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralConv, SpectralLinear
 from dgmjax.numerics import random
@@ -22,7 +22,7 @@ _HIDDEN_INIT = nnx.initializers.he_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
 
 
-class ConvGenerator(nnx.Module):
+class ConvGenerator(Generator):
     """``[*batch, in_size] -> [*batch, h, w, c]``: a dense layer, then convolutions that double the sides.
 
     Batch norm and ReLU after the dense layer and every convolution but the last, which ends with ``tanh``, as in DCGAN.
@@ -66,22 +66,6 @@ class ConvGenerator(nnx.Module):
         )
         self.norms = nnx.List([BatchNorm(width) for width in widths] if batch_norm else [])
         self.last = _conv(widths[-1], self.out_shape[-1], _LAST_INIT, rngs)
-
-    def __call__(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        """Images of latents, with the running statistics; ``key`` is not used."""
-        del key
-        return self._apply(z, [lambda x, norm=norm: norm(x) for norm in self.norms])
-
-    def apply_and_update(
-        self, z: jax.Array, *, key: jax.Array | None = None
-    ) -> tuple[jax.Array, Self]:
-        """Images with the statistics of the batch, and the module with new running ones."""
-        del key
-        norms: list[BatchNorm] = []
-        out = self._apply(z, [updating(norm, norms) for norm in self.norms])
-        new = nnx.clone(self)
-        new.norms = nnx.List(norms)
-        return out, new
 
     def _apply(self, z: jax.Array, norms: list[Any]) -> jax.Array:
         batch = batch_shape(z, (self.in_size,), where="ConvGenerator")

@@ -25,7 +25,32 @@ def leaky(x: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(x, SLOPE)
 
 
-class MLPGenerator(nnx.Module):
+class Generator(nnx.Module):
+    """What generators share: ``_apply(z, norms)`` with the normalizations of evaluation or of training."""
+
+    norms: nnx.List
+
+    def __call__(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """Events of latents, with the running statistics; ``key`` is not used."""
+        del key
+        return self._apply(z, [lambda x, norm=norm: norm(x) for norm in self.norms])
+
+    def apply_and_update(
+        self, z: jax.Array, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Self]:
+        """Events with the statistics of the batch, and the module with new running ones."""
+        del key
+        norms: list[BatchNorm] = []
+        out = self._apply(z, [updating(norm, norms) for norm in self.norms])
+        new = nnx.clone(self)
+        new.norms = nnx.List(norms)
+        return out, new
+
+    def _apply(self, z: jax.Array, norms: list[Any]) -> jax.Array:
+        raise NotImplementedError
+
+
+class MLPGenerator(Generator):
     """``[*batch, in_size] -> [*batch, *out_shape]``: dense layers with leaky ReLU and batch norm, last ``tanh``.
 
     As in the code behind the lectures, whose report has no batch norm (errata E-A4-17)::
@@ -70,22 +95,6 @@ class MLPGenerator(nnx.Module):
         self.norms = nnx.List([BatchNorm(width) for width in widths[1:]] if batch_norm else [])
         size = math.prod(self.out_shape)
         self.last = nnx.Linear(widths[-1], size, kernel_init=_LAST_INIT, rngs=rngs)
-
-    def __call__(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        """Events of latents, with the running statistics; ``key`` is not used."""
-        del key
-        return self._apply(z, [lambda x, norm=norm: norm(x) for norm in self.norms])
-
-    def apply_and_update(
-        self, z: jax.Array, *, key: jax.Array | None = None
-    ) -> tuple[jax.Array, Self]:
-        """Events with the statistics of the batch, and the module with new running ones."""
-        del key
-        norms: list[BatchNorm] = []
-        out = self._apply(z, [updating(norm, norms) for norm in self.norms])
-        new = nnx.clone(self)
-        new.norms = nnx.List(norms)
-        return out, new
 
     def _apply(self, z: jax.Array, norms: list[Any]) -> jax.Array:
         batch = batch_shape(z, (self.in_size,), where="MLPGenerator")
