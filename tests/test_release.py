@@ -1,9 +1,10 @@
-"""What users install: the built wheel, in an environment without this checkout."""
+"""What users install: the built sdist and wheel, in an environment without this checkout."""
 
 import pathlib
 import re
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 
@@ -33,9 +34,14 @@ def test_the_version_is_the_same_everywhere():
 
 @pytest.mark.slow
 def test_the_wheel_works_alone(tmp_path):
-    """Built, installed in a fresh environment with what it asks for, used from another directory."""
-    run = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
-    subprocess.run([*run, str(ROOT)], check=True)
+    """The sdist, the wheel of it, installed in a fresh environment with what it asks for, used from elsewhere."""
+    build = [sys.executable, "-m", "build", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)  # the sdist, then a wheel of it
+    (sdist,) = tmp_path.glob("dgmjax-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "tests/conftest.py", "experiments/train.py", "docs/index.md"} <= inside
+    assert not any(name.startswith((".git/", "runs/")) or "__pycache__" in name for name in inside)
     (wheel,) = tmp_path.glob("dgmjax-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "dgmjax/py.typed" in names

@@ -102,6 +102,12 @@ def interpolate(
       TypeError: as `encode`.
       ValueError: as `encode`, different shapes, fewer than two positions, or another kind.
 
+    Example:
+      >>> import jax.numpy as jnp, dgmjax as dgm
+      >>> flow = dgm.Flow(dgm.DiagonalLinear((2,)))
+      >>> dgm.analysis.interpolate(flow, jnp.zeros(2), jnp.ones(2), 3).tolist()
+      [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
+
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 6.2.
     """
     if num < 2:

@@ -27,6 +27,13 @@ class Chain(Bijector):
     Raises:
       ValueError: no layers, or ``layers[i].latent_shape != layers[i + 1].event_shape``.
 
+    Example:
+      >>> import jax.numpy as jnp, dgmjax as dgm
+      >>> layer = dgm.Chain([dgm.Logit((2,), 1.0, alpha=0.0), dgm.Permute((2,), (1, 0))])
+      >>> z, log_det = layer.inverse_and_log_det(jnp.array([0.5, 0.5]))
+      >>> z.tolist(), round(float(log_det), 4)  # 2 log 4
+      ([0.0, 0.0], 2.7726)
+
     Source: Papamakarios et al., 2021, arXiv:1912.02762, section 2.1.
     """
 

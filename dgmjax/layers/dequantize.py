@@ -30,6 +30,12 @@ class Dequantized(nnx.Module):
       dequantization: the noise, a `dgmjax.layers.Dequantization`; default `UniformDequantization`. What it has of
         parameters is trained with the density.
 
+    Example:
+      >>> import dgmjax as dgm
+      >>> model = dgm.Dequantized(dgm.Flow(dgm.Logit((4,), 3)), 3)  # a density on [0, 3], integers 0, 1, 2
+      >>> print(model.bound(num_samples=64))
+      importance-weighted bound, K=64 (uniform dequantization)
+
     Source: Theis et al., 2016, arXiv:1511.01844, equations 1-4; Burda et al., 2016, arXiv:1509.00519, equation 8.
     """
 

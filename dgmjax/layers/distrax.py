@@ -132,6 +132,12 @@ def to_distrax(
 
     Raises:
       TypeError: neither a flow nor a bijector.
+
+    Example:
+      >>> import jax.numpy as jnp, dgmjax as dgm
+      >>> distribution = to_distrax(dgm.Flow(dgm.DiagonalLinear((2,))))
+      >>> type(distribution).__name__, distribution.log_prob(jnp.zeros((3, 2))).shape
+      ('Transformed', (3,))
     """
     if isinstance(flow_or_bijector, Bijector):
         return DistraxBijector(flow_or_bijector, context)

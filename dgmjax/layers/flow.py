@@ -85,6 +85,13 @@ class Flow(nnx.Module):
     Raises:
       ValueError: the base has another event shape than the bijector's latents, or is conditional.
 
+    Example:
+      >>> import distrax, jax.numpy as jnp, dgmjax as dgm
+      >>> layer = dgm.from_distrax(distrax.Block(distrax.ScalarAffine(1.0, 2.0), 1), (1,))
+      >>> flow = dgm.Flow(layer)  # x = 2 z + 1, so p(x) = N(x | 1, 4)
+      >>> round(float(jnp.exp(flow.log_prob(jnp.array([3.0])))), 6)
+      0.120985
+
     Source: Papamakarios et al., 2021, arXiv:1912.02762, equations 2-6.
     """
 

@@ -32,6 +32,12 @@ class Stack(Bijector):
     Raises:
       ValueError: no layers, layers that differ in more than their arrays, both ways of saving memory, or anchors that
         do not fit.
+
+    Example:
+      >>> import jax.numpy as jnp, dgmjax as dgm
+      >>> stack = dgm.Stack([dgm.ActNorm((2,)) for _ in range(8)], reversible=True)
+      >>> stack.forward_and_log_det(jnp.ones((3, 2)))[0].shape
+      (3, 2)
     """
 
     def __init__(

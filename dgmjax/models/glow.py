@@ -59,6 +59,13 @@ class Glow(Flow):
 
     Couplings, inner normalizations and priors start as the identity; `with_data_init` sets all ActNorms from a batch.
 
+    Example:
+      >>> import dgmjax as dgm
+      >>> from flax import nnx
+      >>> glow = dgm.Glow((8, 8, 3), levels=2, depth=4, width=16, rngs=nnx.Rngs(0))
+      >>> glow.event_shape, glow.base.event_shape
+      ((8, 8, 3), (192,))
+
     Source: Kingma and Dhariwal, 2018, *Glow: Generative Flow with Invertible 1x1 Convolutions*, arXiv:1807.03039.
     """
 

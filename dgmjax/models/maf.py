@@ -40,6 +40,14 @@ class MAF(Flow):
       base: distribution of the latents; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.
 
+    Example:
+      >>> import jax, dgmjax as dgm
+      >>> from flax import nnx
+      >>> flow = dgm.MAF((3,), depth=2, width=8, rngs=nnx.Rngs(0))
+      >>> x, log_prob = flow.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(5,))
+      >>> bool(jax.numpy.allclose(flow.log_prob(x), log_prob, atol=1e-4))
+      True
+
     Source: Papamakarios et al., 2017, *Masked autoregressive flow for density estimation*, arXiv:1705.07057.
     """
 

@@ -67,6 +67,14 @@ class RealNVP(Flow):
 
     A fresh flow is its preprocessing followed by the identity.
 
+    Example:
+      >>> import jax, dgmjax as dgm
+      >>> from flax import nnx
+      >>> flow = dgm.RealNVP((3,), depth=2, width=8, context_shape=(1,), rngs=nnx.Rngs(0))
+      >>> x = jax.random.normal(jax.random.key(0), (5, 3))
+      >>> flow.log_prob(x, x[:, :1]).shape  # conditional on one number
+      (5,)
+
     Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, section 3.
     """
 

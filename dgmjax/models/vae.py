@@ -56,6 +56,13 @@ class VAE(LatentVariableModel):
     Raises:
       ValueError: parts whose shapes do not fit, or unknown names.
 
+    Example:
+      >>> import dgmjax as dgm
+      >>> from flax import nnx
+      >>> vae = dgm.VAE((4,), latent_dim=2, width=8, likelihood="bernoulli", rngs=nnx.Rngs(0))
+      >>> print(vae.bound(num_samples=50))
+      importance-weighted bound, K=50 (variational posterior)
+
     Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114; Rezende et al., 2014,
       arXiv:1401.4082.
     """

@@ -67,6 +67,10 @@ def check_bijector(
         LawViolation: if a law breaks, with the law, the place, the size and the likely cause.
         TypeError: if x is not of floating dtype.
         ValueError: if x, context, ``event_ndims`` and ``event_shape`` contradict each other.
+
+    Example:
+        >>> import jax, dgmjax as dgm
+        >>> dgm.testing.check_bijector(dgm.ActNorm((2,)), jax.random.normal(jax.random.key(0), (4, 2)))
     """
     x = jnp.asarray(x)
     setup = prepare(bijector, x, context, key, event_ndims, tolerance)

@@ -73,6 +73,10 @@ def check_density(
         LawViolation: if a law breaks, with the law, the place, the size and the likely cause.
         ValueError: if the distribution has a batch shape or no event shape, or if limits, support
             and num_samples do not fit.
+
+    Example:
+        >>> import distrax, jax, dgmjax as dgm
+        >>> dgm.testing.check_density(distrax.Gamma(3.0, 2.0), seed=jax.random.key(0), limits=(0.0, 15.0))
     """
     subject = Subject(distribution, context)
     _validate(subject, num_samples, limits, support)

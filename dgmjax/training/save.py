@@ -27,6 +27,13 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
     Raises:
       TypeError: the model cannot describe its constructor.
       FileExistsError: ``path`` exists and is not a saved model.
+
+    Example:
+      >>> import tempfile, dgmjax as dgm
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     dgm.save(f"{folder}/model", dgm.Flow(dgm.DiagonalLinear((2,))))
+      ...     dgm.load(f"{folder}/model").event_shape
+      (2,)
     """
     import orbax.checkpoint as ocp
 
