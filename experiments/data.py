@@ -1,5 +1,7 @@
 """The data of a run."""
 
+from importlib import metadata
+
 import numpy as np
 
 import dgmjax as dgm
@@ -35,3 +37,19 @@ def load_data(config: Config) -> dgm.data.Dataset:
             getattr(dataset, split), dataset.event_shape, num_levels=dataset.num_levels, name=split
         )
     return dataset
+
+
+def data_version(name: str) -> str | None:
+    """Which version of a data set is read here: of a prepared set ``name:version``, of others the package it is from.
+
+    None for files and for data that are not known by name.
+    """
+    if name == "digits":
+        return f"load_digits of scikit-learn {metadata.version('scikit-learn')}"
+    if name in dgm.data.TOYS:
+        return f"dgmjax {dgm.__version__}"
+    try:
+        found = dgm.data.find_prepared(name.removeprefix("tfds:"))
+    except (dgm.data.DataNotFound, ValueError):
+        return None
+    return f"{found.name}:{found.directory.name}"

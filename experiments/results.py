@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 import dgmjax as dgm
 from experiments.config import Config
+from experiments.data import data_version
 
 
 def write_result(
@@ -30,6 +31,7 @@ def write_result(
     result: dict[str, Any] = {
         "config": config.name,
         "data": config.data,
+        "data_version": data_version(config.data),
         "test": dict(numbers["test"]),
         "validation": dict(numbers["validation"]),
         "selected_on": "validation" if config.model.validation_loss() else None,

@@ -5,7 +5,10 @@ import pathlib
 
 import pytest
 
+import dgmjax as dgm
+from experiments.config import load_config
 from experiments.reproduce import __main__ as reproduce
+from experiments.reproduce.documented import DOCUMENTED
 from experiments.reproduce.entry import (
     ENTRIES,
     Context,
@@ -16,10 +19,13 @@ from experiments.reproduce.entry import (
     falling,
     finite,
 )
+from experiments.reproduce.published import BESIDE, PUBLISHED, beside
 from experiments.reproduce.report import read_runs, results_page
 
 pytestmark = pytest.mark.usefixtures("x32")
-RUNS = pathlib.Path(__file__).parent.parent / "docs" / "results" / "runs"
+ROOT = pathlib.Path(__file__).parent.parent
+RUNS = ROOT / "docs" / "results" / "runs"
+LAST_ROWS = {"L7": 41, "L5": 36, "D3": 40, "A4": 31}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,50 @@ def test_rows_belong_to_one_entry_each():
     assert all(row[:2] in ("L7", "L5", "D3", "A4") and row[2] == "-" for row in rows)
 
 
+def test_every_row_of_the_checklist_is_an_entry_or_a_page_and_not_both():
+    rows = {f"{name}-{i:02d}" for name, last in LAST_ROWS.items() for i in range(1, last + 1)}
+    entries = {row for one in ENTRIES.values() for row in one.ids}
+    assert entries | set(DOCUMENTED) == rows
+    assert not entries & set(DOCUMENTED)
+
+
+@pytest.mark.parametrize("row", DOCUMENTED)
+def test_a_row_that_is_text_names_a_page_and_a_heading_that_exist(row):
+    one = DOCUMENTED[row]
+    headings = [
+        line.lstrip("#").strip()
+        for line in (ROOT / one.page).read_text().splitlines()
+        if line.startswith("#")
+    ]
+    assert not one.section or one.section in headings
+    assert f"| {row} | {one.says} | {one.page}" in results_page([])
+
+
+def test_published_numbers_stand_beside_runs_on_the_same_data():
+    runs = {run["run"]: run for run in read_runs(RUNS)}
+    for name, one in BESIDE.items():
+        assert {row.model for row in beside(name)} == set(one.models)
+        assert one.split in runs[name]
+        assert one.title.lower().startswith(runs[name]["data"])
+        assert ("binarisation" in one.title) == load_config(runs[name]["config"]).binarize
+    assert beside("flowpp_digits") == []
+    page = results_page([], list(runs.values()))
+    assert "Glow: 1.05 (uniform dequantization)" in page
+    assert "| vae_digits | digits | load_digits of scikit-learn |" in page
+    assert set(PUBLISHED) >= {one.title for one in BESIDE.values()}
+
+
+def test_tables_of_entries_are_on_the_page(tmp_path):
+    def tabulate(context):
+        context.table("numbers", "| a |\n|---|\n| 1 |\n")
+        return [close("a", 1.0, 1.0, 0.0)]
+
+    one = Entry(("L7-99",), "TABLE: numbers", tabulate)
+    record = reproduce.run_entry(one, Context(tmp_path, quick=True))
+    assert record["tables"] == ["tables/numbers.md"]
+    assert "### L7-99: numbers\n\n| a |\n|---|\n| 1 |" in results_page([record], folder=tmp_path)
+
+
 def test_the_command_runs_once_and_writes_the_page(tmp_path, capsys):
     arguments = ["--only", "A4-07", "D3-03", "--quick", "--out", str(tmp_path)]
     for _ in range(2):
@@ -81,12 +131,21 @@ def test_the_command_runs_once_and_writes_the_page(tmp_path, capsys):
     assert record["checks"][0]["value"] == pytest.approx(0.1209853623, abs=1e-7)
     page = (tmp_path / "quick" / "RESULTS.md").read_text()
     assert "2 of 2 entries pass" in page
-    assert "| vae_mnist | mnist | 101.56 +- 0.26 nats |" in page
+    assert "| vae_mnist | mnist | mnist:3.0.1 | 101.56 +- 0.26 nats |" in page
 
 
 def test_kept_results_say_what_they_are():
     for run in read_runs(RUNS):
-        assert {"run", "config", "data", "parameters", "steps", "device", "commit"} <= set(run)
+        assert {
+            "run",
+            "config",
+            "data",
+            "data_version",
+            "parameters",
+            "steps",
+            "device",
+            "commit",
+        } <= set(run)
         assert (
             "bound" in run["test"] or "accuracy" in run["test"] or "generator_loss" in run["test"]
         )
@@ -97,3 +156,8 @@ def test_all_entries_pass_quickly(tmp_path):
     with pytest.raises(SystemExit) as end:
         reproduce.main(["--quick", "--out", str(tmp_path), "--results", str(RUNS)])
     assert end.value.code == 0
+    runs = list((tmp_path / "quick" / "runs").rglob("config.json"))
+    assert runs
+    for path in runs:
+        data = json.loads(path.read_text())["data"]
+        assert data in {"digits", *dgm.data.TOYS}, f"{path.parent.name} needs {data}"

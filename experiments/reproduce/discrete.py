@@ -177,3 +177,33 @@ def both_ways(context: Context) -> list[Check]:
         close("entropy found by a categorical model, nats", categorical, entropy, 0.03),
         close("by a dequantized flow (K = 16), nats", nats, entropy, 0.08),
     ]
+
+
+@entry("L5-20", title="The bound of a data set is the sum of those of its examples")
+def sum_of_bounds(context: Context) -> list[Check]:
+    """Uniform noise under a logistic density, whose masses are known: ``sum_i E log p(y_i + u) <= log P(Y)``."""
+    del context
+    base = distrax.Independent(distrax.Logistic(jnp.full(1, 5.0), jnp.full(1, 1.5)), 1)
+    model = dgm.Dequantized(dgm.Flow(dgm.Permute((1,), [0]), base), 11)
+    y = jnp.asarray(np.random.RandomState(0).randint(0, 11, (200, 1)))
+    keys = jax.random.split(_KEY, 200)
+    together = model.log_prob(y, seed=keys)
+    singly = sum(float(model.log_prob(y[i], seed=keys[i])) for i in range(5))
+    cdf = base.distribution.cdf
+    exact = jnp.log(cdf(y + 1.0) - cdf(y + 0.0))[:, 0]
+    totals = jax.jit(lambda keys: jax.lax.map(lambda key: model.log_prob(y, seed=key).sum(), keys))
+    draws = np.asarray(totals(jax.random.split(_KEY, 1_000)), np.float64)
+    gap = float(exact.sum()) - draws.mean()
+    return [
+        close(
+            "five examples one by one less the same of the batch, nats",
+            singly - float(together[:5].sum()),
+            0.0,
+            1e-4,
+        ),
+        at_least(
+            "log-mass of 200 examples less the bound, less 4 standard errors, nats",
+            gap - 4 * draws.std() / math.sqrt(len(draws)),
+            0.0,
+        ),
+    ]

@@ -62,6 +62,7 @@ class Context:
     def __init__(self, folder: pathlib.Path, *, quick: bool, seed: int = 0):
         self.folder, self.quick, self.seed = folder, quick, seed
         self.pictures: list[str] = []
+        self.tables: list[str] = []
 
     def size(self, quick: int, full: int) -> int:
         """The first number with ``--quick``, else the second."""
@@ -73,6 +74,13 @@ class Context:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.pictures.append(str(path.relative_to(self.folder)))
         return path
+
+    def table(self, name: str, text: str) -> None:
+        """Write a table, Markdown, that belongs to the entry; the page shows it."""
+        path = self.folder / "tables" / f"{name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.tables.append(str(path.relative_to(self.folder)))
 
     def figure(self, name: str, **options: Any) -> dict[str, Any]:
         """Draw a figure of ``experiments.figures``; returns the numbers it shows."""
@@ -102,9 +110,13 @@ class Context:
             training=training,
             model=dataclasses.replace(config.model, **model),
         )
-        folder = self.folder / "runs" / f"{config.name}{'_quick' if self.quick else ''}"
+        folder = self.run_folder(config)
         result = train(config, workdir=folder)
         return dgm.load(folder / "model"), result, config
+
+    def run_folder(self, config: Config) -> pathlib.Path:
+        """Where the run of a config that `trained` returned lies."""
+        return self.folder / "runs" / f"{config.name}{'_quick' if self.quick else ''}"
 
 
 class Entry(NamedTuple):

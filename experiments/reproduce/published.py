@@ -32,6 +32,8 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     ),
     "MNIST, 8 bits, bits/dim": (
         Published("NICE, re-implementation", "4.34", "uniform dequantization", "its repository"),
+        Published("RealNVP", "1.06", "uniform dequantization", "arXiv:1906.02735"),
+        Published("Glow", "1.05", "uniform dequantization", "arXiv:1906.02735"),
         Published("MLP RealNVP, 8 x 1024", "1.82 train, 1.83 validation", "uniform dequantization", "assignment"),
         Published("convolutional flow, 556 k", "1.078", "uniform dequantization, 8 samples", "course notebook"),
         Published("the same, multi-scale, variational dequantization, 1.7 M", "1.021", "8 samples", "course notebook"),
@@ -54,3 +56,41 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         Published("ResNet-164 / RevNet-164", "5.24 / 5.17", "", "lecture; arXiv:1707.04585"),
     ),
 }  # fmt: skip
+
+
+class Beside(NamedTuple):
+    """Published numbers that a run of ours may stand beside: the same data, and the same kind of number or nearly.
+
+    Attributes:
+      title: of a table above.
+      models: of its rows.
+      split: of ours, as theirs is.
+      why: where we are behind or ahead, and by what.
+    """
+
+    title: str
+    models: tuple[str, ...]
+    split: str
+    why: str
+
+
+_MNIST, _BINARY = "MNIST, 8 bits, bits/dim", "MNIST, static binarisation, nats"
+_DIGITS = "Digits, 17 levels, nats, validation"
+_SMALL = "behind: a small model, 10,000 steps on 2 CPU cores; theirs are many times larger, trained for days on accelerators"
+
+BESIDE: dict[str, Beside] = {
+    "glow_mnist": Beside(_MNIST, ("Glow", "RealNVP", "convolutional flow, 556 k"), "test", _SMALL),
+    "nice_mnist": Beside(_MNIST, ("NICE, re-implementation",), "test", "ahead by the fixed first layer, a histogram of each pixel, which theirs has not; 2,000 steps"),
+    "vae_mnist": Beside(_BINARY, ("MLP VAE, 20 latents, 40 epochs",), "validation", "the same network and length, another binarisation and other validation images: no more than level can be said"),
+    "pixelcnnpp_digits": Beside(_DIGITS, ("causal convolutions",), "validation", "ahead: gated blocks, mixtures of logistics instead of free categories, dropout"),
+    "vae_digits": Beside(_DIGITS, ("VAE, 16 latents",), "validation", "ahead: mixtures of logistics, augmentation, dropout, averaged weights"),
+    "realnvp_digits": Beside(_DIGITS, ("RealNVP, 8 couplings",), "validation", "ahead: a histogram layer first, augmentation, dropout, weight decay"),
+}  # fmt: skip
+
+
+def beside(run: str) -> list[Published]:
+    """The published rows beside a run; none where nobody published on its data with its kind of number."""
+    if run not in BESIDE:
+        return []
+    rows = {row.model: row for row in PUBLISHED[BESIDE[run].title]}
+    return [rows[model] for model in BESIDE[run].models]

@@ -1,0 +1,97 @@
+"""What several entries do to layers and models: precision, parameters away from their start, dense Jacobians."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dgmjax as dgm
+from experiments.config import Config
+from experiments.reproduce.entry import Check, Context, at_most
+
+KEY = jax.random.key(0)
+
+
+@contextlib.contextmanager
+def float64() -> Iterator[None]:
+    """Where the checklist has a tolerance that float32 cannot meet."""
+    with jax.enable_x64(True):  # noqa: FBT003
+        yield
+
+
+def cast(module: Any, dtype: Any) -> Any:
+    """The same module with all its numbers in another precision."""
+    return jax.tree.map(
+        lambda a: (
+            jnp.asarray(np.asarray(a).astype(dtype)) if jnp.issubdtype(a.dtype, jnp.floating) else a
+        ),
+        module,
+    )
+
+
+def scrambled(module: Any, scale: float = 0.3) -> Any:
+    """Parameters away from where training starts, so that nothing is the identity."""
+    params, fixed, merge = dgm.training.partition(module)
+    # NumPy, since JAX would compile a generator and an addition for every shape.
+    rng = np.random.default_rng(1)
+    moved = {
+        name: jnp.asarray((np.asarray(a) + scale * rng.normal(size=a.shape)).astype(a.dtype))
+        for name, a in sorted(params.items())
+    }
+    return merge(moved, fixed)
+
+
+def drawn(make: Callable[[], Any], dtype: Any, scale: float = 0.3) -> Any:
+    """A module with all parameters normal, made from its shapes: no initialisation of large networks is compiled.
+
+    Raises:
+      ValueError: a module with arrays that are no parameters, whose values would be unknown.
+    """
+    params, fixed, merge = dgm.training.partition(jax.eval_shape(make))
+    if jax.tree.leaves(fixed):
+        raise ValueError("drawn: the module has arrays that are no parameters; use scrambled.")
+    rng = np.random.default_rng(1)
+    return merge(
+        {
+            name: jnp.asarray(scale * rng.normal(size=a.shape), dtype)
+            for name, a in sorted(params.items())
+        },
+        fixed,
+    )
+
+
+def distance(a: jax.Array, b: jax.Array) -> float:
+    """The largest difference."""
+    return float(jnp.abs(a - b).max())
+
+
+def dense_log_det(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """``log |det|`` of the whole Jacobian of a function of one event, at every row: ``[n]``."""
+    jacobian = jax.vmap(jax.jacfwd(function))(x)
+    return jnp.linalg.slogdet(jacobian.reshape(len(x), x[0].size, -1))[1]
+
+
+def round_trip(layer: dgm.Bijector, x: jax.Array, tolerance: float = 1e-4) -> list[Check]:
+    """The inverse, and the log-determinant against that of the dense Jacobian."""
+    z, log_det = layer.inverse_and_log_det(x)
+    back = layer.forward(z)
+    dense = dense_log_det(lambda one: layer.inverse(one).ravel(), x)
+    return [
+        at_most("largest error of the round trip", distance(back, x), tolerance),
+        at_most("largest error of the log-determinant", distance(log_det, dense), tolerance),
+    ]
+
+
+def digits_vae(
+    context: Context, label: str = "", **changes: Any
+) -> tuple[Any, dict[str, Any], Config]:
+    """A run of ``vae_digits`` with changes of its model, as `Context.trained`; with ``--quick`` of a smaller one.
+
+    The small one serves what has to hold for any VAE; what has to be well trained is checked in full size only.
+    """
+    small = {"width": 64, "num_components": 3} if context.quick else {}
+    name = "_".join(part for part in ("small" if context.quick else "", label) if part)
+    return context.trained("vae_digits", steps=250, label=name, **(small | changes))
