@@ -161,14 +161,6 @@ def fit(
       OSError: a checkpoint could not be written; the one before is intact.
       RuntimeError: every checkpoint in ``workdir`` is damaged, or another process of the run has ended.
       PreemptedError: SIGTERM came, with a ``workdir``; a checkpoint is written first.
-
-    Example:
-      >>> import jax, dgmjax as dgm
-      >>> x = 3.0 * jax.random.normal(jax.random.key(0), (256, 2))
-      >>> flow = dgm.Flow(dgm.DiagonalLinear((2,)))
-      >>> result = dgm.fit(flow, x, seed=jax.random.key(1), steps=20, progress=False)
-      >>> bool(result.model.log_prob(x).mean() > flow.log_prob(x).mean())
-      True
     """
     schedule = Schedule(steps, eval_every, patience, 1 if debug_nans else steps_per_call)
     if not 0.0 <= ema_decay < 1.0:
