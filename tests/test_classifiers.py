@@ -107,6 +107,7 @@ def test_smoke(name, tmp_path, monkeypatch, capsys):
     assert "its number means nothing" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_memory_figure_shows_a_flat_line(tmp_path):
     record = reversible_memory.draw(
         tmp_path / "memory.png", blocks=(4, 16), side=8, batch_size=64, filters=8

@@ -54,8 +54,14 @@ NOISES: dict[str, Callable[..., dgm.layers.Dequantization]] = {
     ),
 }
 ALL = NOISES | {"Gaussian": dgm.GaussianNoise}
-of_noise = pytest.mark.parametrize("name", NOISES)
-of_all = pytest.mark.parametrize("name", ALL)
+# Its density and quantiles take long to compile, and have tests of their own.
+SLOW = pytest.param("truncated normal", marks=pytest.mark.slow)
+of_noise, of_all = (
+    pytest.mark.parametrize(
+        "name", [SLOW if name == "truncated normal" else name for name in kinds]
+    )
+    for kinds in (NOISES, ALL)
+)
 
 
 @jax.jit(static_argnames="dtype")

@@ -142,6 +142,7 @@ def test_the_mode_for_bad_numbers_ends_with_one_message(tmp_path):
         train.main([*command, *bad, "--model.scale-fn", "exp"])
 
 
+@pytest.mark.slow
 def test_users_data_trains_by_its_path(tmp_path):
     rng = np.random.RandomState(0)
     np.save(tmp_path / "floats.npy", rng.normal(5.0, 3.0, (200, 3)))
@@ -267,6 +268,7 @@ def test_every_system_trains(system, data):
     assert np.isfinite(fitted.history[-1]["nats"])
 
 
+@pytest.mark.slow
 def test_the_suite_writes_its_tables(tmp_path):
     options = plane.Options(("radial",), ("circles",), tmp_path, steps=2)
     plane.run_suite(options)

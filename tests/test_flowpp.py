@@ -177,6 +177,7 @@ def test_a_context_of_pixels_may_be_one_of_the_image():
         net(shape)(x, context)
 
 
+@pytest.mark.slow
 def test_the_program_does_not_grow_with_the_number_of_blocks():
     def program(depth: int) -> str:
         model = net((4, 4, 2), depth=depth, width=8)

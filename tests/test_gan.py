@@ -380,6 +380,7 @@ def test_a_step_updates_each_part_with_its_own_gradients():
 
 
 @pytest.mark.usefixtures("x32")
+@pytest.mark.slow
 def test_fit_plays_the_game_and_the_generator_finds_the_data(tmp_path):
     """A normal distribution on the line: mean and deviation of samples come to those of the data."""
     x = np.random.default_rng(0).normal(2.0, 0.5, (2_000, 1)).astype(np.float32)

@@ -253,7 +253,11 @@ def models():
 
 
 @pytest.mark.parametrize(
-    "name", ["flow", "conditional", "integers", pytest.param("vae", marks=pytest.mark.slow)]
+    "name",
+    [
+        "conditional",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("flow", "integers", "vae")),
+    ],
 )
 def test_an_artifact_gives_the_same_numbers_in_a_process_without_the_library(name, flow, tmp_path):
     pytest.importorskip("flatbuffers")

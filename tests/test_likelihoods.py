@@ -313,6 +313,7 @@ def lossy() -> ConditionalModel:
     )
 
 
+@pytest.mark.slow
 def test_a_conditional_model_is_a_likelihood(lossy):
     assert (lossy.event_shape, lossy.output_shape, lossy.num_levels) == ((2, 2, 1), (3,), 3)
     values, output = all_events(lossy), outputs(lossy, 2, 1, dtype=np.float32)

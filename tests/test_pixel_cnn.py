@@ -178,6 +178,7 @@ def test_a_key_drops_units_and_an_example_has_its_own():
     assert (np.abs(again - other) > 1e-6).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_has_a_gradient(variant):
     options = {"levels": 2, "context_shape": (3,)} if variant == "pixelcnnpp" else {"depth": 2}
@@ -219,6 +220,7 @@ def test_the_layout_of_the_paper():
 
 
 @pytest.mark.usefixtures("x32")
+@pytest.mark.slow
 def test_the_program_does_not_grow_with_the_depth():
     def size(depth: int) -> int:
         model = PixelCNNpp((4, 4, 1), 5, levels=1, depth=depth, width=4, rngs=nnx.Rngs(0))

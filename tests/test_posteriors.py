@@ -29,6 +29,8 @@ from tests.instances import cast, coupling, scramble
 
 FLOWS = ["planar", "radial", "sylvester", "coupling", "iaf"]
 NAMES = ["gaussian", "full_covariance", *FLOWS]
+# The others have the same laws; these two take longest to compile.
+PARAMS = [pytest.param(n, marks=pytest.mark.slow if n in ("radial", "iaf") else ()) for n in NAMES]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-8)
 
 
@@ -64,7 +66,7 @@ def grid(count: int = 200, width: float = 10.0) -> tuple[jax.Array, float]:
     ) ** 2
 
 
-@pytest.mark.parametrize("name", [*NAMES, "shared flow"])
+@pytest.mark.parametrize("name", [*PARAMS, "shared flow"])
 def test_a_posterior_integrates_to_one_and_its_draws_carry_their_density_and_follow_it(name):
     q = make(name)
     features = features_of(q, (2,))
@@ -79,7 +81,7 @@ def test_a_posterior_integrates_to_one_and_its_draws_carry_their_density_and_fol
         assert (np.abs((z**power).mean(0) - moments) < 5 * error).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_draws_have_the_axes_of_the_samples_and_then_those_of_the_features(name):
     q = make(name)
     for sample_shape, batch in [((), ()), ((), (3,)), ((4,), (2, 3)), (2, (3,)), ((2, 4), ())]:
@@ -93,7 +95,7 @@ def test_draws_have_the_axes_of_the_samples_and_then_those_of_the_features(name)
         assert log_q.shape == (*shape, *batch)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_batch_axes_broadcast_and_all_pairs_are_the_broadcast_form(name):
     q = make(name)
     z, features = jax.random.normal(jax.random.key(5), (4, 2)), features_of(q, (5,))
@@ -104,7 +106,7 @@ def test_batch_axes_broadcast_and_all_pairs_are_the_broadcast_form(name):
     close(log_prob(q, z, features[2]), pairs[:, 2])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_one_key_an_example_gives_each_its_own_noise(name):
     q = make(name)
     features, keys = features_of(q, (3,)), jax.random.split(jax.random.key(6), 3)
@@ -112,7 +114,7 @@ def test_one_key_an_example_gives_each_its_own_noise(name):
     close(z[1], draw(q, features[1], keys[1])[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_gradients_reach_all_parameters_and_features(name):
     q = make(name)
 
@@ -127,7 +129,7 @@ def test_gradients_reach_all_parameters_and_features(name):
     assert np.all(bars[1] != 0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_float32_stays_float32(name):
     q = posterior(name, 2, depth=2, width=8, context_size=3, rngs=nnx.Rngs(0))
 
@@ -141,7 +143,7 @@ def test_float32_stays_float32(name):
 
 
 @pytest.mark.parametrize("depth", [2, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_a_fresh_posterior_is_standard_normal_or_a_gentle_squeeze_of_it(name, depth):
     q = cast(
         posterior(name, 3, depth=depth, width=8, context_size=2, rngs=nnx.Rngs(0)), jnp.float64

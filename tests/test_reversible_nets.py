@@ -77,7 +77,7 @@ def test_the_pure_step_is_undone_exactly(stride):
     assert z.shape == (2, 4 // stride, 6 // stride, 6 * stride**2)
 
 
-@pytest.mark.parametrize("name", ["RevNet", "IRevNet"])
+@pytest.mark.parametrize("name", ["RevNet", pytest.param("IRevNet", marks=pytest.mark.slow)])
 def test_reversible_gradients_are_plain_ones_with_batch_statistics_updated_once(name):
     """L5-05 and L5-06, with dropout where there is some: loss, gradients, statistics."""
     x, labels = images(6), jnp.asarray([0, 1, 2, 0, 1, 2])

@@ -121,7 +121,11 @@ def from_the_prior(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n == "iaf" else ()) for n in GROUPS]
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in ("iaf", "iaf, diagonal") else ())
+        for n in GROUPS
+    ],
 )
 def test_weights_are_unbiased_and_bounds_are_in_order(name):
     """``E [w] = p(x)`` by another way; ELBO, importance-weighted bounds and the likelihood in rising order."""
@@ -372,6 +376,7 @@ def test_top_k_keeps_the_largest_entries(x32):
     assert (np.where(code == 0, np.abs(dense), 0.0).max(-1) <= smallest_kept).all()
 
 
+@pytest.mark.slow
 def test_an_autoencoder_learns_and_is_saved(tmp_path, x32):
     model, x = autoencoder(sparsity="top_k", k=3), np.asarray(events(16))
     result = dgm.fit(

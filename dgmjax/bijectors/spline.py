@@ -7,6 +7,7 @@ Source: Durkan et al., 2019, *Neural Spline Flows*, arXiv:1906.04032, section 3.
 """
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class _Bin(NamedTuple):
     slope: jax.Array
 
 
+@functools.partial(jax.jit, inline=True)
 def spline_forward(
     z: jax.Array, x_knots: jax.Array, y_knots: jax.Array, derivatives: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -53,6 +55,7 @@ def spline_forward(
     return jnp.where(inside, x, z), jnp.where(inside, log_derivative, jnp.zeros_like(z))
 
 
+@functools.partial(jax.jit, inline=True)
 def spline_inverse(
     x: jax.Array, x_knots: jax.Array, y_knots: jax.Array, derivatives: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

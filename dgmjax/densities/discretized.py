@@ -6,6 +6,7 @@
 Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517, equation 2.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -57,6 +58,7 @@ def discretized_log_prob(
     return _fold(y, num_levels, log_cdf_right, inner, log_sf_left)
 
 
+@functools.partial(jax.jit, inline=True, static_argnames="num_levels")
 def discretized_logistic_mixture_log_prob(
     y: jax.Array,
     num_levels: int,

@@ -10,6 +10,7 @@ the leading axes, which broadcast against ``x``. All values are finite for ``|x|
 Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517, equation 1 (before the discretization).
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from jax.nn import log_sigmoid, log_softmax, logsumexp
 _MAX_STEPS = 120
 
 
+@functools.partial(jax.jit, inline=True)
 def logistic_mixture_log_prob(
     x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> jax.Array:
@@ -39,6 +41,7 @@ def logistic_mixture_log_prob(
     return logsumexp(log_weights + log_sigmoid(u) + log_sigmoid(-u) - log_scales, axis=-1)
 
 
+@functools.partial(jax.jit, inline=True)
 def logistic_mixture_log_cdf(
     x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> jax.Array:
@@ -47,6 +50,7 @@ def logistic_mixture_log_cdf(
     return logsumexp(log_weights + log_sigmoid(u), axis=-1)
 
 
+@functools.partial(jax.jit, inline=True)
 def logistic_mixture_log_sf(
     x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> jax.Array:
@@ -62,6 +66,7 @@ def logistic_mixture_cdf(
     return jnp.exp(logistic_mixture_log_cdf(x, logits, means, log_scales))
 
 
+@functools.partial(jax.jit, inline=True)
 def logistic_mixture_logit_cdf(
     x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -83,6 +88,7 @@ def logistic_mixture_logit_cdf(
     return log_cdf - log_sf, hazard - jnp.maximum(log_cdf, log_sf)
 
 
+@functools.partial(jax.jit, inline=True)
 def logistic_mixture_logit_icdf(
     y: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> jax.Array:

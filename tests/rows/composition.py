@@ -92,7 +92,7 @@ def _scalar_affine() -> distrax.Bijector:
 ROWS: dict[str, Instance] = {
     "stack": Instance(stack(), _normal),
     "stack, reversible, context": Instance(
-        stack(2, (2,), reversible=True), _normal, context_shape=(2,)
+        stack(2, (2,), reversible=True), _normal, context_shape=(2,), slow=True
     ),
     "stack, remat": Instance(stack(2, remat=True), _normal, slow=True),
     "stack, parts change places": Instance(_swapping, _normal),

@@ -61,7 +61,7 @@ def shared_histogram(_: nnx.Rngs) -> dgm.Bijector:
 
 ROWS: dict[str, Instance] = {
     "histogram, shared by the pixels": Instance(
-        shared_histogram, lambda key, shape: 7.0 * jax.random.uniform(key, shape)
+        shared_histogram, lambda key, shape: 7.0 * jax.random.uniform(key, shape), slow=True
     ),
     "squeeze, checkerboard": Instance(
         lambda _: Squeeze((4, 2, 2), order="checkerboard"), _normal, slow=True

@@ -38,7 +38,7 @@ def nice(rngs: nnx.Rngs) -> dgm.Bijector:
 ROWS: dict[str, Instance] = {
     "reshape": Instance(lambda _: dgm.Reshape((2, 3, 1), (3, 2)), _normal),
     "shuffle": Instance(lambda rngs: dgm.Shuffle((2, 1, 5), rngs=rngs), _normal),
-    "NICE, images": Instance(nice, _normal),
+    "NICE, images": Instance(nice, _normal, slow=True),
     "RealNVP, images": Instance(realnvp(normalization="none"), _normal, slow=True),
     "RealNVP, images, batch norm, context": Instance(
         realnvp(normalization="batch", context_shape=(2,), reversible=True, widen=False),

@@ -16,7 +16,7 @@ def _stack(rngs: nnx.Rngs) -> dgm.Bijector:
 
 
 ROWS: dict[str, Instance] = {
-    "RevNet blocks, reversible stack": Instance(_stack, _normal),
+    "RevNet blocks, reversible stack": Instance(_stack, _normal, slow=True),
     "RevNet block, bottleneck": Instance(
         lambda rngs: dgm.RevBlock((2, 2, 8), kind="bottleneck", rngs=rngs), _normal, slow=True
     ),
@@ -24,6 +24,6 @@ ROWS: dict[str, Instance] = {
         lambda rngs: dgm.IRevBlock((2, 2, 8), activate_first=False, rngs=rngs), _normal, slow=True
     ),
     "i-RevNet block, stride": Instance(
-        lambda rngs: dgm.IRevBlock((4, 2, 2), stride=2, rngs=rngs), _normal
+        lambda rngs: dgm.IRevBlock((4, 2, 2), stride=2, rngs=rngs), _normal, slow=True
     ),
 }
