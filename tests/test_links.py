@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from collections import Counter
 
 import pytest
 
@@ -48,3 +49,15 @@ def test_every_picture_of_the_documentation_is_shown():
     }
     unused = set((ROOT / "docs" / "images").glob("*.png")) - shown
     assert not unused, f"no page shows {sorted(path.name for path in unused)}."
+
+
+def test_the_references_are_those_of_the_code():
+    """A paper on the page is cited by the code, but for the tutorial; what three or more files cite is on the page."""
+    page = (ROOT / "docs" / "references.md").read_text()
+    listed = set(re.findall(r"abs/(\d{4}\.\d{4,5})", page))
+    files = [path.read_text() for path in (ROOT / "dgmjax").rglob("*.py")]
+    cited = Counter(
+        paper for text in files for paper in set(re.findall(r"arXiv:(\d{4}\.\d{4,5})", text))
+    )
+    assert listed - set(cited) == {"1606.05908"}
+    assert {paper for paper, count in cited.items() if count >= 3} <= listed

@@ -21,7 +21,7 @@ class Documented(NamedTuple):
 DOCUMENTED: dict[str, Documented] = {
     "L7-09": Documented("docs/vae.md", "Flows, VAEs, autoregressive models", "VAE and flow side by side: objective, encoder, decoder; L7-10 is the theorem"),
     "L7-38": Documented("docs/vae.md", "Flows, VAEs, autoregressive models", "a prior need not be invertible; mixtures and pseudo-inputs are in L7-32"),
-    "L7-41": Documented("docs/api.md", "", "references: every class and function names its source"),
+    "L7-41": Documented("docs/references.md", "", "references; every class and function names its own"),
     "L5-16": Documented("docs/which_flow.md", "By need", "what flows promise, with what it costs here"),
     "L5-25": Documented("docs/vae.md", "Flows, VAEs, autoregressive models", "exact and approximate likelihoods, for and against"),
     "L5-26": Documented("docs/vae.md", "Bounds", "the VAE and its bound, of the logarithm (E-L5-4)"),
@@ -33,5 +33,5 @@ DOCUMENTED: dict[str, Documented] = {
     "D3-38": Documented("docs/vae.md", "Flows, VAEs, autoregressive models", "table of flows against VAEs"),
     "A4-04": Documented("docs/vae.md", "A flow in the posterior or in the prior", "a fixed prior restricts little: the decoder moves it; what learned ones gain"),
     "A4-26": Documented("docs/errata.md", "Smaller ones that the code meets", "constraints on layers, what determinants cost (E-A4-12)"),
-    "A4-31": Documented("docs/api.md", "", "references, as L7-41"),
+    "A4-31": Documented("docs/references.md", "", "references"),
 }  # fmt: skip
