@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -161,3 +162,10 @@ def test_all_entries_pass_quickly(tmp_path):
     for path in runs:
         data = json.loads(path.read_text())["data"]
         assert data in {"digits", *dgm.data.TOYS}, f"{path.parent.name} needs {data}"
+
+
+def test_the_committed_page_shows_the_kept_results():
+    page = (RUNS.parents[2] / "RESULTS.md").read_text()
+    assert results_page([], read_runs(RUNS)).partition("## Published")[0] in page
+    (passed, entries) = re.search(r"(\d+) of (\d+) entries pass", page).groups()
+    assert int(passed) == int(entries) == len(ENTRIES)
