@@ -106,6 +106,10 @@ def _measure(model: Any, shape: tuple[int, ...], batch_size: int) -> dict[str, i
     }
 
 
+def _short(mebibytes: float) -> str:
+    return f"{mebibytes:,.0f}" if mebibytes >= 10 else f"{mebibytes:.2g}"
+
+
 def _picture(out: pathlib.Path, record: dict[str, Any]) -> None:
     blocks = record["blocks"]
     figure = new_figure(7.6, 4.8)
@@ -130,7 +134,7 @@ def _picture(out: pathlib.Path, record: dict[str, Any]) -> None:
             label=f"{name}: x {record['growth'][name]:.2f} from {blocks[0]} to {blocks[-1]} blocks",
         )
         axes.annotate(
-            f"{mebibytes[-1]:,.0f} MiB",
+            f"{_short(mebibytes[-1])} MiB",
             (blocks[-1], mebibytes[-1]),
             xytext=(-6, above),
             textcoords="offset points",
@@ -147,7 +151,7 @@ def _picture(out: pathlib.Path, record: dict[str, Any]) -> None:
         f"planned by the compiler",
     )
     axes.set_xticks(blocks, [str(num) for num in blocks])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.minorticks_off()
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper left")
     low, high = axes.get_ylim()

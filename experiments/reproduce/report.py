@@ -91,8 +91,8 @@ def _runs_table(runs: Sequence[dict[str, Any]]) -> list[str]:
         "On test data, selected on validation. Published numbers stand beside ours where the data are the same and the "
         "number is of the same kind or nearly, with its kind; the other tables of published numbers are below.",
         "",
-        "| run | data | version | test | | bound and K, or kind | parameters | steps | seconds of the last session | device | commit "
-        "| published | compared |",
+        "| run | data | version | test | | bound and K, or kind | parameters | steps | seconds of the last session "
+        "| device | commit | published | compared |",
         "|---|---|---|---:|---:|---|---:|---:|---:|---|---|---|---|",
     ]
     for run in runs:
