@@ -11,14 +11,13 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.dequantization import DequantizationConfig
-from experiments.models import ModelConfig
+from experiments.unlabelled_models import UnlabelledConfig
 
 _CHUNK = 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GANConfig(ModelConfig):
+class GANConfig(UnlabelledConfig):
     """A generative adversarial network of dense layers."""
 
     constructor: ClassVar[Any] = dgm.GAN
@@ -52,18 +51,8 @@ class GANConfig(ModelConfig):
     discriminator_rate: float = 1.0
     """Learning rate of the discriminator, in units of the generator's."""
 
-    def build(
-        self,
-        dataset: dgm.data.Dataset,
-        rngs: nnx.Rngs,
-        *,
-        conditional: bool = False,
-        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
-    ) -> dgm.GAN:
-        """The model of the integers themselves, so ``dequantization`` is not used."""
-        del dequantization
-        if conditional:
-            raise ValueError(f"{self.system} takes no labels; leave --conditional out.")
+    def make(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dgm.GAN:
+        """The model for ``dataset``."""
         generator_widths, discriminator_widths = self.widths()
         return dgm.GAN(
             dataset.event_shape,

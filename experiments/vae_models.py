@@ -7,8 +7,7 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.dequantization import DequantizationConfig
-from experiments.models import ModelConfig
+from experiments.unlabelled_models import UnlabelledConfig
 
 PriorName = Literal["normal", "mixture", "vamp", "realnvp", "maf", "aggregated"]
 PosteriorName = Literal[
@@ -22,7 +21,7 @@ _OF_THE_PRIOR = ("prior_components", "prior_depth", "prior_width")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LatentVariableConfig(ModelConfig):
+class LatentVariableConfig(UnlabelledConfig):
     """What models with latent variables share."""
 
     depth: int = 2
@@ -36,18 +35,8 @@ class LatentVariableConfig(ModelConfig):
     free_bits: float = 0.0
     """Nats a group of latents that cost nothing in training."""
 
-    def build(
-        self,
-        dataset: dgm.data.Dataset,
-        rngs: nnx.Rngs,
-        *,
-        conditional: bool = False,
-        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
-    ) -> Any:
-        """The model of the integers themselves, so ``dequantization`` is not used."""
-        del dequantization
-        if conditional:
-            raise ValueError(f"{self.system} takes no labels; leave --conditional out.")
+    def make(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
+        """The model for ``dataset``."""
         options = self.parts(dataset, rngs) | {"num_levels": dataset.num_levels}
         return self.constructor(dataset.event_shape, **options, rngs=rngs)
 

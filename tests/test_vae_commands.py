@@ -9,10 +9,12 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.data import load_dataset
 from experiments import train, vae_comparison
 from experiments.benchmarks import vae as benchmark
 from experiments.config import load_config
 from experiments.data import load_data
+from experiments.systems import SYSTEMS
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -87,3 +89,9 @@ def test_the_benchmark_runs(tmp_path):
     assert {row["task"].split(",")[0] for row in results["rows"]} == {
         "training step", "importance-weighted bounds", "ELBO surgery",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("system", ["vae", "vlae", "gan"])
+def test_models_without_labels_say_so(system):
+    with pytest.raises(ValueError, match=f"{system} takes no labels; leave --conditional out."):
+        SYSTEMS[system]().build(load_dataset("digits"), nnx.Rngs(0), conditional=True)

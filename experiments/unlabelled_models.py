@@ -1,0 +1,33 @@
+"""What the settings of models share that take integers as they are, and no labels."""
+
+import dataclasses
+from typing import Any
+
+from flax import nnx
+
+import dgmjax as dgm
+from experiments.dequantization import DequantizationConfig
+from experiments.models import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UnlabelledConfig(ModelConfig):
+    """What models of the integers themselves share that take no labels."""
+
+    def build(
+        self,
+        dataset: dgm.data.Dataset,
+        rngs: nnx.Rngs,
+        *,
+        conditional: bool = False,
+        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
+    ) -> Any:
+        """The model of the integers, so ``dequantization`` is not used."""
+        del dequantization
+        if conditional:
+            raise ValueError(f"{self.system} takes no labels; leave --conditional out.")
+        return self.make(dataset, rngs)
+
+    def make(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
+        """The model for ``dataset``."""
+        raise NotImplementedError
