@@ -85,12 +85,6 @@ def test_the_blocks_of_a_page_are_python(name):
     compile("\n".join(blocks), str(PAGES[name]), "exec")
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
-def test_the_pictures_of_a_page_are_there(page):
-    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text()):
-        assert (page.parent / picture).is_file(), picture
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_runs_from_top_to_bottom(name, tmp_path):

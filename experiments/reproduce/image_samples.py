@@ -12,9 +12,10 @@ from experiments.reproduce._modules import KEY
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 
 
-def _samples(
+def draw_samples(
     context: Context, name: str, model: Any, dataset: dgm.data.Dataset, **options: Any
 ) -> np.ndarray:
+    """A picture of 64 samples, which are returned."""
     images = np.asarray(
         jax.jit(lambda m, key: m.sample(seed=key, sample_shape=(64,), **options))(model, KEY)
     )
@@ -35,7 +36,7 @@ def samples_of_both(context: Context) -> list[Check]:
     checks = []
     for name, limit in (("pixelcnnpp_digits", 105.0), ("flowpp_digits", 125.0)):
         model, result, _ = context.trained(name, steps=60)
-        _samples(context, f"{name}_samples", model, dataset)
+        draw_samples(context, f"{name}_samples", model, dataset)
         goal = limit if context.quick else {"pixelcnnpp_digits": 80.0, "flowpp_digits": 86.0}[name]
         checks.append(
             at_most(f"{name}, test nats, {result['test']['bound']}", result["test"]["nats"], goal)
@@ -77,7 +78,7 @@ def realnvp(context: Context) -> list[Check]:
     """On the digits; the assignment has MNIST, where the same command takes ``realnvp_mnist``."""
     model, result, _ = context.trained("realnvp_digits", steps=400)
     dataset = dgm.data.load_dataset("digits").flattened()
-    _samples(context, "realnvp_digits_samples", model, dataset)
+    draw_samples(context, "realnvp_digits_samples", model, dataset)
     return [
         at_most(
             "test bits/dim, one-sample bound",

@@ -12,6 +12,7 @@ from experiments.data import load_data
 from experiments.likelihoods import likelihood_on
 from experiments.reproduce._modules import KEY, digits_vae
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
+from experiments.reproduce.image_samples import draw_samples
 from experiments.vae_comparison import VARIANTS
 
 
@@ -129,9 +130,9 @@ def prior_or_posterior(context: Context) -> list[Check]:
 def lossy(context: Context) -> list[Check]:
     """On the digits with the ELBO of each; the lecture has binarised MNIST, where ours are listed in the results."""
     model, result, config = context.trained("vlae_digits", steps=200)
-    images = np.asarray(jax.jit(lambda m: m.sample(seed=KEY, sample_shape=(64,)))(model))
-    top = (dgm.data.load_dataset(config.data).num_levels or 256) - 1
-    dgm.plots.image_grid(images, context.picture("vlae_digits_samples"), maximum=top)
+    dataset = dgm.data.load_dataset(config.data)
+    images = draw_samples(context, "vlae_digits_samples", model, dataset)
+    top = (dataset.num_levels or 256) - 1
     rows = {"VLAE": result}
     for name, title, label in (
         ("iaf", "IAF VAE", "iaf"),
