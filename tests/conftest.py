@@ -1,6 +1,8 @@
 """Strict JAX for the whole suite: 64-bit available, no silent promotion of dtype or rank."""
 
 import atexit
+import collections
+import itertools
 import os
 import pathlib
 import shutil
@@ -28,11 +30,30 @@ def x32():
 _MAPS = pathlib.Path("/proc/self/maps")
 # Linux gives a process 65,530 memory maps, and each compiled program takes some: without one LLVM crashes.
 _MANY_MAPS = 30_000
+_TESTS = itertools.count(1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _maps_left():
-    """Forget the compiled programs of earlier modules before the process runs out of memory maps."""
-    yield
-    if _MAPS.exists() and len(_MAPS.read_bytes().splitlines()) > _MANY_MAPS:
+def pytest_runtest_teardown():
+    """Forget compiled programs before the process runs out of memory maps; looked at seldom, since it takes a while."""
+    look = next(_TESTS) % 10 == 0 and _MAPS.exists()
+    if look and len(_MAPS.read_bytes().splitlines()) > _MANY_MAPS:
         jax.clear_caches()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of the cases of a test marked ``every(n, first)``, only each n-th is fast: 0 <= first < n, first + n, ...
+
+    Cases that are slow for themselves are not counted. Two tests of one table may share it: one takes the even rows,
+    the other the odd ones.
+    """
+    seen = collections.Counter()
+    for item in items:
+        mark = item.get_closest_marker("every")
+        if mark is None or item.get_closest_marker("slow"):
+            continue
+        n, first = (*mark.args, 0)[:2]
+        test = item.nodeid.partition("[")[0]
+        if seen[test] % n != first:
+            item.add_marker("slow")
+        seen[test] += 1

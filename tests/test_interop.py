@@ -102,6 +102,7 @@ def test_a_bound_is_no_site_of_a_model():
         dgm.interop.to_numpyro(model)
 
 
+@pytest.mark.slow
 def test_nuts_with_a_trained_prior_finds_the_posterior_that_is_known():
     """Prior N(m, S), fitted from samples; y_i ~ N(z, 1) for 4 rows in a plate: the posterior is a normal."""
     numpyro = pytest.importorskip("numpyro")
@@ -131,6 +132,7 @@ def test_nuts_with_a_trained_prior_finds_the_posterior_that_is_known():
     assert np.abs(y.mean(0) - posterior_mean).max() > 0.2  # without the prior the test fails
 
 
+@pytest.mark.slow
 def test_svi_with_a_flow_as_guide_reaches_log_z_where_mean_field_does_not():
     numpyro = pytest.importorskip("numpyro")
     dist, infer = numpyro.distributions, numpyro.infer

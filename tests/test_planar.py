@@ -108,6 +108,7 @@ def test_slopes_of_nonlinearities_are_what_they_claim(name):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", NONLINEARITIES)
+@pytest.mark.every(3)
 def test_planar_determinant_is_positive_for_random_parameters(name, dtype):
     z, u, w, b = (
         a.astype(dtype) for a in normals(0, (COUNT, 3), (COUNT, 3), (COUNT, 3), (COUNT,), scale=3.0)
@@ -181,6 +182,7 @@ def test_radial_determinant_is_positive_for_random_parameters(dtype):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.float64, 1e-13)])
 @pytest.mark.parametrize("name", NONLINEARITIES)
+@pytest.mark.every(3)
 def test_planar_round_trip_at_extreme_inputs(name, dtype, tolerance):
     u, w, b = (a.astype(dtype) for a in normals(4, (2000, 3), (2000, 3), (2000,)))
     scale = jnp.logspace(-4, 4, 2000, dtype=dtype)[:, None]

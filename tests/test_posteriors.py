@@ -67,6 +67,7 @@ def grid(count: int = 200, width: float = 10.0) -> tuple[jax.Array, float]:
 
 
 @pytest.mark.parametrize("name", [*PARAMS, "shared flow"])
+@pytest.mark.every(2)
 def test_a_posterior_integrates_to_one_and_its_draws_carry_their_density_and_follow_it(name):
     q = make(name)
     features = features_of(q, (2,))
@@ -96,6 +97,7 @@ def test_draws_have_the_axes_of_the_samples_and_then_those_of_the_features(name)
 
 
 @pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.every(2, 1)
 def test_batch_axes_broadcast_and_all_pairs_are_the_broadcast_form(name):
     q = make(name)
     z, features = jax.random.normal(jax.random.key(5), (4, 2)), features_of(q, (5,))
@@ -107,6 +109,7 @@ def test_batch_axes_broadcast_and_all_pairs_are_the_broadcast_form(name):
 
 
 @pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.every(2)
 def test_one_key_an_example_gives_each_its_own_noise(name):
     q = make(name)
     features, keys = features_of(q, (3,)), jax.random.split(jax.random.key(6), 3)
@@ -115,6 +118,7 @@ def test_one_key_an_example_gives_each_its_own_noise(name):
 
 
 @pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.every(2, 1)
 def test_gradients_reach_all_parameters_and_features(name):
     q = make(name)
 
@@ -144,6 +148,7 @@ def test_float32_stays_float32(name):
 
 @pytest.mark.parametrize("depth", [2, 3])
 @pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.every(3)
 def test_a_fresh_posterior_is_standard_normal_or_a_gentle_squeeze_of_it(name, depth):
     q = cast(
         posterior(name, 3, depth=depth, width=8, context_size=2, rngs=nnx.Rngs(0)), jnp.float64

@@ -110,6 +110,7 @@ def measure(name: str, dtype: str) -> Budget:
 
 
 @pytest.mark.parametrize(("name", "dtype"), BUDGETS)
+@pytest.mark.every(2)
 def test_deep_flows_keep_their_budget(name, dtype):
     measured, budget = measure(name, dtype), BUDGETS[name, dtype]
     for field, got, allowed in zip(Budget._fields, measured, budget, strict=True):

@@ -125,6 +125,7 @@ def there_and_back(name: str) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", MAPS)
+@pytest.mark.every(2)
 def test_the_laws_of_its_kind(name):
     layer, kind = make(name), MAPS[name].kind
     assert layer.kind == kind
@@ -152,6 +153,7 @@ def test_the_laws_of_its_kind(name):
 
 
 @pytest.mark.parametrize("name", MAPS)
+@pytest.mark.every(2, 1)
 def test_shapes_and_dtypes(name):
     for batch, dtype in [((2, 3), jnp.float64), ((3,), jnp.float32), ((), jnp.float32)]:
         layer, seed = make(name, dtype), jax.random.key(1)
@@ -172,6 +174,7 @@ def flow_of(name: str) -> StochasticFlow:
 
 
 @pytest.mark.parametrize("name", MAPS)
+@pytest.mark.every(2, 1)
 def test_every_parameter_gets_a_gradient(name):
     flow = flow_of(name)
     x = events(flow, (16,))

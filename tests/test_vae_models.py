@@ -157,6 +157,7 @@ def test_divergences_in_closed_form_are_the_means_of_samples(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.every(2)
 def test_batch_axes_groups_and_keys_of_examples(name):
     model, x = make(name), events(2, 3)
     keys = jax.random.split(jax.random.key(0), (2, 3))
@@ -271,6 +272,7 @@ def test_a_local_pixel_network_is_a_distribution_and_samples_with_and_without_ca
 
 
 @pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.every(2, 1)
 def test_gradients_reach_every_parameter(name):
     model, x = scramble(make(name), jax.random.key(2), scale=0.3), events(5)
 
@@ -286,6 +288,7 @@ def test_gradients_reach_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.every(2)
 def test_samples_are_levels_and_follow_their_key(name):
     draw = jax.jit(lambda m, k: m.sample(seed=k, sample_shape=(4, 2)))
     samples = draw(make(name), jax.random.key(1))

@@ -162,7 +162,9 @@ def _icdf(
     z = jax.lax.stop_gradient(jnp.clip(f.quantile(log_lower, log_upper), a, b))
     # One Newton step on the tail that is smaller: it restores the digits that narrow intervals lost in the guess,
     # and from a constant z its derivative is the implicit one.
-    missing = jnp.where(p < 0.5, p - _share(f, a, z, whole), _share(f, z, b, whole) - (1.0 - p))
+    lower = p < 0.5
+    share = _share(f, jnp.where(lower, a, z), jnp.where(lower, z, b), whole)
+    missing = jnp.where(lower, p - share, share - (1.0 - p))
     # Where the density underflows the step does too; infinity times zero must not get into gradients.
     steepest = math.log(float(limits.max)) - 1.0
     z = z + missing * jnp.exp(jnp.minimum(log_mass - f.log_ratio(z, m), steepest))
@@ -245,8 +247,7 @@ def _normal_quantile(log_lower: jax.Array, log_upper: jax.Array) -> jax.Array:
     y = jnp.where(far, log_tail, -31.0)
     square = -2.0 * y - math.log(2.0 * math.pi)
     z = jnp.where(far, jnp.sqrt(square - jnp.log(square)), -ndtri(jnp.exp(log_tail)))
-    for _ in range(2):
-        z = z + (log_ndtr(-z) - log_tail) * _mills(z)
+    z = jax.lax.fori_loop(0, 2, lambda _, z: z + (log_ndtr(-z) - log_tail) * _mills(z), z)
     return jnp.where(log_lower < log_upper, -z, z)
 
 
