@@ -29,7 +29,7 @@ def x32():
 
 _MAPS = pathlib.Path("/proc/self/maps")
 # Linux gives a process 65,530 memory maps, and each compiled program takes some: without one LLVM crashes.
-_MANY_MAPS = 30_000
+_MANY_MAPS = 48_000
 _TESTS = itertools.count(1)
 
 

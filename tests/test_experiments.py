@@ -103,6 +103,7 @@ def test_a_plane_run_reports_the_true_density(plane_run):
     assert result["test"]["nats_of_the_true_density"] < result["test"]["nats"]
 
 
+@pytest.mark.slow
 def test_a_run_shows_what_it_is_and_what_it_costs(tmp_path, capsys):
     """Conditional on the class, in parts, several steps a call, with a trace and pictures along the way."""
     options = [
@@ -257,7 +258,7 @@ def test_every_config_file_says_what_it_expects(name):
 @pytest.mark.parametrize(
     "system", [name for name in SYSTEMS if f"{name}_two_moons" in config_names()]
 )
-@pytest.mark.every(2)
+@pytest.mark.every(4)
 def test_every_system_trains(system, data):
     """One step of the configs, with fewer layers."""
     config = load_config(f"{system}_{data}")

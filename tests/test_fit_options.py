@@ -60,6 +60,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
+@pytest.mark.every(2)
 def test_the_result_is_the_same(name, plain):
     result = fit(**SAME[name])
     chex.assert_trees_all_close(result.model, plain.model, rtol=2e-5, atol=2e-6)
@@ -164,6 +165,7 @@ def test_a_class_that_does_not_exist_is_nan_and_not_another_one():
         fit(flow(context_shape=(3,)), Rows(DATA, context=context), validation=None, max_skipped=3)
 
 
+@pytest.mark.slow
 def test_the_mode_for_bad_numbers_names_the_layer():
     model = flow(scale_fn="exp")
     kernel = model.bijector.layers[0].layer.conditioner.last.bias

@@ -23,6 +23,7 @@ def images(x32) -> jax.Array:
     return 20.0 + 5.0 * noise + 3.0 * noise[:, :1]
 
 
+@pytest.mark.slow
 def test_latents_are_all_levels_and_come_apart(images):
     flow = small().with_data_init(images)
     z = flow.bijector.inverse(images)
@@ -91,6 +92,7 @@ def test_reversible_gradients_are_those_of_the_plain_scan(images):
         )
 
 
+@pytest.mark.slow
 def test_memory_and_program_do_not_grow_with_the_depth():
     def compiled(depth: int, *, reversible: bool):
         flow = dgm.Glow(

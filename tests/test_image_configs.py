@@ -55,6 +55,7 @@ def test_smoke(name, nothing_prepared, capsys):
             sample.main([str(run), "--temperature", "0.5", "1.0", "0.7", "--out", str(picture)])
 
 
+@pytest.mark.slow
 def test_the_papers_configs_build_the_papers_models():
     """Sizes of the published models, without their arrays."""
     images = jax.eval_shape(lambda: jnp.zeros((2, 32, 32, 3), jnp.uint8))

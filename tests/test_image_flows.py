@@ -55,6 +55,7 @@ def test_realnvp_factors_half_out_and_its_last_scale_has_one_coupling_more():
         "none",
     ],
 )
+@pytest.mark.slow
 def test_a_fresh_realnvp_only_normalizes(images, normalization):
     flow = dgm.RealNVP(
         (8, 8, 2),

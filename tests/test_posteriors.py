@@ -257,6 +257,7 @@ def standard(z):
 
 
 @pytest.mark.parametrize("name", ["gaussian", "full_covariance"])
+@pytest.mark.every(2, 1)
 def test_the_closed_form_is_the_integral_and_the_mean_of_draws(name):
     q = make(name)
     features = features_of(q, (3,), seed=12)
@@ -353,6 +354,7 @@ def test_all_pairs_in_float32_keep_a_thousandth_of_a_nat():
 
 
 @pytest.mark.parametrize(("name", "chunks"), [("gaussian", [1, 3, 100]), ("coupling", [3])])
+@pytest.mark.every(2)
 def test_a_mixture_does_not_depend_on_its_chunks_and_differentiates_through_them(name, chunks):
     q = make(name)
     features, z = features_of(q, (7,)), jax.random.normal(jax.random.key(17), (2, 3, 2))

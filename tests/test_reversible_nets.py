@@ -216,6 +216,7 @@ def temporary_bytes(model, x):
     return compiled.memory_analysis().temp_size_in_bytes - weights
 
 
+@pytest.mark.slow
 def test_memory_of_a_revnet_does_not_grow_with_its_depth():
     """L5-01: from 8 to 64 blocks at most 1.3 times; that of the stored twin grows with the number of blocks."""
     x = images(32, jnp.float32, (8, 8, 1))
@@ -248,6 +249,7 @@ def counted(make):
         pytest.param(dgm.IRevNet.imagenet_bijective, "29", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
+@pytest.mark.every(3)
 def test_parameters_are_as_many_as_in_the_papers(make, published):
     """L5-04 and L5-08: table 1 of Gomez et al. and table 1 of Jacobsen et al., in millions, to their digits."""
     digits = len(published.partition(".")[2])

@@ -155,6 +155,7 @@ def test_what_is_no_level_has_no_mass():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.every(2)
 def test_extremes_stay_finite_in_the_dtype_of_the_parameters(dtype):
     params = random_params(3, 8, scale=30.0).astype(dtype)
     y = jax.random.randint(jax.random.key(1), (8, 3), 0, 256)

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("x32")
 @pytest.mark.parametrize(
     "name", ["vae_digits", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vae_mnist",))]
 )
+@pytest.mark.slow
 def test_a_run_takes_its_bound_apart(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_data"))
     run = tmp_path / "run"

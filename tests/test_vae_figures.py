@@ -13,6 +13,7 @@ matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
 
 
+@pytest.mark.slow
 def test_the_negative_elbo_falls_and_its_best_epoch_is_tested(tmp_path):
     record = drawn(tmp_path, "vae_curves")
     curves = record["latents"]

@@ -127,6 +127,7 @@ def from_the_prior(name: str) -> np.ndarray:
         for n in GROUPS
     ],
 )
+@pytest.mark.every(2)
 def test_weights_are_unbiased_and_bounds_are_in_order(name):
     """``E [w] = p(x)`` by another way; ELBO, importance-weighted bounds and the likelihood in rising order."""
     exact = (from_the_prior if "iaf" in name else by_quadrature)(name)
@@ -148,6 +149,7 @@ def test_weights_are_unbiased_and_bounds_are_in_order(name):
 
 
 @pytest.mark.parametrize("name", ["hvae", "iaf, diagonal"])
+@pytest.mark.every(2)
 def test_divergences_in_closed_form_are_the_means_of_samples(name):
     terms = many_terms(name)
     difference = terms.log_posterior - terms.log_prior - terms.kl.sum(-1)
@@ -222,6 +224,7 @@ def test_layers_are_met_in_order_going_up_and_in_reverse_coming_down():
 
 
 @pytest.mark.parametrize(("variant", "depth"), [("plain", 2), ("gated", 1)])
+@pytest.mark.every(2)
 def test_the_window_of_a_pixel(variant, depth):
     """Jacobians: pixels outside the window and contexts of other pixels have no influence at all."""
     pixels = LocalPixelCNN(
