@@ -306,7 +306,7 @@ def linear_values(size: int):
 @pytest.mark.every(3)
 def test_linear_maps_invert_as_well_as_their_matrix(name, dtype, values):
     value, matrix, bias = (a.astype(dtype) for a in values)
-    exact = np.float64(matrix)
+    exact = np.asarray(matrix, np.float64)
     if name == "dense":
         condition = np.linalg.cond(exact)
     elif name == "plu":
@@ -339,7 +339,7 @@ def test_orthogonal_matrices_are_orthogonal(dtype, count, vectors, diagonal, raw
         "cayley": bijectors.cayley_matrix(raw.astype(dtype)),
     }
     for name, matrix in matrices.items():
-        q = np.float64(matrix)
+        q = np.asarray(matrix, np.float64)
         # I + A has a condition of up to 40 sqrt(6) / 1.
         allowed = SLACK * eps(dtype) * (100.0 if name == "cayley" else 4.0)
         np.testing.assert_allclose(q.T @ q, np.eye(4), atol=allowed)
@@ -507,7 +507,7 @@ def test_autoregressive_maps_of_any_order_invert(dtype, settings, seed, scale, s
 
     def budget(value, image):
         # Each element enlarges the errors of those before it by slopes of about the product of the kernels.
-        slope = math.prod(1.0 + np.linalg.norm(np.float64(k), 2) for k in kernels)
+        slope = math.prod(1.0 + np.linalg.norm(np.asarray(k, np.float64), 2) for k in kernels)
         growth = sum((slope * (1.0 + size(value, image))) ** k for k in range(2))
         return growth * (1.0 + size(value, image)), growth * (1.0 + size(value, image))
 
@@ -546,7 +546,7 @@ def test_chains_of_any_layers_compose_from_last_to_first(order, value):
     by_hand, total = jnp.asarray(value), 0.0
     for layer in reversed(layers):
         by_hand, one = layer.forward_and_log_det(by_hand)
-        total = total + np.float64(one)
+        total = total + np.asarray(one, np.float64)
     np.testing.assert_array_equal(x, by_hand)
     np.testing.assert_allclose(log_det, total, rtol=1e-5, atol=1e-5)
     z, back_log = chain.inverse_and_log_det(x)
