@@ -543,8 +543,12 @@ def test_chains_of_any_layers_compose_from_last_to_first(order, value):
     value = value.astype(np.float32)
     chain = dgm.Chain(layers)
     x, log_det = chain.forward_and_log_det(jnp.asarray(value))
-    by_hand, total = jnp.asarray(value), 0.0
+    by_hand, total, smooth = jnp.asarray(value), 0.0, np.ones(BATCH, bool)
     for layer in reversed(layers):
+        if isinstance(layer, dgm.LeakyReLU):
+            # Rounding on the way back may cross the kink at 0, where the slope jumps.
+            near = 1e3 * eps(np.float32) * size(value, by_hand)
+            smooth &= (np.abs(np.asarray(by_hand)) > near).all(-1)
         by_hand, one = layer.forward_and_log_det(by_hand)
         total = total + np.asarray(one, np.float64)
     np.testing.assert_array_equal(x, by_hand)
@@ -552,7 +556,8 @@ def test_chains_of_any_layers_compose_from_last_to_first(order, value):
     z, back_log = chain.inverse_and_log_det(x)
     scale = size(value, x)
     np.testing.assert_allclose(z, value, rtol=0, atol=1e3 * eps(np.float32) * scale)
-    np.testing.assert_allclose(back_log, -log_det, rtol=0, atol=1e3 * eps(np.float32) * scale)
+    back, forth = np.asarray(back_log)[smooth], -np.asarray(log_det)[smooth]
+    np.testing.assert_allclose(back, forth, rtol=0, atol=1e3 * eps(np.float32) * scale)
     turned, turned_log = dgm.Inverse(chain).forward_and_log_det(x)
     np.testing.assert_array_equal(turned, z)
     np.testing.assert_array_equal(turned_log, back_log)
