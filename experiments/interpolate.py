@@ -80,6 +80,7 @@ def choose_pairs(
         waiting = {None: order}
     else:
         _, group = np.unique(context, axis=0, return_inverse=True)
+        group = group.reshape(-1)  # numpy 2.0 gives a column
         waiting = {name: order[group[order] == name] for name in dict.fromkeys(group[order])}
     pairs = [
         (part[i], part[i + 1])
