@@ -79,7 +79,8 @@ def draw(
         factor = np.linalg.cholesky(np.cov(codes["train"].T) + 1e-6 * np.eye(latent_dim))
         sources = {
             "N(0, I)": noise,
-            "Gaussian of the codes": codes["train"].mean(0)[None] + noise @ factor.T.astype(np.float32),
+            "Gaussian of the codes": codes["train"].mean(0)[None]
+            + noise @ factor.T.astype(np.float32),
             "codes of test images": codes["test"][:draws],
         }
         decoded = {source: _decoded(model, dataset, z) for source, z in sources.items()}
