@@ -44,8 +44,7 @@ def pytest_runtest_teardown():
 def pytest_collection_modifyitems(items):
     """Of the cases of a test marked ``every(n, first)``, only each n-th is fast: 0 <= first < n, first + n, ...
 
-    Cases that are slow for themselves are not counted. Two tests of one table may share it: one takes the even rows,
-    the other the odd ones.
+    Cases that are slow for themselves are not counted. Tests of one table may share it, each with rows of its own.
     """
     seen = collections.Counter()
     for item in items:

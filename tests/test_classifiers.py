@@ -73,6 +73,7 @@ def test_configs_build_the_networks_of_the_papers(name, published):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_classifier_trains_by_the_command(tmp_path, capsys):
     arguments = ["--training.steps", "20", "--training.eval-every", "10", "--max-rows", "200"]
     sizes = ["--model.depth", "2", "--model.width", "8", "--model.strides", "1"]

@@ -64,7 +64,7 @@ POINTS = np.array([1e-3, 0.2, 0.5, 0.9, 0.999])
 
 @pytest.mark.parametrize("parameters", INTERVALS)
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.every(3)
+@pytest.mark.every(6)
 def test_truncated_densities_integrate_to_one_and_cdf_and_quantile_fit(family, parameters):
     log_prob, cdf, icdf = FAMILIES[family]
     # Between quantiles a fixed share of the mass, wherever in the interval it lies.
@@ -179,7 +179,7 @@ def _law(sample, log_prob, parameters):
     ],
 )
 @pytest.mark.parametrize("parameters", [INTERVALS[0], INTERVALS[1]])
-@pytest.mark.every(3)
+@pytest.mark.every(4)
 def test_truncated_samples_follow_the_density(sample, log_prob, parameters):
     law = _law(sample, log_prob, tuple(jnp.asarray(a) for a in parameters))
     limits = parameters[2:]

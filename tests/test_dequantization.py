@@ -138,6 +138,7 @@ def test_bounds_lie_below_the_mass_and_close_with_importance_samples(name):
     assert abs(means[-1] - exact) < 0.01
 
 
+@pytest.mark.slow
 def test_the_bound_is_exact_where_the_noise_is_the_posterior():
     """``p(u | y) = p(y + u) / P(y)`` of a normal density is a truncated normal."""
     noise = dgm.TruncatedNormalDequantization((1,), loc=0.3, log_scale=math.log(0.5))

@@ -85,6 +85,7 @@ def test_evaluate_tightens_with_importance_samples(digits_run, capsys):
     assert many["nats"] < result["validation"]["nats"]
 
 
+@pytest.mark.slow
 def test_sample_writes_pictures_and_numbers(digits_run, plane_run, tmp_path):
     out = tmp_path / "s.npy"
     sample.main([str(digits_run), "--num", "5", "--out", str(out)])

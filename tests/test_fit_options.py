@@ -60,7 +60,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_the_result_is_the_same(name, plain):
     result = fit(**SAME[name])
     chex.assert_trees_all_close(result.model, plain.model, rtol=2e-5, atol=2e-6)
@@ -182,6 +182,7 @@ def test_a_trace_for_the_profiler_is_written(tmp_path):
     assert list(tmp_path.glob("profile/**/*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_data_dependent_layers_may_be_set_from_some_rows():
     def standardized(**options):
         model = flow(preprocess=dgm.Standardize((4,)))

@@ -36,6 +36,7 @@ def test_conditional_flow_is_a_density(conditional):
     dgm.testing.check_density(conditional, seed=jax.random.key(1), context=context)
 
 
+@pytest.mark.slow
 def test_flow_with_a_distrax_mixture_as_base_is_a_density(flow):
     normal = distrax.Independent(
         distrax.Normal(jnp.array([[-2.0, 0.0], [2.0, 1.0]]), jnp.full((2, 2), 0.7)), 1

@@ -261,6 +261,7 @@ def test_the_dequantizer_trains_its_encoder_without_a_root():
     assert all((grad != 0).any() for grad in encoder)
 
 
+@pytest.mark.slow
 def test_newton_inverts_stiff_mixtures_in_few_steps(monkeypatch):
     """To 1e-5 in float32, with 32 components whose scales span e^7; the bound is on the worst of 500 mixtures."""
     keys = jax.random.split(jax.random.key(0), 5)

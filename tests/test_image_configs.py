@@ -31,10 +31,8 @@ def nothing_prepared(tmp_path, monkeypatch) -> pathlib.Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "name",
-    [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in IMAGES)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [QUICK, *IMAGES])
 def test_smoke(name, nothing_prepared, capsys):
     run = nothing_prepared / "run"
     train.main([name, "--smoke", "--workdir", str(run)])

@@ -75,6 +75,7 @@ def test_a_flow_is_a_numpyro_distribution(flow):
     np.testing.assert_allclose(wide.log_prob(y, inter), flow.log_prob(y), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_batch_of_the_context_is_the_batch_of_the_distribution():
     dist = pytest.importorskip("numpyro.distributions")
     flow = conditional()
@@ -255,13 +256,8 @@ def models():
     return {"conditional": conditional(), "integers": levels, "vae": vae}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "conditional",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("flow", "integers", "vae")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conditional", "flow", "integers", "vae"])
 def test_an_artifact_gives_the_same_numbers_in_a_process_without_the_library(name, flow, tmp_path):
     pytest.importorskip("flatbuffers")
     model = flow if name == "flow" else models()[name]
@@ -380,6 +376,7 @@ def known_table(num, seed):
     return columns, normal - np.log(1e-6) - np.log(0.6) - np.log(0.5e6)
 
 
+@pytest.mark.slow
 def test_the_density_of_a_table_is_in_its_units(tmp_path):
     pandas = pytest.importorskip("pandas")
     columns, _ = known_table(4_000, 0)

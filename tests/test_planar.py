@@ -321,7 +321,7 @@ def amortized(cls, rngs):
 
 
 @pytest.mark.parametrize("cls", LAYERS.values(), ids=LAYERS)
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_fresh_layers_are_the_identity_and_can_learn(cls):
     layer = cls((3,), rngs=nnx.Rngs(0))
     z = jax.random.normal(jax.random.key(0), (5, 3), jnp.float32)

@@ -67,7 +67,7 @@ def grid(count: int = 200, width: float = 10.0) -> tuple[jax.Array, float]:
 
 
 @pytest.mark.parametrize("name", [*PARAMS, "shared flow"])
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_a_posterior_integrates_to_one_and_its_draws_carry_their_density_and_follow_it(name):
     q = make(name)
     features = features_of(q, (2,))

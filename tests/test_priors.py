@@ -74,6 +74,7 @@ def integral(prior, where=lambda z: z[..., 0] < np.inf, count: int = 300) -> flo
 
 
 @pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.every(2)
 def test_a_prior_integrates_to_one(name):
     close(integral(PRIORS[name]()), 1.0, rtol=1e-4)
 

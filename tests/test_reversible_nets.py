@@ -103,7 +103,7 @@ def test_reversible_gradients_are_plain_ones_with_batch_statistics_updated_once(
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_running_statistics_are_averages_of_those_of_batches(name):
     """After many updates on one batch evaluation computes what training does, to the last layer."""
     model, x = CLASSIFIERS[name](), images(6)

@@ -74,6 +74,7 @@ def test_the_formulas_of_the_paper():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.every(2)
 def test_masses_of_all_pixels_sum_to_one(channels):
     y = all_pixels(5, channels)
     params = jnp.broadcast_to(
@@ -96,6 +97,7 @@ EXTREMES = {
 
 
 @pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.every(2)
 def test_every_conditional_sums_to_one(name):
     params = EXTREMES[name](random_params(3, 6))
     earlier = jax.random.randint(jax.random.key(2), (6, 3), 0, 256)

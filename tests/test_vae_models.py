@@ -127,7 +127,7 @@ def from_the_prior(name: str) -> np.ndarray:
         for n in GROUPS
     ],
 )
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_weights_are_unbiased_and_bounds_are_in_order(name):
     """``E [w] = p(x)`` by another way; ELBO, importance-weighted bounds and the likelihood in rising order."""
     exact = (from_the_prior if "iaf" in name else by_quadrature)(name)
@@ -159,7 +159,7 @@ def test_divergences_in_closed_form_are_the_means_of_samples(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
-@pytest.mark.every(2)
+@pytest.mark.every(4)
 def test_batch_axes_groups_and_keys_of_examples(name):
     model, x = make(name), events(2, 3)
     keys = jax.random.split(jax.random.key(0), (2, 3))
@@ -251,6 +251,7 @@ def test_the_window_of_a_pixel(variant, depth):
     assert make("vlae").receptive_field == (2, 2)
 
 
+@pytest.mark.slow
 def test_a_local_pixel_network_is_a_distribution_and_samples_with_and_without_cache():
     model = LocalPixelCNN(
         (2, 2, 1), LEVELS, context_channels=2, width=4, num_components=2, rngs=nnx.Rngs(0)
