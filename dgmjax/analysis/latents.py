@@ -6,11 +6,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.checks import (
-    check_context,
-    check_float_event,
+    as_context,
     check_integer_event,
     describe,
+    float_event,
     floating_dtype,
+    level_dtype,
+    own_dtype,
 )
 from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.flow import Flow
@@ -41,13 +43,13 @@ def encode(model: Model, x: jax.Array, context: jax.Array | None = None) -> jax.
         batch = check_integer_event(x, model.event_shape, where="encode")
         x = model.dequantization.centre(x, floating_dtype(model))
     else:
-        batch = check_float_event(x, model.event_shape, where="encode")
-    check_context(context, model.context_shape, batch, where="encode")
+        x, batch = float_event(x, model.event_shape, where="encode", dtype=own_dtype(model))
+    context = as_context(context, model.context_shape, batch, where="encode", dtype=x.dtype)
     return flow.bijector.inverse_and_log_det(jnp.asarray(x), context)[0]
 
 
 def decode(model: Model, eps: jax.Array, context: jax.Array | None = None) -> jax.Array:
-    """``x = f(eps)``, the inverse of `encode`: events ``[*batch, *event]``, int32 of a dequantized model.
+    """``x = f(eps)``, the inverse of `encode`: events ``[*batch, *event]``, integers of a dequantized model.
 
     ``decode(model, encode(model, x))`` is ``x`` to rounding, and exactly ``x`` for integers where rounding stays below
     half a bin.
@@ -62,11 +64,14 @@ def decode(model: Model, eps: jax.Array, context: jax.Array | None = None) -> ja
       ValueError: wrong latent or context shape.
     """
     flow = flow_of(model, where="decode")
-    batch = check_float_event(eps, flow.bijector.latent_shape, where="decode")
-    check_context(context, model.context_shape, batch, where="decode")
+    eps, batch = float_event(
+        eps, flow.bijector.latent_shape, where="decode", dtype=own_dtype(model)
+    )
+    context = as_context(context, model.context_shape, batch, where="decode", dtype=eps.dtype)
     x, _ = flow.bijector.forward_and_log_det(jnp.asarray(eps), context)
     if isinstance(model, Dequantized):
-        return model.dequantization.quantize(x, model.num_levels)
+        levels = model.dequantization.quantize(x, model.num_levels)
+        return levels.astype(level_dtype(model.num_levels))
     return x
 
 
@@ -98,8 +103,9 @@ def encode_in_batches(
         )
     rows = None
     if context is not None:
-        check_context(
-            jnp.asarray(context), model.context_shape, x.shape[:1], where="encode_in_batches"
+        dtype = floating_dtype(model)
+        context = as_context(
+            context, model.context_shape, x.shape[:1], where="encode_in_batches", dtype=dtype
         )
         rows = np.broadcast_to(context, (len(x), *(model.context_shape or ())))
     size = min(batch_size, len(x))

@@ -8,6 +8,7 @@ flow*, arXiv:1705.07057, section 3.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -101,10 +102,12 @@ def sequential_forward(
     rows = [_pad(first.T, width, 0), *(_pad(k.T, width, width) for k in kernels[1:-1])]
     last = _pad(last.T, 0, width)
     columns = [_columns(offset, batch) for offset in offsets]
-    last_offset = columns.pop().reshape(size, num_params, -1)
-    last_offset = jnp.take(last_offset, degrees.order, axis=0).reshape(size * num_params, -1)
+    last_offset = columns.pop()
+    events = last_offset.shape[-1]
+    last_offset = last_offset.reshape(size, num_params, events)
+    last_offset = jnp.take(last_offset, degrees.order, axis=0).reshape(size * num_params, events)
     columns = [_pad(column, width, 0) for column in columns]
-    z_rows = jnp.take(z.reshape(-1, size).T, degrees.order, axis=0)
+    z_rows = jnp.take(z.reshape(math.prod(batch), size).T, degrees.order, axis=0)
 
     def rows_at(table: jax.Array, start: jax.Array, count: int) -> jax.Array:
         return jax.lax.dynamic_slice_in_dim(table, start, count, axis=0)
@@ -206,4 +209,4 @@ def _columns(offset: jax.Array, batch: tuple[int, ...]) -> jax.Array:
     """``[*batch, units]`` or ``[units]`` to ``[units, events]``, with one event where all share it."""
     if offset.ndim > 1:
         offset = jnp.broadcast_to(offset, (*batch, offset.shape[-1]))
-    return offset.reshape(-1, offset.shape[-1]).T
+    return offset.reshape(math.prod(offset.shape[:-1]), offset.shape[-1]).T

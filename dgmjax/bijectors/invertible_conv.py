@@ -7,6 +7,8 @@ go through one product; triangular solves would work on every pixel.
 Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.2.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -53,7 +55,7 @@ def principal_axes(x: jax.Array) -> jax.Array:
     Returns:
       ``W``, ``[c, c]``.
     """
-    pixels = x.reshape(-1, x.shape[-1])
+    pixels = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     centred = pixels - jnp.broadcast_to(pixels.mean(0), pixels.shape)
     covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / len(pixels)
     rows = jnp.linalg.eigh(covariance)[1].T[::-1]

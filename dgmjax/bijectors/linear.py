@@ -5,6 +5,7 @@ Glow's equation 9 has its matrix multiply the data (``z = W x``), so Glow's matr
 inverse. All products are taken at the highest precision: an inverse cannot make up for digits lost in the forward map.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -34,7 +35,7 @@ def linear_inverse(x: jax.Array, matrix: jax.Array, bias: jax.Array) -> tuple[ja
     Returns:
       ``z`` of shape ``[*batch, d]`` and the log-determinant of ``dz/dx``, ``[*batch]``: ``-log |det W|``.
     """
-    columns = (x - jnp.broadcast_to(bias, x.shape)).reshape(-1, x.shape[-1]).T
+    columns = (x - jnp.broadcast_to(bias, x.shape)).reshape(math.prod(x.shape[:-1]), x.shape[-1]).T
     z = jnp.linalg.solve(matrix, columns).T.reshape(x.shape)
     return z, _every_event(-jnp.linalg.slogdet(matrix)[1], x)
 
@@ -175,7 +176,7 @@ def plu_inverse(x: jax.Array, plu: PLU, bias: jax.Array) -> tuple[jax.Array, jax
     """
     lower, upper = plu_triangles(plu)
     y = _multiply(x - jnp.broadcast_to(bias, x.shape), plu.permutation.T)
-    columns = y.reshape(-1, x.shape[-1]).T
+    columns = y.reshape(math.prod(x.shape[:-1]), x.shape[-1]).T
     columns = jax.scipy.linalg.solve_triangular(lower, columns, lower=True, unit_diagonal=True)
     columns = jax.scipy.linalg.solve_triangular(upper, columns)
     return columns.T.reshape(x.shape), _every_event(-plu.log_scale.sum(), x)

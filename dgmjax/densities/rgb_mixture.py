@@ -69,7 +69,9 @@ def rgb_mixture(params: jax.Array, channels: int) -> RGBMixture:
         )
     blocks = np.cumsum([num, channels * num, channels * num])
     logits, means, log_scales, raw = jnp.split(params, blocks, axis=-1)
-    means, log_scales, raw = (a.reshape(*a.shape[:-1], -1, num) for a in (means, log_scales, raw))
+    means, log_scales, raw = (
+        a.reshape(*a.shape[:-1], a.shape[-1] // num, num) for a in (means, log_scales, raw)
+    )
     centres = jnp.asarray((2.0 * np.arange(num) + 1.0) / num - 1.0, params.dtype)
     return RGBMixture(
         logits,

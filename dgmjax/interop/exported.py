@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
-from dgmjax.checks import as_shape, batch_shape, check_context
+from dgmjax.checks import as_context, batch_shape, sample_batch
 from dgmjax.densities.bound import Bound
 from dgmjax.interop.export import DESCRIPTION, FORMAT
 from dgmjax.training.manifest import find_damage
@@ -66,14 +66,14 @@ class ExportedDensity:
         where = "ExportedDensity.log_prob"
         value = jnp.asarray(value)
         batch = batch_shape(value, self.event_shape, where=where)
-        check_context(context, self.context_shape, batch, where=where)
+        context = as_context(context, self.context_shape, batch, where=where, dtype=jnp.float32)
         kind = jnp.floating if jnp.issubdtype(self._dtype, jnp.floating) else jnp.integer
         if not jnp.issubdtype(value.dtype, kind):
             raise TypeError(
                 f"{where}: expected values of a {kind.__name__} dtype, got {value.dtype}; the artifact takes "
                 f"{self._dtype}."
             )
-        arguments = [value.astype(self._dtype).reshape(-1, *self.event_shape)]
+        arguments = [value.astype(self._dtype).reshape(math.prod(batch), *self.event_shape)]
         if self._bound.is_noisy:
             if seed is None:
                 raise ValueError(
@@ -97,10 +97,14 @@ class ExportedDensity:
         context: jax.Array | None = None,
     ) -> jax.Array:
         """Draw ``[*sample_shape, *event]``; with a context of batch ``[*c]``, ``[*sample_shape, *c, *event]``."""
-        batch = as_shape(sample_shape)
-        if context is not None and self.context_shape is not None:
-            batch = (*batch, *context.shape[: context.ndim - len(self.context_shape)])
-        check_context(context, self.context_shape, batch, where="ExportedDensity.sample")
+        context = as_context(
+            context,
+            self.context_shape,
+            None,
+            where="ExportedDensity.sample",
+            dtype=jnp.float32,
+        )
+        batch = sample_batch(sample_shape, context, self.context_shape)
         arguments = [_key_data(seed, math.prod(batch))]
         if context is not None:
             arguments.append(self._rows(context, batch))
@@ -110,7 +114,7 @@ class ExportedDensity:
         dtype = self._functions["sample"].in_avals[-1].dtype
         assert self.context_shape is not None
         rows = jnp.broadcast_to(context, (*batch, *self.context_shape)).astype(dtype)
-        return rows.reshape(-1, *self.context_shape)
+        return rows.reshape(math.prod(batch), *self.context_shape)
 
 
 def load_exported(path: str | pathlib.Path) -> ExportedDensity:

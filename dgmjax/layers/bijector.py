@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.checks import check_context, check_float_event, widened
+from dgmjax.checks import as_context, float_event, own_dtype, widened
+from dgmjax.numerics.compiled import compiled
 
 
 class Bijector(nnx.Module):
@@ -29,8 +30,9 @@ class Bijector(nnx.Module):
     leave ``key`` out of its signature, and one without a conditioner ``context`` too.
 
     Both methods are wrapped once, here: shapes, dtype and context of the input and the shape of the log-determinant
-    are checked while tracing, so layers hold no checks of their own. The log-determinant of a 16-bit computation comes
-    out in float32.
+    are checked while tracing, so layers hold no checks of their own. Events narrower than the arrays of the layer come
+    in with its dtype, integers as contexts are classes and become one-hot, and the log-determinant of a 16-bit
+    computation comes out in float32. A call outside of `jax.jit` is one compiled program.
 
     Attributes:
       event_shape: shape of one event on the data side.
@@ -55,7 +57,7 @@ class Bijector(nnx.Module):
         super().__init_subclass__(**kwargs)
         for name in ("forward_and_log_det", "inverse_and_log_det"):
             if name in cls.__dict__:
-                setattr(cls, name, _checked(cls.__dict__[name]))
+                setattr(cls, name, compiled(_checked(cls.__dict__[name])))
 
     # *args: Any lets a subclass leave out the arguments it has no use for.
     def forward_and_log_det(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
@@ -66,18 +68,22 @@ class Bijector(nnx.Module):
         """``(x, context=None, *, key=None)``: data to latent, with ``log |det dz/dx|``."""
         raise NotImplementedError(f"{type(self).__name__} has no inverse_and_log_det.")
 
+    @compiled
     def forward(self, z: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """Latent to data. Under jit the unused log-determinant costs nothing."""
         return self.forward_and_log_det(z, context)[0]
 
+    @compiled
     def inverse(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """Data to latent."""
         return self.inverse_and_log_det(x, context)[0]
 
+    @compiled
     def forward_log_det(self, z: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """``log |det dx/dz|`` at the latent ``z``."""
         return self.forward_and_log_det(z, context)[1]
 
+    @compiled
     def inverse_log_det(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """``log |det dz/dx|`` at the data ``x``."""
         return self.inverse_and_log_det(x, context)[1]
@@ -125,11 +131,10 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
     ) -> tuple[jax.Array, jax.Array]:
         where = f"{type(self).__name__}.{method.__name__}"
         shape = self.event_shape if from_data else self.latent_shape
-        batch = check_float_event(value, shape, where=where)
-        if (
-            self.context_shape is not None
-        ):  # inside a conditional chain any layer may meet a context
-            check_context(context, self.context_shape, batch, where=where)
+        value, batch = float_event(value, shape, where=where, dtype=own_dtype(self))
+        if self.context_shape is not None:
+            # Without one, too: inside a conditional chain any layer may meet a context.
+            context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
         arguments: dict[str, Any] = {}
         if takes_context:
             arguments["context"] = context

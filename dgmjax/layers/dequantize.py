@@ -6,13 +6,14 @@ import jax
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import check_context, check_integer_event, floating_dtype
+from dgmjax.checks import as_context, check_integer_event, floating_dtype, level_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization, UniformDequantization
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
 
@@ -69,6 +70,7 @@ class Dequantized(nnx.Module):
         """What `log_prob` with ``num_samples`` returns: a lower bound, unless the noise leaves the bins."""
         return Bound(self.dequantization.kind, num_samples, self.dequantization.name)
 
+    @compiled
     def log_prob(
         self,
         value: jax.Array,
@@ -84,7 +86,7 @@ class Dequantized(nnx.Module):
         Args:
           value: integers in ``0 .. num_levels - 1``; the range is checked where data enter (`dgmjax.fit`), since a
             traced value cannot be.
-          context: ``[*batch, *context_shape]`` or one row, for a conditional density.
+          context: for a conditional density, as in `dgmjax.layers.Flow.log_prob`.
           seed: key of the dequantization noise; one, or one an example.
           num_samples: importance samples ``K``; the bound tightens with ``K``.
           samples_per_pass: how many of them are computed at once: memory grows with them, and with ``K`` by one number
@@ -97,8 +99,8 @@ class Dequantized(nnx.Module):
         """
         where = f"{type(self).__name__}.log_prob"
         batch = check_integer_event(value, self.event_shape, where=where)
-        check_context(context, self.context_shape, batch, where=where)
         dtype = floating_dtype(self)
+        context = as_context(context, self.context_shape, batch, where=where, dtype=dtype)
         keyword = key_option(key)
 
         def one_sample(seed: jax.Array) -> jax.Array:
@@ -108,6 +110,7 @@ class Dequantized(nnx.Module):
 
         return log_mean_weight(one_sample, seed, num_samples, samples_per_pass=samples_per_pass)
 
+    @compiled
     def sample(
         self,
         *,
@@ -116,11 +119,12 @@ class Dequantized(nnx.Module):
         context: jax.Array | None = None,
         temperature: ArrayLike = 1.0,
     ) -> jax.Array:
-        """Draw integers, int32; arguments as in `dgmjax.layers.Flow.sample`."""
+        """Draw integers, ``uint8`` for up to 256 levels; arguments as in `dgmjax.layers.Flow.sample`."""
         x = self.density.sample(
             seed=seed, sample_shape=sample_shape, context=context, temperature=temperature
         )
-        return self.dequantization.quantize(x, self.num_levels)
+        levels = self.dequantization.quantize(x, self.num_levels)
+        return levels.astype(level_dtype(self.num_levels))
 
     def with_data_init(
         self, value: jax.Array, context: jax.Array | None = None, *, seed: jax.Array

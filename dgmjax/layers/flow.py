@@ -9,13 +9,23 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import as_shape, batch_shape, check_context, check_float_event, widened
+from dgmjax.checks import (
+    as_context,
+    as_shape,
+    batch_shape,
+    float_event,
+    floating_dtype,
+    own_dtype,
+    sample_batch,
+    widened,
+)
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes, key_option
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 
 class IID(nnx.Module):
@@ -43,17 +53,20 @@ class IID(nnx.Module):
         del num_samples
         return EXACT
 
+    @compiled
     def log_prob(self, value: jax.Array) -> jax.Array:
         """``[*batch, *event] -> [*batch]``, nats."""
         batch_shape(value, self.event_shape, where="IID.log_prob")
         return self.element.log_prob(value).sum(event_axes(self.event_shape))
 
+    @compiled
     def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, *event]``."""
         return self.element.sample(
             seed=seed, sample_shape=(*as_shape(sample_shape), *self.event_shape)
         )
 
+    @compiled
     def sample_and_log_prob(
         self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:
@@ -141,6 +154,7 @@ class Flow(nnx.Module):
         del num_samples
         return EXACT
 
+    @compiled
     def log_prob(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -148,7 +162,8 @@ class Flow(nnx.Module):
 
         Args:
           value: events, floating point.
-          context: ``[*batch, *context_shape]`` or one row, for a conditional flow.
+          context: for a conditional flow ``[*batch, *context_shape]``, or classes, integers ``[*batch]``, which stand
+            for one-hot rows; or one of either for all.
           key: switches dropout in the conditioners on, one key or one an example; leave it out to evaluate.
 
         Raises:
@@ -156,14 +171,15 @@ class Flow(nnx.Module):
           TypeError: integer events.
         """
         where = f"{type(self).__name__}.log_prob"
-        batch = check_float_event(value, self.event_shape, where=where)
-        check_context(context, self.context_shape, batch, where=where)
+        value, batch = float_event(value, self.event_shape, where=where, dtype=own_dtype(self))
+        context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
         keyword = key_option(key)
         z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
         if key is not None and isinstance(self.base, Flow):
             return self.base.log_prob(z, key=random.fold_in(key, 0)) + widened(log_det)
         return widened(self.base.log_prob(z)) + widened(log_det)
 
+    @compiled
     def sample(
         self,
         *,
@@ -177,13 +193,14 @@ class Flow(nnx.Module):
         Args:
           seed: typed key; or keys, one for each of the first batch axes of what is drawn.
           sample_shape: int or tuple.
-          context: for a conditional flow.
+          context: for a conditional flow, as in `log_prob`: ``context=jnp.array([3, 3, 7])`` gives one sample a class.
           temperature: factor on the latents, a number or one a dimension of the latents; below 1 trades diversity for
             typicality (Glow, arXiv:1807.03039, section 6). Only for a base centred at 0. One a level is
             ``flow.multi_scale.per_level([0.7, 0.9, 1.0])``.
         """
         return self._sample(seed, sample_shape, context, temperature)[0]
 
+    @compiled
     def sample_and_log_prob(
         self,
         *,
@@ -210,10 +227,9 @@ class Flow(nnx.Module):
         temperature: ArrayLike,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        shape = as_shape(sample_shape)
-        if context is not None and self.context_shape is not None:
-            shape = (*shape, *context.shape[: context.ndim - len(self.context_shape)])
-        check_context(context, self.context_shape, shape, where=f"{type(self).__name__}.sample")
+        where, dtype = f"{type(self).__name__}.sample", floating_dtype(self)
+        context = as_context(context, self.context_shape, None, where=where, dtype=dtype)
+        shape = sample_batch(sample_shape, context, self.context_shape)
         z = random.draw(
             lambda one, rest: self.base.sample(seed=one, sample_shape=rest), seed, shape
         )

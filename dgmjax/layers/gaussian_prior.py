@@ -74,6 +74,6 @@ class GaussianPrior(Bijector):
             if moved.ndim < value.ndim:  # a vector context moves all pixels alike
                 pixels = (1,) * (len(self.event_shape) - 1)
                 moved = moved.reshape(*moved.shape[:-1], *pixels, moved.shape[-1])
-            moved = moved.reshape(*moved.shape[:-1], -1, 2)
+            moved = moved.reshape(*moved.shape[:-1], moved.shape[-1] // 2, 2)
             moments = moments + jnp.broadcast_to(moved, moments.shape)
         return moments[..., 0], moments[..., 1]

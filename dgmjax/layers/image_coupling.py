@@ -142,7 +142,8 @@ class ImageCoupling(Bijector):
 
         def net(kept: jax.Array) -> jax.Array:
             out = self.conditioner(self._marked(kept), context, **keyword)
-            return out.reshape(*out.shape[:-1], -1, self.transformer.num_params)
+            count = self.transformer.num_params
+            return out.reshape(*out.shape[:-1], out.shape[-1] // count, count)
 
         return net
 

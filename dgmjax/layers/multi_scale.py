@@ -99,7 +99,7 @@ class MultiScale(Bijector):
     def join_latents(self, parts: Sequence[jax.Array]) -> jax.Array:
         """The inverse of `split_latents`."""
         flat = [
-            part.reshape(*part.shape[: part.ndim - len(shape)], -1)
+            part.reshape(*part.shape[: part.ndim - len(shape)], math.prod(shape))
             for part, shape in zip(parts, self.latent_shapes, strict=True)
         ]
         return jnp.concatenate(flat, axis=-1)

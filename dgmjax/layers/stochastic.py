@@ -6,7 +6,14 @@ import chex
 import jax
 from flax import nnx
 
-from dgmjax.checks import check_context, check_float_event, check_integer_event, widened
+from dgmjax.checks import (
+    as_context,
+    check_integer_event,
+    float_event,
+    floating_dtype,
+    own_dtype,
+    widened,
+)
 from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.constructor import recorded
 
@@ -97,9 +104,11 @@ class StochasticMap(nnx.Module):
           ValueError: wrong event or context shape, or no ``seed`` where one is needed.
         """
         where = f"{type(self).__name__}.encode"
-        check = check_float_event if self.num_levels is None else check_integer_event
-        batch = check(x, self.event_shape, where=where)
-        self._check(context, batch, seed, needs_seed=not self.exact, where=where)
+        if self.num_levels is None:
+            x, batch = float_event(x, self.event_shape, where=where, dtype=own_dtype(self))
+        else:
+            batch = check_integer_event(x, self.event_shape, where=where)
+        context = self._check(context, batch, seed, needs_seed=not self.exact, where=where)
         with jax.named_scope(where):
             z, contribution = self._encode(x, context, seed, key)
         chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
@@ -124,9 +133,9 @@ class StochasticMap(nnx.Module):
           ValueError: wrong latent or context shape, or no ``seed`` where one is needed.
         """
         where = f"{type(self).__name__}.decode"
-        batch = check_float_event(z, self.latent_shape, where=where)
+        z, batch = float_event(z, self.latent_shape, where=where, dtype=own_dtype(self))
         needs_seed = not self.generates_deterministically
-        self._check(context, batch, seed, needs_seed=needs_seed, where=where)
+        context = self._check(context, batch, seed, needs_seed=needs_seed, where=where)
         with jax.named_scope(where):
             x = self._decode(z, context, seed)
         chex.assert_shape(x, (*batch, *self.event_shape))
@@ -155,11 +164,14 @@ class StochasticMap(nnx.Module):
         *,
         needs_seed: bool,
         where: str,
-    ) -> None:
-        if self.context_shape is not None:
-            check_context(context, self.context_shape, batch, where=where)
+    ) -> jax.Array | None:
+        """The context as the map takes it."""
         if needs_seed and seed is None:
             raise ValueError(f"{where} draws noise; pass seed=jax.random.key(...).")
+        if self.context_shape is None:
+            return context
+        dtype = floating_dtype(self)
+        return as_context(context, self.context_shape, batch, where=where, dtype=dtype)
 
 
 @recorded

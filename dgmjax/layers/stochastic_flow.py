@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import as_shape, check_context, widened
+from dgmjax.checks import as_context, floating_dtype, level_dtype, sample_batch, widened
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
@@ -185,7 +185,13 @@ class StochasticFlow(nnx.Module):
           ValueError: wrong event or context shape, or no ``seed`` where one is needed.
         """
         batch = value.shape[: value.ndim - len(self.event_shape)]
-        check_context(context, self.context_shape, batch, where="StochasticFlow.log_prob")
+        context = as_context(
+            context,
+            self.context_shape,
+            batch,
+            where="StochasticFlow.log_prob",
+            dtype=floating_dtype(self),
+        )
 
         def log_weight(seed: jax.Array | None) -> jax.Array:
             z, contribution = self.chain.encode(value, context, seed=seed, key=key)
@@ -208,16 +214,16 @@ class StochasticFlow(nnx.Module):
         temperature: ArrayLike = 1.0,
     ) -> jax.Array:
         """Draw ``[*sample_shape, *event]``; arguments as in `dgmjax.Flow.sample`."""
-        shape = as_shape(sample_shape)
-        if context is not None and self.context_shape is not None:
-            shape = (*shape, *context.shape[: context.ndim - len(self.context_shape)])
-        check_context(context, self.context_shape, shape, where="StochasticFlow.sample")
+        where, dtype = "StochasticFlow.sample", floating_dtype(self)
+        context = as_context(context, self.context_shape, None, where=where, dtype=dtype)
+        shape = sample_batch(sample_shape, context, self.context_shape)
         base_seed, layer_seed = random.split(seed)
         z = random.draw(
             lambda one, rest: self.base.sample(seed=one, sample_shape=rest), base_seed, shape
         )
         z = z * jnp.broadcast_to(jnp.asarray(temperature, z.dtype), z.shape)
-        return self.chain.decode(z, context, seed=layer_seed)
+        x = self.chain.decode(z, context, seed=layer_seed)
+        return x if self.num_levels is None else x.astype(level_dtype(self.num_levels))
 
     def with_data_init(
         self, x: jax.Array, context: jax.Array | None = None, *, seed: jax.Array | None = None

@@ -1,6 +1,5 @@
 """A PixelCNN of a small receptive field, conditional on an image of features: the decoder of a lossy autoencoder."""
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -10,12 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import as_shape, check_context, floating_dtype
+from dgmjax.checks import as_context, floating_dtype, level_dtype, sample_batch
 from dgmjax.layers.constructor import recorded
 from dgmjax.models.pixel_cnn import Likelihood, PixelCNNpp
 from dgmjax.nets.pixel_cnn import PixelCNN
 from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 LocalVariant = Literal["plain", "gated"]
 
@@ -98,6 +98,7 @@ class LocalPixelCNN(PixelCNNpp):
         self.out = nnx.Linear(width, num_params, kernel_init=_LAST_INIT, rngs=rngs)
         self.receptive_field = (depth + (2 if variant == "gated" else 1), depth + 1)
 
+    @compiled
     def pixel_params(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -111,6 +112,7 @@ class LocalPixelCNN(PixelCNNpp):
         rows = jnp.broadcast_to(rows, (*features.shape[:-1], rows.shape[-1]))
         return self._params(features, rows)
 
+    @compiled
     def sample(
         self,
         *,
@@ -120,22 +122,20 @@ class LocalPixelCNN(PixelCNNpp):
         temperature: ArrayLike = 1.0,
         cached: bool = True,
     ) -> jax.Array:
-        """Draw ``[*sample_shape, *b, *event]``, int32, for a context ``[*b, h, w, k]``; see `PixelCNNpp.sample`."""
-        shape = as_shape(sample_shape)
-        if context is not None:
-            shape = (*shape, *context.shape[: context.ndim - 3])
-        check_context(context, self.context_shape, shape, where="LocalPixelCNN.sample")
+        """Draw ``[*sample_shape, *b, *event]``, integers, for a context ``[*b, h, w, k]``; see `PixelCNNpp.sample`."""
+        where, dtype = "LocalPixelCNN.sample", floating_dtype(self)
+        context = as_context(context, self.context_shape, None, where=where, dtype=dtype)
+        shape = sample_batch(sample_shape, context, self.context_shape)
         rows, num = self._rows(context, shape), math.prod(shape)
-        temperature = jnp.asarray(temperature, floating_dtype(self))
+        temperature = jnp.asarray(temperature, dtype)
         samples = _sample(self, seed, rows, temperature, num=num, cached=cached)
-        return samples.reshape(*shape, *self.event_shape)
+        return samples.reshape(*shape, *self.event_shape).astype(level_dtype(self.num_levels))
 
     def _params(self, features: jax.Array, context: jax.Array) -> jax.Array:
         joined = jnp.concatenate([jax.nn.elu(features), context], axis=-1)
         return self.out(jax.nn.elu(self.join(joined)))
 
 
-@functools.partial(jax.jit, static_argnames=("num", "cached"))
 def _sample(
     model: LocalPixelCNN,
     seed: jax.Array,
@@ -146,7 +146,8 @@ def _sample(
     cached: bool,
 ) -> jax.Array:
     keys = random.example_keys(seed, num)
-    context = context.reshape(num, -1, context.shape[-1])
+    height, width, _ = model.event_shape
+    context = context.reshape(num, height * width, context.shape[-1])
 
     def draw(index: jax.Array, features: jax.Array) -> jax.Array:
         here = jax.lax.dynamic_index_in_dim(context, index, axis=1, keepdims=False)

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import as_shape, check_context, check_integer_event, floating_dtype, widened
+from dgmjax.checks import (
+    as_context,
+    check_integer_event,
+    floating_dtype,
+    level_dtype,
+    sample_batch,
+    widened,
+)
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.densities.rgb_mixture import (
     categorical_pixel_log_prob,
@@ -25,6 +32,7 @@ from dgmjax.models.images import check_image
 from dgmjax.nets.pixel_cnn import PixelCNN, Variant
 from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 Likelihood = Literal["logistic_mixture", "categorical"]
 
@@ -121,6 +129,7 @@ class PixelCNNpp(nnx.Module):
         del num_samples
         return EXACT
 
+    @compiled
     def log_prob(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -128,7 +137,7 @@ class PixelCNNpp(nnx.Module):
 
         Args:
           value: integers in ``0 .. num_levels - 1``; others have ``-inf``.
-          context: ``[*batch, k]`` or one row, for a conditional model.
+          context: for a conditional model ``[*batch, k]``, or classes, integers ``[*batch]``; or one of either.
           key: switches dropout on, one key or one an example; leave it out to evaluate.
 
         Raises:
@@ -143,6 +152,7 @@ class PixelCNNpp(nnx.Module):
             log_probs = rgb_mixture_log_prob(value, self.num_levels, params)
         return widened(log_probs.sum((-2, -1)))
 
+    @compiled
     def pixel_params(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -153,13 +163,16 @@ class PixelCNNpp(nnx.Module):
         where = "PixelCNNpp.log_prob"
         value = jnp.asarray(value)
         batch = check_integer_event(value, self.event_shape, where=where)
-        check_context(context, self.context_shape, batch, where=where)
-        flat = value.reshape(-1, *self.event_shape)
+        context = as_context(
+            context, self.context_shape, batch, where=where, dtype=floating_dtype(self)
+        )
+        flat = value.reshape(math.prod(batch), *self.event_shape)
         if key is not None and key.ndim:
-            key = jnp.broadcast_to(key, batch).reshape(-1)
-        params = _outputs(self, flat, self._rows(context, batch), key)
+            key = jnp.broadcast_to(key, batch).reshape(math.prod(batch))
+        params = self.net(self._rescaled(flat), self._rows(context, batch), key=key)
         return params.reshape(*batch, *params.shape[1:])
 
+    @compiled
     def sample(
         self,
         *,
@@ -169,7 +182,7 @@ class PixelCNNpp(nnx.Module):
         temperature: ArrayLike = 1.0,
         cached: bool = True,
     ) -> jax.Array:
-        """Draw ``[*sample_shape, *event]``, int32; with a context of batch ``[*b]``, ``[*sample_shape, *b, *event]``.
+        """Draw ``[*sample_shape, *event]`` integers; with a context of batch ``[*b]``, ``[*sample_shape, *b, *event]``.
 
         Args:
           seed: typed key; a pixel's randomness follows from it, the number of the example and that of the pixel.
@@ -179,15 +192,15 @@ class PixelCNNpp(nnx.Module):
           cached: keep what the network has computed, so that all pixels together cost about one pass; otherwise one
             pass a pixel, which gives the same images but for rounding.
         """
-        shape = as_shape(sample_shape)
-        if context is not None and self.context_shape is not None:
-            shape = (*shape, *context.shape[: context.ndim - len(self.context_shape)])
-        check_context(context, self.context_shape, shape, where="PixelCNNpp.sample")
-        temperature = jnp.asarray(temperature, floating_dtype(self))
+        where, dtype = "PixelCNNpp.sample", floating_dtype(self)
+        context = as_context(context, self.context_shape, None, where=where, dtype=dtype)
+        shape = sample_batch(sample_shape, context, self.context_shape)
+        temperature = jnp.asarray(temperature, dtype)
         rows = self._rows(context, shape)
         samples = _sample(self, seed, rows, temperature, num=math.prod(shape), cached=cached)
-        return samples.reshape(*shape, *self.event_shape)
+        return samples.reshape(*shape, *self.event_shape).astype(level_dtype(self.num_levels))
 
+    @compiled
     def sample_and_log_prob(
         self,
         *,
@@ -242,15 +255,6 @@ class PixelCNNpp(nnx.Module):
         return jax.vmap(one)(keys, params)
 
 
-# Compiled once a shape also where the caller compiles nothing: an eager scan would be compiled at every call.
-@jax.jit
-def _outputs(
-    model: PixelCNNpp, value: jax.Array, context: jax.Array | None, key: jax.Array | None
-) -> jax.Array:
-    return model.net(model._rescaled(value), context, key=key)
-
-
-@functools.partial(jax.jit, static_argnames=("num", "cached"))
 def _sample(
     model: PixelCNNpp,
     seed: jax.Array,

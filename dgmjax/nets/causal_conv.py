@@ -111,8 +111,9 @@ class CausalConv(NormalizedKernel):
     def of_pixel(self, window: jax.Array) -> jax.Array:
         """The one output ``[*batch, 1, 1, out]`` of the pixels ``[*batch, kh, kw, in]`` it sees."""
         kernel = self.kernel().astype(window.dtype)
-        flat = window.reshape(*window.shape[:-3], 1, 1, -1)
-        return add_bias(flat @ kernel.reshape(-1, kernel.shape[-1]), self.bias[...])
+        rows = kernel.reshape(-1, kernel.shape[-1])
+        flat = window.reshape(*window.shape[:-3], 1, 1, len(rows))
+        return add_bias(flat @ rows, self.bias[...])
 
     def _convolve(self, x: jax.Array, top: int) -> jax.Array:
         kernel = self.kernel().astype(x.dtype)
@@ -145,7 +146,7 @@ class CausalGrow(NormalizedKernel):
         """Of whole images, of a row or of a pixel."""
         kernel = self.kernel().astype(x.dtype)
         flat = kernel.transpose(2, 0, 1, 3).reshape(x.shape[-1], -1)
-        taps = (x @ flat).reshape(*x.shape[:-1], 2, self.columns, -1)
+        taps = (x @ flat).reshape(*x.shape[:-1], 2, self.columns, kernel.shape[-1])
         if self.columns == 3:
             back, taps = taps[..., 0, :], taps[..., 1:, :]
             # Column 2 j - 1 is the odd one of the pixel before.

@@ -1,6 +1,7 @@
 """Convolutions of images whose gradients are fast on every backend, inside loops too."""
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -46,7 +47,7 @@ def conv2d(
     pairs = _pairs(x.shape[-3:-1], kernel.shape[:2], stride, padding)
     if kernel.shape[:2] == (1, 1) and stride == 1 and pairs == ((0, 0), (0, 0)):
         return x @ kernel[0, 0]
-    images = x.reshape(-1, *x.shape[-3:])
+    images = x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
     convolve = _convolve_on_cpu if jax.default_backend() == "cpu" else _convolve
     out = convolve(images, kernel, stride, pairs)
     return out.reshape(*x.shape[:-3], *out.shape[1:])

@@ -1,6 +1,7 @@
 """Spectral norms of dense and convolution kernels, and kernels scaled to a bound on them."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -95,7 +96,7 @@ def conv_power_iteration(
 
 def same_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution with zero padding that keeps the size: ``[*batch, h, w, in] -> [*batch, h, w, out]``."""
-    images = x.reshape(-1, *x.shape[-3:])
+    images = x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
     out = jax.lax.conv_general_dilated(
         images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

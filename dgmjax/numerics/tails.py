@@ -67,5 +67,5 @@ def over_batch(function: Any, x: jax.Array, shape: tuple[int, ...]) -> Any:
     leading = x.shape[: x.ndim - len(shape)]
     if not leading:
         return function(x)
-    out = jax.vmap(function)(x.reshape(-1, *shape))
+    out = jax.vmap(function)(x.reshape(math.prod(leading), *shape))
     return jax.tree.map(lambda a: a.reshape(*leading, *a.shape[1:]), out)

@@ -1,5 +1,7 @@
 """Equally weighted mixtures of posteriors, such as the aggregated posterior of a data set."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -65,7 +67,7 @@ class PosteriorMixture(nnx.Module):
         """
         batch = check_float_event(z, self.event_shape, where="PosteriorMixture.log_prob")
         num, size = len(self.features), self._chunk_size(z, chunk)
-        values = z.reshape(-1, *self.event_shape)
+        values = z.reshape(math.prod(batch), *self.event_shape)
 
         @jax.checkpoint
         def join(total: jax.Array | None, features: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics.compiled import inlined
 from dgmjax.numerics.random import example_keys
 from dgmjax.training.partition import Arrays, statistics_of
 
@@ -59,7 +60,8 @@ def make_gradient(
 
         def objective(own: Arrays, statistics: Arrays, batch: Any, keys: jax.Array) -> Any:
             model = merge(state.params | own, state.fixed | statistics)
-            value, metrics, model = call_loss(loss, model, batch, keys, step)
+            with inlined():
+                value, metrics, model = call_loss(loss, model, batch, keys, step)
             return value, (metrics, {} if model is None else statistics_of(model))
 
         def one(statistics: Arrays, batch: Any, keys: jax.Array) -> Gradient:

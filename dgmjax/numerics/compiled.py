@@ -1,0 +1,159 @@
+"""Public functions as compiled programs: a second call with the same shapes compiles nothing."""
+
+import collections
+import contextlib
+import functools
+import inspect
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from dgmjax.checks import check_classes, native_array
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Programs that are kept, least recently used ones go first; and shapes of each of them.
+_MAX_PROGRAMS = 256
+_MAX_SHAPES = 64
+# Annotations of parameters whose arguments hold arrays, or may.
+_HOLDS_ARRAYS = re.compile(r"Array|Any|dgmjax|flax|Self|Callable")
+
+
+class _Tracing(threading.local):
+    """Whether this thread traces a program of its own, of which public functions become a part."""
+
+    active = False
+
+
+_tracing = _Tracing()
+_programs: collections.OrderedDict[Any, "_Program"] = collections.OrderedDict()
+
+
+def compiled(function: Function) -> Function:
+    """Decorator: run ``function`` as one compiled program, kept for calls with the same shapes and settings.
+
+    A scan or a loop that is called outside `jax.jit` is compiled anew at every call. With this decorator the call is
+    one program, in which modules and arrays are arguments and everything else (sizes, names, functions) is fixed. What
+    a parameter takes is read from its annotation: ``int``, ``str``, ``tuple`` and the like are fixed, ``ArrayLike``
+    takes Python numbers as arguments, so that another temperature is no other program. Under the transformations of
+    JAX the function is part of what is traced, as without the decorator.
+
+    Arrays that come in are checked while their values are known: see `dgmjax.checks.native_array` and
+    `dgmjax.checks.check_classes`.
+
+    At most 256 programs are kept, each for at most 64 shapes; the least recently used go first.
+
+    Args:
+      function: takes pytrees of arrays and hashable settings, returns a pytree of arrays. Its results depend on its
+        arguments only.
+    """
+    parameters = inspect.signature(function, follow_wrapped=False).parameters
+    names = tuple(parameters)
+    fixed_names = frozenset(
+        name
+        for name, parameter in parameters.items()
+        if parameter.annotation is not inspect.Parameter.empty
+        and not _HOLDS_ARRAYS.search(str(parameter.annotation))
+    )
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if _tracing.active or len(args) > len(names):
+            return function(*args, **kwargs)
+        arguments = dict(zip(names, args, strict=False))
+        if arguments.keys() & kwargs.keys():
+            return function(*args, **kwargs)  # which says what is wrong
+        arguments |= kwargs
+        fixed = tuple(
+            (name, type(value), value)
+            for name in fixed_names & arguments.keys()
+            for value in [_setting(arguments.pop(name))]
+        )
+        leaves, structure = jax.tree.flatten(arguments)
+        method = bool(args) and hasattr(args[0], function.__name__)
+        where = f"{type(args[0]).__name__}.{function.__name__}" if method else function.__name__
+        leaves = [native_array(leaf, where=where) for leaf in leaves]
+        check_classes(args[0] if args else None, arguments.get("context"), where=where)
+        is_array = [_is_array(leaf) for leaf in leaves]
+        others = tuple(
+            (type(leaf), leaf) for leaf, array in zip(leaves, is_array, strict=True) if not array
+        )
+        arrays = [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
+        try:
+            program = _program(function, structure, tuple(is_array), others, fixed)
+        except TypeError:  # settings that have no hash
+            return function(*args, **kwargs)
+        return program(arrays)
+
+    return call  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def inlined() -> Iterator[None]:
+    """Public functions that are called in this block become part of the program that is being traced."""
+    before, _tracing.active = _tracing.active, True
+    try:
+        yield
+    finally:
+        _tracing.active = before
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") or (
+        isinstance(leaf, int | float | complex) and not isinstance(leaf, bool)
+    )
+
+
+def _setting(value: Any) -> Any:
+    """``value`` with a hash: NumPy's numbers as Python's, lists as tuples."""
+    if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(
+        value, jax.core.Tracer
+    ):
+        value = np.asarray(value).tolist()
+    return tuple(map(_setting, value)) if isinstance(value, list | tuple) else value
+
+
+def _program(*key: Any) -> "_Program":
+    """The program with these settings, the most recently used one from now on."""
+    program = _programs.get(key)
+    if program is None:
+        program = _programs[key] = _Program(*key)
+        while len(_programs) > _MAX_PROGRAMS:
+            _programs.popitem(last=False)
+    _programs.move_to_end(key)
+    return program
+
+
+class _Program:
+    """``function`` with everything fixed but its arrays."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        structure: Any,
+        is_array: tuple[bool, ...],
+        others: tuple[tuple[type, Any], ...],
+        fixed: tuple[tuple[str, type, Any], ...],
+    ):
+        settings = {name: value for name, _, value in fixed}
+        self._shapes = 0
+
+        def run(arrays: list[Any]) -> Any:
+            self._shapes += 1  # tracing happens once for each combination of shapes
+            sources = {True: iter(arrays), False: iter([leaf for _, leaf in others])}
+            leaves = [next(sources[array]) for array in is_array]
+            with inlined():
+                return function(**jax.tree.unflatten(structure, leaves), **settings)
+
+        run.__name__ = function.__name__
+        self._run = jax.jit(run)
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        if self._shapes >= _MAX_SHAPES:
+            self._run.clear_cache()
+            self._shapes = 0
+        return self._run(arrays)
