@@ -35,13 +35,17 @@ def native_array(value: Any, *, where: str) -> Any:
     """``value``, and arrays of NumPy as JAX takes them: without a mask, in the byte order of the machine.
 
     Raises:
-      TypeError: a masked array, whose hidden values would be used.
+      TypeError: a masked array with hidden values, which would be used.
     """
     if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{where}: got a masked array of shape {value.shape}, and what lies under its mask would be used; leave "
-            f"those rows out, x.data[~np.ma.getmaskarray(x).any(axis=1)], or impute them, x.filled(value)."
-        )
+        hidden = int(np.ma.count_masked(value))
+        if hidden:
+            raise TypeError(
+                f"{where}: {hidden} values of the masked array {value.shape} are hidden, and what lies under the mask "
+                f"would be used; leave those rows out, e.g. np.ma.compress_rows(x) of a matrix, or impute them, "
+                f"x.filled(value)."
+            )
+        value = value.data
     if isinstance(value, np.ndarray) and not value.dtype.isnative:
         return value.astype(value.dtype.newbyteorder("="))
     return value
@@ -168,13 +172,16 @@ def check_classes(model: Any, context: Any, *, where: str) -> None:
     shape = getattr(model, "context_shape", None)
     if context is None or shape is None or len(shape) != 1 or isinstance(context, jax.core.Tracer):
         return
-    if not jnp.issubdtype(_dtype(context), jnp.integer):
-        return
-    classes = np.asarray(context)
-    if classes.size and not 0 <= classes.min() <= classes.max() < shape[0]:
+    if jnp.issubdtype(_dtype(context), jnp.integer):
+        check_class_range(np.asarray(context), shape[0], where=where)
+
+
+def check_class_range(classes: np.ndarray, num_classes: int, *, where: str) -> None:
+    """Raises ValueError unless all ``classes`` lie in ``0 .. num_classes - 1``."""
+    if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
         raise ValueError(
-            f"{where}: integers are classes, in 0 .. {shape[0] - 1} for a model with context_shape {tuple(shape)}; got "
-            f"{classes.min()} .. {classes.max()}. Cast numbers that are no classes with .astype(float)."
+            f"{where}: classes must lie in 0 .. {num_classes - 1} for a model with context_shape ({num_classes},), got "
+            f"{classes.min()} .. {classes.max()}; integers are classes: cast other numbers with .astype(float)."
         )
 
 

@@ -12,6 +12,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from experiments.dequantization import DequantizationConfig
+from experiments.likelihoods import plus_minus
 from experiments.models import ModelConfig
 
 _UNIFORM = DequantizationConfig()
@@ -87,7 +88,9 @@ class ClassifierConfig(ModelConfig):
         return {
             "accuracy": round(1.0 - error, 6),
             "error_percent": round(100 * error, 4),
-            "standard_error_percent": round(100 * math.sqrt(error * (1 - error) / len(x)), 4),
+            "standard_error_percent": None
+            if len(x) < 2
+            else round(100 * math.sqrt(error * (1 - error) / len(x)), 4),
             "nats": round(nats / len(x), 6),
             "rows": len(x),
         }
@@ -95,7 +98,7 @@ class ClassifierConfig(ModelConfig):
     def headline(self, test: dict[str, Any]) -> str:
         """The numbers of a split in a line."""
         return (
-            f"{test['error_percent']:.2f} +- {test['standard_error_percent']:.2f} % wrong "
+            f"{test['error_percent']:.2f}{plus_minus(test['standard_error_percent'])} % wrong "
             f"(accuracy {100 * test['accuracy']:.2f} %), cross-entropy {test['nats']:.4f} nats"
         )
 

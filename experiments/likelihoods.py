@@ -50,11 +50,18 @@ def as_record(likelihood: dgm.Likelihood, *, draws: int) -> dict[str, Any]:
     """JSON-compatible numbers of a likelihood, with their unit and bound.
 
     ``noise_draws`` says over how many independent draws of the noise a bound was averaged; it does not tighten it.
+    One row has no standard error: None.
     """
+    rows = int(likelihood.log_prob.size)
     return {
         "nats": round(likelihood.nats, 4),
-        "standard_error_nats": round(likelihood.standard_error, 4),
+        "standard_error_nats": None if rows < 2 else round(likelihood.standard_error, 4),
         "bits_per_dim": round(likelihood.bits_per_dim, 5),
         "bound": str(likelihood.bound),
-        "rows": int(likelihood.log_prob.size),
+        "rows": rows,
     } | ({"noise_draws": draws} if likelihood.bound.is_noisy else {})
+
+
+def plus_minus(standard_error: float | None) -> str:
+    """`` +- 0.45``, or nothing where there is no standard error."""
+    return "" if standard_error is None else f" +- {standard_error:.2f}"

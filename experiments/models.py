@@ -13,7 +13,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from experiments.dequantization import DequantizationConfig
-from experiments.likelihoods import NOISE_DRAWS, as_record, likelihood_on
+from experiments.likelihoods import NOISE_DRAWS, as_record, likelihood_on, plus_minus
 
 ScaleFn = Literal["tanh", "sigmoid", "double_sigmoid", "softplus", "exp"]
 ComputeDtype = Literal["bfloat16", "float16"]
@@ -71,7 +71,7 @@ class ModelConfig:
     def headline(self, test: dict[str, Any]) -> str:
         """The numbers of a split in a line."""
         return (
-            f"{test['nats']:.2f} +- {test['standard_error_nats']:.2f} nats = {test['bits_per_dim']:.3f} bits/dim, "
+            f"{test['nats']:.2f}{plus_minus(test['standard_error_nats'])} nats = {test['bits_per_dim']:.3f} bits/dim, "
             f"{test['bound']}"
         )
 

@@ -397,7 +397,7 @@ def test_an_autoencoder_of_integers_is_a_layer():
     # Logits of a symmetric prior: every pattern has probability 1/4.
     for values in np.exp(np.asarray(many)).T:
         _assert_mean(values, 0.25)
-    assert flow.sample(seed=jax.random.key(0), sample_shape=(3,)).dtype == jnp.int32
+    assert flow.sample(seed=jax.random.key(0), sample_shape=(3,)).dtype == jnp.uint8
     with pytest.raises(TypeError, match="expected integer levels"):
         flow.log_prob(y.astype(float), seed=jax.random.key(0))
 

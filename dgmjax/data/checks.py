@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dgmjax.checks import check_float_event, check_integer_event
+from dgmjax.checks import check_float_event, check_integer_event, native_array
 
 _CHUNK_BYTES = 2**24
 
@@ -24,10 +24,10 @@ def check_data(
       name: what to call ``x`` in messages.
 
     Raises:
-      TypeError: integers where floats are needed, or the reverse.
+      TypeError: integers where floats are needed, or the reverse, or a masked array with hidden values.
       ValueError: empty, wrong event shape, NaN or infinite values, or integers outside ``0 .. num_levels - 1``.
     """
-    array = np.asarray(x)
+    array = np.asarray(native_array(x, where=name))
     if array.dtype == object:
         raise TypeError(
             f"{name}: expected a rectangular numeric array, got a ragged or object array."

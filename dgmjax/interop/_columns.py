@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dgmjax.checks import native_array
+
 Labels = list[str | int]
 
 
@@ -42,7 +44,7 @@ def matrix_of(table: Any, columns: Sequence[str | int] | None, *, where: str) ->
 
     Raises:
       TypeError: a DataFrame where an array is expected or the reverse, or columns that are not numbers.
-      ValueError: missing or superfluous columns, not two axes, no rows, NaN or infinite values.
+      ValueError: missing or superfluous columns, not two axes, NaN or infinite values.
     """
     if columns is None:
         if is_frame(table):
@@ -50,7 +52,7 @@ def matrix_of(table: Any, columns: Sequence[str | int] | None, *, where: str) ->
                 f"{where}: the density was fitted on an array without column names, got a DataFrame; pass "
                 f"table[columns].to_numpy() with the columns in the order of the fit."
             )
-        x = np.asarray(table)
+        x = np.asarray(native_array(table, where=where))
         if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
             raise TypeError(
                 f"{where}: expected an array of numbers or a pandas DataFrame, got {type(table).__name__} of dtype "
@@ -59,7 +61,7 @@ def matrix_of(table: Any, columns: Sequence[str | int] | None, *, where: str) ->
         names: Labels = [f"number {i}" for i in range(x.shape[1])] if x.ndim == 2 else []
     else:
         x, names = _of_frame(table, columns, where), list(columns)
-    if x.ndim != 2 or 0 in x.shape:
+    if x.ndim != 2 or not x.shape[1]:
         raise ValueError(
             f"{where}: expected a table of rows and columns, [n, d], got shape {x.shape}."
         )

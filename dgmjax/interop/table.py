@@ -62,7 +62,7 @@ class TableDensity(nnx.Module):
           ValueError: missing or superfluous columns, or values that are NaN or infinite.
         """
         x = matrix_of(table, self.columns, where="TableDensity.log_prob").astype(np.float32)
-        parts = [x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK)]
+        parts = [x[start : start + _CHUNK] for start in range(0, max(len(x), 1), _CHUNK)]
         values = np.concatenate([np.asarray(_log_prob(self.model, part)) for part in parts])
         return values if self._columns is None else table_of(values, None, index=table.index)
 

@@ -58,6 +58,8 @@ class Checked(Bijector):
       where: what messages call the layer.
     """
 
+    runs_eagerly = True  # outside of programs its assertions see values
+
     def __init__(self, layer: Bijector, tolerance: Tolerance | None = None, where: str = ""):
         self.layer = layer
         self.tolerance = tolerance

@@ -8,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.checks import batch_shape, check_float_event, check_integer_event, widened
+from dgmjax.checks import (
+    batch_shape,
+    check_float_event,
+    check_integer_event,
+    level_dtype,
+    widened,
+)
 
 
 class Likelihood(nnx.Module):
@@ -65,7 +71,9 @@ class Likelihood(nnx.Module):
         return log_probs.sum(tuple(range(batch, log_probs.ndim)))
 
     def sample(self, output: jax.Array, *, seed: jax.Array) -> jax.Array:
-        """Draw one event for every output: ``[*b, *output_shape] -> [*b, *event]``; int32 for discrete data.
+        """Draw one event for every output: ``[*b, *output_shape] -> [*b, *event]``.
+
+        Discrete data are integers, ``uint8`` for up to 256 levels.
 
         Args:
           output: of the network.
@@ -82,11 +90,11 @@ class Likelihood(nnx.Module):
             )
         output = widened(output)
         if seed.ndim == 0:
-            return self._draw(seed, output)
+            return self._as_data(self._draw(seed, output))
         num = math.prod(seed.shape)
         rows = output.reshape(num, *output.shape[seed.ndim :])
         drawn = jax.vmap(self._draw)(seed.reshape(num), rows)
-        return drawn.reshape(*batch, *self.event_shape)
+        return self._as_data(drawn.reshape(*batch, *self.event_shape))
 
     def mean(self, output: jax.Array) -> jax.Array:
         """``E[x | output]``, floats in units of the data: ``[*b, *output_shape] -> [*b, *event]``.
@@ -105,6 +113,9 @@ class Likelihood(nnx.Module):
 
     def _mean(self, output: jax.Array) -> jax.Array:
         raise NotImplementedError
+
+    def _as_data(self, drawn: jax.Array) -> jax.Array:
+        return drawn if self.num_levels is None else drawn.astype(level_dtype(self.num_levels))
 
     def _aligned(self, x: jax.Array, output: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Both with the same batch axes: integers as int32, floats in the dtype of the output."""

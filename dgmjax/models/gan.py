@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import as_shape, batch_shape, floating_dtype
+from dgmjax.checks import as_shape, batch_shape, floating_dtype, level_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.constructor import recorded
@@ -140,7 +140,7 @@ class GAN(nnx.Module):
         sample_shape: int | tuple[int, ...] = (),
         temperature: ArrayLike = 1.0,
     ) -> jax.Array:
-        """Draw ``G(z)``, ``z ~ N(0, I)``: ``[*sample_shape, *event]``, int32 for discrete data, as the data are.
+        """Draw ``G(z)``, ``z ~ N(0, I)``: ``[*sample_shape, *event]``, integers for discrete data.
 
         Args:
           seed: typed key.
@@ -158,11 +158,11 @@ class GAN(nnx.Module):
         return rescaled(x.astype(floating_dtype(self)), self.num_levels)
 
     def unscaled(self, x: jax.Array) -> jax.Array:
-        """The inverse of `scaled`: the nearest levels, int32, floats as they are."""
+        """The inverse of `scaled`: the nearest levels as integers, floats as they are."""
         if self.num_levels is None:
             return x
         levels = jnp.round(0.5 * (self.num_levels - 1) * (x + 1.0))
-        return jnp.clip(levels, 0, self.num_levels - 1).astype(jnp.int32)
+        return jnp.clip(levels, 0, self.num_levels - 1).astype(level_dtype(self.num_levels))
 
     def _updated(self, part: str, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, Self]:
         """The output of a part in training mode, and the model with its new state."""

@@ -171,7 +171,7 @@ class HierarchicalVAE(LatentVariableModel):
         sample_shape: int | tuple[int, ...] = (),
         temperature: ArrayLike = 1.0,
     ) -> jax.Array:
-        """Draw ``z2``, ``z1`` and ``x`` in this order: ``[*sample_shape, *event]``, int32 for discrete data.
+        """Draw ``z2``, ``z1`` and ``x`` in this order: ``[*sample_shape, *event]``, integers for discrete data.
 
         Args:
           seed: typed key.

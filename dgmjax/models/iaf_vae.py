@@ -145,7 +145,7 @@ class IAFVAE(LatentVariableModel):
         sample_shape: int | tuple[int, ...] = (),
         temperature: ArrayLike = 1.0,
     ) -> jax.Array:
-        """Draw the latents from the top down, then ``x ~ p(x | z)``: ``[*sample_shape, *event]``, int32 if discrete.
+        """Draw the latents from the top down, then ``x ~ p(x | z)``: ``[*sample_shape, *event]``, integers if discrete.
 
         Args:
           seed: typed key.

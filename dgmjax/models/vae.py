@@ -179,7 +179,7 @@ class VAE(LatentVariableModel):
         sample_shape: int | tuple[int, ...] = (),
         temperature: ArrayLike = 1.0,
     ) -> jax.Array:
-        """Draw ``z ~ p(z)``, then ``x ~ p(x | z)``: ``[*sample_shape, *event]``, int32 for discrete data.
+        """Draw ``z ~ p(z)``, then ``x ~ p(x | z)``: ``[*sample_shape, *event]``, integers for discrete data.
 
         Args:
           seed: typed key.

@@ -105,7 +105,7 @@ class VLAE(VAE):
         return self.likelihood.model.receptive_field
 
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
-        """An image drawn from ``p(x | z)`` for one ``z ~ q(z | x)``: shape of ``x``, int32.
+        """An image drawn from ``p(x | z)`` for one ``z ~ q(z | x)``: shape of ``x``, integers.
 
         A draw, for the mean has no closed form: it keeps what the code holds, and makes up the texture anew.
         """

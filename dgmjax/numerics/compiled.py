@@ -83,10 +83,17 @@ def compiled(function: Function) -> Function:
             (type(leaf), leaf) for leaf, array in zip(leaves, is_array, strict=True) if not array
         )
         arrays = [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
+        key = (function, structure, tuple(is_array), others, fixed)
         try:
-            program = _program(function, structure, tuple(is_array), others, fixed)
+            program = _programs.get(key)
         except TypeError:  # settings that have no hash
             return function(*args, **kwargs)
+        if program is None:
+            program = None if _has_eager_part(arguments) else _Program(*key)
+            _keep(key, program)
+        if program is None:
+            return function(*args, **kwargs)
+        _programs.move_to_end(key)
         return program(arrays)
 
     return call  # type: ignore[return-value]
@@ -117,15 +124,19 @@ def _setting(value: Any) -> Any:
     return tuple(map(_setting, value)) if isinstance(value, list | tuple) else value
 
 
-def _program(*key: Any) -> "_Program":
-    """The program with these settings, the most recently used one from now on."""
-    program = _programs.get(key)
-    if program is None:
-        program = _programs[key] = _Program(*key)
-        while len(_programs) > _MAX_PROGRAMS:
-            _programs.popitem(last=False)
-    _programs.move_to_end(key)
-    return program
+def _has_eager_part(arguments: dict[str, Any]) -> bool:
+    """Whether some module in the arguments has to see values, as one that asserts something of them."""
+
+    def is_eager(node: Any) -> bool:
+        return getattr(type(node), "runs_eagerly", False)
+
+    return any(map(is_eager, jax.tree.leaves(arguments, is_leaf=is_eager)))
+
+
+def _keep(key: Any, program: "_Program") -> None:
+    _programs[key] = program
+    while len(_programs) > _MAX_PROGRAMS:
+        _programs.popitem(last=False)
 
 
 class _Program:

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.numerics import random
+from dgmjax.numerics.statistics import standard_error
 from dgmjax.posteriors import PosteriorMixture
 
 
@@ -109,9 +110,7 @@ def elbo_surgery(
         cross_entropy=float(-log_prior.mean()),
         posterior_entropy=float(-log_posterior.mean()),
         log_n=math.log(n),
-        standard_errors={
-            name: float(values.std() / math.sqrt(count)) for name, values in terms.items()
-        },
+        standard_errors={name: standard_error(values) for name, values in terms.items()},
         num_codes=count,
     )
 

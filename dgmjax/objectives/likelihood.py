@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.densities.bound import EXACT, Bound, bits_per_dim
+from dgmjax.numerics.statistics import standard_error
 
 
 class Likelihood(NamedTuple):
@@ -36,8 +37,8 @@ class Likelihood(NamedTuple):
 
     @property
     def standard_error(self) -> float:
-        """Standard error of `nats` over the events, in nats."""
-        return float(jnp.std(self.log_prob)) / math.sqrt(self.log_prob.size)
+        """Standard error of `nats` over the events, in nats; NaN for a single event."""
+        return standard_error(self.log_prob)
 
     def __str__(self) -> str:
         """E.g. ``89.93 +- 0.45 nats = 2.027 bits/dim, one-sample bound (uniform dequantization)``."""

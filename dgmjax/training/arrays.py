@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dgmjax.checks import floating_dtype
+from dgmjax.checks import check_class_range, floating_dtype, native_array
 from dgmjax.data.checks import check_data
 from dgmjax.data.stream import Records
 from dgmjax.training.inputs import Transform
@@ -44,7 +44,7 @@ def prepare(
             )
         prepare(model, first["x"], first.get("context"), name, transform)
         return x
-    x = np.asarray(x)
+    x = np.asarray(native_array(x, where=f"fit: {name}"))
     levels = getattr(model, "num_levels", None)
     shape = tuple(model.event_shape)
     if transform is None:
@@ -82,14 +82,16 @@ def is_records(x: Any) -> TypeGuard[Records]:
 
 
 def _check_context(context: ArrayLike, shape: tuple[int, ...], name: str) -> np.ndarray:
-    array = np.asarray(context)
-    if not (np.issubdtype(array.dtype, np.integer) and array.ndim == len(shape) == 1):
-        return check_data(array.astype(float), shape, name=name)
-    if array.size and not 0 <= array.min() <= array.max() < shape[0]:
-        raise ValueError(
-            f"{name}: classes must lie in 0 .. {shape[0] - 1} for a model with context_shape {shape}, got "
-            f"{array.min()} .. {array.max()}."
+    """Floats ``[n, *shape]``, or classes, integers ``[n]``; what they mean is said by `dgmjax.checks.as_context`."""
+    array = np.asarray(native_array(context, where=name))
+    if not np.issubdtype(array.dtype, np.integer):
+        return check_data(array, shape, name=name)
+    if not array.ndim == len(shape) == 1:
+        raise TypeError(
+            f"{name}: integers are classes, one an event, for a model of vector contexts; got {array.dtype} of shape "
+            f"{array.shape} for context_shape {shape}. Numbers and one-hot rows are floats: cast with .astype(float)."
         )
+    check_class_range(array, shape[0], where=name)
     return array
 
 

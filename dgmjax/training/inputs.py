@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from dgmjax.checks import floating_dtype
+from dgmjax.checks import as_context, floating_dtype
 from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.training.gradient import Loss, call_loss
@@ -56,14 +56,6 @@ def _cast(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
         batch = batch | {"x": x.astype(dtype)}
     if "context" in batch:
         shape = tuple(model.context_shape)
-        batch = batch | {"context": _as_context(batch["context"], shape, dtype)}
+        context = as_context(batch["context"], shape, x.shape[:1], where="fit", dtype=dtype)
+        batch = batch | {"context": context}
     return batch
-
-
-def _as_context(context: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """``[n, *shape]`` floats; classes ``[n]`` become one-hot, and NaN if there is no such class."""
-    if jnp.issubdtype(context.dtype, jnp.integer) and context.ndim == len(shape) == 1:
-        known = (context >= 0) & (context < shape[0])
-        one_hot = jax.nn.one_hot(context, shape[0], dtype=dtype)
-        return jnp.where(known[:, None], one_hot, jnp.asarray(jnp.nan, dtype))
-    return context.astype(dtype)

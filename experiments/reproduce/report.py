@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.likelihoods import plus_minus
 from experiments.reproduce.documented import DOCUMENTED
 from experiments.reproduce.published import BESIDE, PUBLISHED, beside
 
@@ -128,7 +129,7 @@ def _published_cells(name: str, run: dict[str, Any]) -> tuple[str, str]:
 def _test_cells(test: dict[str, Any]) -> tuple[str, str, str]:
     """Two numbers of a test and their kind: a likelihood, or whatever the system measures first."""
     if "bits_per_dim" in test:
-        nats = f"{test['nats']:.2f} +- {test['standard_error_nats']:.2f} nats"
+        nats = f"{test['nats']:.2f}{plus_minus(test['standard_error_nats'])} nats"
         bound = test["bound"]
         one = "" if "=" in bound or "one-sample" not in bound else ", K=1"
         return nats, f"{test['bits_per_dim']:.3f} bits/dim", f"{bound}{one}"
