@@ -104,10 +104,10 @@ def encode_in_batches(
     rows = None
     if context is not None:
         dtype = floating_dtype(model)
-        context = as_context(
+        found = as_context(
             context, model.context_shape, x.shape[:1], where="encode_in_batches", dtype=dtype
         )
-        rows = np.broadcast_to(context, (len(x), *(model.context_shape or ())))
+        rows = np.broadcast_to(np.asarray(found), (len(x), *(model.context_shape or ())))
     size = min(batch_size, len(x))
     parts = []
     for start in range(0, len(x), size):

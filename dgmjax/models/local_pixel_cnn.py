@@ -139,13 +139,14 @@ class LocalPixelCNN(PixelCNNpp):
 def _sample(
     model: LocalPixelCNN,
     seed: jax.Array,
-    context: jax.Array,
+    context: jax.Array | None,
     temperature: jax.Array,
     *,
     num: int,
     cached: bool,
 ) -> jax.Array:
     keys = random.example_keys(seed, num)
+    assert context is not None
     height, width, _ = model.event_shape
     context = context.reshape(num, height * width, context.shape[-1])
 

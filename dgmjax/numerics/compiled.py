@@ -30,7 +30,8 @@ class _Tracing(threading.local):
 
 
 _tracing = _Tracing()
-_programs: collections.OrderedDict[Any, "_Program"] = collections.OrderedDict()
+# None where some part has to see values, so that there is no program.
+_programs: collections.OrderedDict[Any, "_Program | None"] = collections.OrderedDict()
 
 
 def compiled(function: Function) -> Function:
@@ -133,7 +134,7 @@ def _has_eager_part(arguments: dict[str, Any]) -> bool:
     return any(map(is_eager, jax.tree.leaves(arguments, is_leaf=is_eager)))
 
 
-def _keep(key: Any, program: "_Program") -> None:
+def _keep(key: Any, program: "_Program | None") -> None:
     _programs[key] = program
     while len(_programs) > _MAX_PROGRAMS:
         _programs.popitem(last=False)
@@ -161,7 +162,7 @@ class _Program:
                 return function(**jax.tree.unflatten(structure, leaves), **settings)
 
         run.__name__ = function.__name__
-        self._run = jax.jit(run)
+        self._run: Any = jax.jit(run)
 
     def __call__(self, arrays: list[Any]) -> Any:
         if self._shapes >= _MAX_SHAPES:
