@@ -17,12 +17,14 @@ from experiments.benchmarks._memory import memory
 from experiments.benchmarks._overhead import overhead
 from experiments.benchmarks._races import PEERS, RACES, installed_peers
 from experiments.benchmarks._report import header, load, table
+from experiments.benchmarks._second_call import second_call
 from experiments.benchmarks._timing import QUICK, Row, Sizes
 
 TASKS: dict[str, Callable[[Sizes, dict[str, ModuleType]], list[Row]]] = {
     **RACES,
     "inversion": inversion,
     "first-call": first_call,
+    "second-call": second_call,
     "overhead": overhead,
     "memory": memory,
 }
