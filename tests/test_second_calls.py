@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import dgmjax as dgm
+from dgmjax.layers.flow import IID
 from dgmjax.numerics import compiled
 from tests.instances import scramble
 from tests.tiny_models import MODELS
@@ -238,7 +239,7 @@ def test_bases_of_distrax_keep_their_parameters_as_arguments(compilations):
     layer = dgm.DiagonalLinear((2,))
     x = jnp.zeros((3, 2))
     flows = [
-        dgm.Flow(layer, distrax.Independent(distrax.Normal(loc * jnp.ones(2), jnp.ones(2)), 1))
+        dgm.Flow(layer, IID(distrax.Normal(jnp.asarray(loc), jnp.asarray(1.0)), (2,)))
         for loc in (0.0, 1.0)
     ]
     first = flows[0].log_prob(x)

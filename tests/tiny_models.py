@@ -27,10 +27,10 @@ def vae(cls: Any, **options: Any) -> Callable[[], Any]:
 
 
 def variational() -> Any:
-    noise = dgm.FlowPPDequantizer(
-        IMAGE, 4, couplings=1, width=8, depth=1, num_components=2, encoder_depth=1, rngs=rngs()
+    flow = dgm.FlowPPDequantizer(
+        IMAGE, couplings=1, width=8, depth=1, num_components=2, encoder_depth=1, rngs=rngs()
     )
-    return dgm.Dequantized(glow(), 4, noise)
+    return dgm.Dequantized(glow(), 4, dgm.VariationalDequantization(flow, 4))
 
 
 MODELS: dict[str, Callable[[], Any]] = {
@@ -64,6 +64,6 @@ MODELS: dict[str, Callable[[], Any]] = {
     "IAF-VAE": vae(dgm.IAFVAE, num_levels=4, depth=1),
     "VLAE": vae(dgm.VLAE, num_levels=4, latent_dim=2),
     "stochastic flow": lambda: dgm.StochasticFlow(
-        [dgm.Logit((4,), 4.0), dgm.Permute(4, [3, 1, 0, 2])]
+        [dgm.Logit((4,), 4.0), dgm.Permute((4,), [3, 1, 0, 2])]
     ),
 }  # fmt: skip

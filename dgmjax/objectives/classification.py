@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgmjax.checks import widened
+from dgmjax.checks import as_context, widened
 from dgmjax.numerics import random
 from dgmjax.objectives.maximum_likelihood import Batch, Metrics
 
@@ -15,7 +15,8 @@ def cross_entropy(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, 
 
     Args:
       model: with ``logits_and_update``, see `dgmjax.models.Classifier`.
-      batch: ``{"x": [n, *event], "context": [n, classes]}``; contexts are one-hot labels, or probabilities.
+      batch: ``{"x": [n, *event], "context": [n, classes]}``; contexts are one-hot labels, or
+        probabilities; or ``[n]``, integers.
       key: of dropout; one, or one an example.
 
     Returns:
@@ -40,7 +41,13 @@ def _of_logits(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
             "cross_entropy: the batch holds no labels; pass them as context=, integers [n], to dgmjax.fit."
         )
     logits = widened(logits)
-    labels = batch["context"].astype(logits.dtype)
+    labels = as_context(
+        batch["context"],
+        logits.shape[-1:],
+        logits.shape[:-1],
+        where="cross_entropy",
+        dtype=logits.dtype,
+    )
     nats = -(labels * jax.nn.log_softmax(logits)).sum(-1)
     wrong = (logits.argmax(-1) != labels.argmax(-1)).astype(logits.dtype)
     count = jnp.asarray(nats.size, nats.dtype)
