@@ -9,7 +9,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.checks import as_context, floating_dtype, level_dtype, sample_batch, widened
+from dgmjax.checks import (
+    as_context,
+    batch_shape,
+    float_event,
+    floating_dtype,
+    level_dtype,
+    sample_batch,
+    widened,
+)
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
@@ -184,7 +192,13 @@ class StochasticFlow(nnx.Module):
           TypeError: integers where floats are needed, or the reverse.
           ValueError: wrong event or context shape, or no ``seed`` where one is needed.
         """
-        batch = value.shape[: value.ndim - len(self.event_shape)]
+        if self.num_levels is None:
+            dtype = floating_dtype(self)
+            value, batch = float_event(
+                value, self.event_shape, where="StochasticFlow.log_prob", dtype=dtype
+            )
+        else:
+            batch = batch_shape(value, self.event_shape, where="StochasticFlow.log_prob")
         context = as_context(
             context,
             self.context_shape,

@@ -41,7 +41,7 @@ def _of_logits(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
             "cross_entropy: the batch holds no labels; pass them as context=, integers [n], to dgmjax.fit."
         )
     logits = widened(logits)
-    labels = as_context(
+    labels: Any = as_context(
         batch["context"],
         logits.shape[-1:],
         logits.shape[:-1],
