@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.coupling import Transformer, seen
 from dgmjax.numerics.fixed_point import residual_fixed_point
 
 
@@ -112,7 +112,7 @@ def sequential_forward(
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
         x, hidden = carry
         r, start, z_r = inputs
-        known, updated = x.astype(dtype), []
+        known, updated = seen(x).astype(dtype), []
         for row, column, units in zip(rows, columns, hidden, strict=True):
             block = rows_at(row, start, width) @ known
             block = activation(block + jnp.broadcast_to(rows_at(column, start, width), block.shape))
@@ -170,7 +170,7 @@ def jacobi_forward(
         contracts=False,
         max_iterations=z.shape[-1] + 2,  # d to be exact, one to see it, one for the rounding
     )
-    return x, -transformer.inverse(x, conditioner(params, x))[1].sum(-1)
+    return x, -transformer.inverse(x, conditioner(params, seen(x)))[1].sum(-1)
 
 
 @functools.cache
@@ -181,7 +181,7 @@ def _jacobi_branch(
 
     def branch(x: jax.Array, params_and_z: Any) -> jax.Array:
         params, z = params_and_z
-        return -transformer.forward(z, conditioner(params, x))[0]
+        return -transformer.forward(z, conditioner(params, seen(x)))[0]
 
     return branch
 

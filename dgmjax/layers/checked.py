@@ -58,6 +58,8 @@ class Checked(Bijector):
       where: what messages call the layer.
     """
 
+    reach = "any"
+
     def __init__(self, layer: Bijector, tolerance: Tolerance | None = None, where: str = ""):
         self.layer = layer
         self.tolerance = tolerance

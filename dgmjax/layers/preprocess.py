@@ -30,6 +30,8 @@ class Logit(Bijector):
     Source: Dinh et al., 2017, arXiv:1605.08803, section 4.1.
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int], levels: float, *, alpha: float = 0.05):
         if levels <= 0 or not 0 <= alpha < 0.5:
             raise ValueError(
@@ -66,6 +68,8 @@ class HistogramGaussianize(Bijector):
 
     Source: see `dgmjax.bijectors.histogram`.
     """
+
+    reach = "finite"
 
     def __init__(
         self,
@@ -120,6 +124,8 @@ class Standardize(Bijector):
     Args:
       event_shape: shape of one event.
     """
+
+    reach = "finite"
 
     def __init__(self, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)

@@ -40,6 +40,8 @@ class Stack(Bijector):
       (3, 2)
     """
 
+    reach = "any"
+
     def __init__(
         self,
         layers: Sequence[Bijector],
