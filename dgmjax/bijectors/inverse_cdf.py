@@ -68,8 +68,12 @@ def inverse_cdf_inverse(x: jax.Array, family: Family, params: Any) -> tuple[jax.
       ``log p(x)``, both with the shape of ``x``; ``-inf`` at the ends of the support and outside, with zero gradients.
     """
     low, high = family.support
+    inside = jnp.asarray(_interior_point(family.support), x.dtype)
     beyond = (x <= low) | (x >= high)
-    x = jnp.where(beyond, jnp.asarray(interior_point(family.support), x.dtype), x)
+    # Where the density underflows too: gradients of mixtures are 0 / 0 there.
+    log_prob = family.log_prob(jax.lax.stop_gradient(jnp.where(beyond, inside, x)), params)
+    beyond |= jax.lax.stop_gradient(log_prob) == -jnp.inf
+    x = jnp.where(beyond, inside, x)
     log_cdf, _ = family.log_tails(x, params)
     return _open_interval(jnp.exp(log_cdf)), ends.outside(beyond, family.log_prob(x, params))
 
@@ -126,7 +130,7 @@ def _bracket(
     )
 
 
-def interior_point(support: tuple[float, float]) -> float:
+def _interior_point(support: tuple[float, float]) -> float:
     """A number inside of an interval."""
     low, high = support
     if math.isfinite(low) and math.isfinite(high):

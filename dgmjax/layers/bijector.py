@@ -13,7 +13,6 @@ from flax import nnx
 from dgmjax.checks import check_context, check_float_event, widened
 from dgmjax.numerics import ends
 
-
 Reach = Literal["half", "finite", "any"]
 
 

@@ -10,12 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.inverse_cdf import (
-    Family,
-    interior_point,
-    inverse_cdf_forward,
-    inverse_cdf_inverse,
-)
+from dgmjax.bijectors.inverse_cdf import Family, inverse_cdf_forward, inverse_cdf_inverse
 from dgmjax.bijectors.rosenblatt import (
     NORMAL_MIXTURES,
     gaussian_mixture_conditional,
@@ -24,7 +19,6 @@ from dgmjax.bijectors.rosenblatt import (
 )
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics import ends
 from dgmjax.numerics.tails import log_tails, over_batch
 
 
@@ -78,8 +72,7 @@ class InverseCDF(Bijector):
 
     def _family(self) -> Family:
         names = [name for name in ("icdf", "quantile") if hasattr(self.dist, name)]
-        log_prob = functools.partial(_log_prob, inside=interior_point(self.support))
-        return Family(_log_tails, log_prob, _ICDF[names[0]] if names else None, self.support)
+        return Family(_log_tails, _log_prob, _ICDF[names[0]] if names else None, self.support)
 
 
 def _over_dist(method: Any, x: jax.Array, dist: Any) -> Any:
@@ -91,14 +84,8 @@ def _log_tails(x: jax.Array, dist: Any) -> tuple[jax.Array, jax.Array]:
     return _over_dist(lambda x: log_tails(dist, x), x, dist)
 
 
-def _log_prob(x: jax.Array, dist: Any, *, inside: float) -> jax.Array:
-    def log_prob(x: jax.Array) -> jax.Array:
-        return _over_dist(dist.log_prob, x, dist)
-
-    # Where the density underflows, gradients of mixtures are 0 / 0.
-    vanishes = jax.lax.stop_gradient(log_prob(x)) == -jnp.inf
-    x = jnp.where(vanishes, jnp.asarray(inside, x.dtype), x)
-    return ends.outside(vanishes, log_prob(x))
+def _log_prob(x: jax.Array, dist: Any) -> jax.Array:
+    return _over_dist(dist.log_prob, x, dist)
 
 
 def _icdf(u: jax.Array, dist: Any) -> jax.Array:

@@ -190,7 +190,7 @@ class StochasticFlow(nnx.Module):
         check_context(context, self.context_shape, batch, where="StochasticFlow.log_prob")
 
         verdict = None
-        if self.num_levels is None:
+        if jnp.issubdtype(value.dtype, jnp.floating):
             value, verdict = ends.held(value, len(self.event_shape))
 
         def log_weight(seed: jax.Array | None) -> jax.Array:
