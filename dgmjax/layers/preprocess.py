@@ -16,6 +16,7 @@ from dgmjax.bijectors.histogram import (
 from dgmjax.bijectors.logit import logit_forward, logit_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics.statistics import moments
 
 
 @recorded
@@ -146,10 +147,9 @@ class Standardize(Bijector):
         """Mean and standard deviation over the batch axes."""
         del context
         x = x.reshape(-1, *self.event_shape)
-        # A constant column has a tiny positive std in float32, from the rounding of its mean.
-        varies = x.max(0) > x.min(0)
-        std = jnp.where(varies, x.std(0), jnp.ones(self.event_shape, x.dtype))
+        mean, log_std = moments(x)
+        log_std = jnp.where(log_std == -jnp.inf, jnp.zeros_like(log_std), log_std)
         new = nnx.clone(self)
-        new.mean = x.mean(0).astype(self.mean.dtype)
-        new.log_std = jnp.log(std).astype(self.log_std.dtype)
+        new.mean = mean.astype(self.mean.dtype)
+        new.log_std = log_std.astype(self.log_std.dtype)
         return new
