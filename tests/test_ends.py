@@ -217,3 +217,161 @@ def test_ends_and_infinities(name, x32):
     assert (of_x[values == -np.inf] == 0).all()
     assert not np.isnan(samples).any()
     assert np.isfinite(of_samples).all()
+
+
+# Functions of one number: (function of the number and of parameters, parameters, numbers whose log-density is -inf).
+D = dgm.densities
+ONES = jnp.zeros(2), jnp.asarray([-0.5, 2.0]), jnp.asarray([-1.0, 0.3])
+ELEMENTWISE: dict[str, tuple[Any, tuple, tuple[float, ...]]] = {
+    f"truncated {family} {name}": (
+        functools.partial(getattr(D, f"truncated_{family}_{name}"), low=0.0, high=2.0),
+        (0.3, -1.0),
+        (-INF, -1e-3, 2.1, INF) if name == "log_prob" else (),
+    )
+    for family in ("normal", "logistic")
+    for name in ("log_prob", "cdf", "icdf")
+} | {
+    "logit-normal log_prob": (D.logit_normal_log_prob, (0.3, -1.0), (-INF, -1.0, 0.0, 1.0, INF)),
+    "logit-normal cdf": (D.logit_normal_cdf, (0.3, -1.0), ()),
+    "logit-normal icdf": (D.logit_normal_icdf, (0.3, -1.0), ()),
+    "normal log_prob": (D.normal_log_prob, (0.3, -1.0), (-INF, -3e38, 3e38, INF)),
+    "normal mixture log_prob": (D.normal_mixture_log_prob, ONES, (-INF, -3e38, 3e38, INF)),
+    "normal mixture log_cdf": (lambda *a: D.normal_mixture_log_tails(*a)[0], ONES, (-INF,)),
+    "normal mixture log_sf": (lambda *a: D.normal_mixture_log_tails(*a)[1], ONES, (INF,)),
+    "logistic mixture log_prob": (D.logistic_mixture_log_prob, ONES, (-INF, INF)),
+    "logistic mixture log_cdf": (D.logistic_mixture_log_cdf, ONES, (-INF,)),
+    "logistic mixture log_sf": (D.logistic_mixture_log_sf, ONES, (INF,)),
+    "logistic mixture logit": (lambda *a: D.logistic_mixture_logit_cdf(*a)[0], ONES, (-INF,)),
+    "logistic mixture slope": (lambda *a: D.logistic_mixture_logit_cdf(*a)[1], ONES, ()),
+    "discretized mixture": (
+        lambda y, *a: D.discretized_logistic_mixture_log_prob(y, 3, *a),
+        ONES,
+        (-INF, -1.0, 3.0, 1e30, INF),
+    ),
+    "pixel": (
+        lambda y, p: D.rgb_mixture_log_prob(y[..., None], 3, p),
+        (jnp.asarray([0.1, 0.2, -0.3, 0.4, 1.0, 0.0]),),
+        (-INF, -1.0, 3.0, 1e30, INF),
+    ),
+    "pixel, given earlier channels": (
+        lambda y, p: D.rgb_mixture_conditional_log_prob(y[..., None], 3, p)[..., 0],
+        (jnp.asarray([0.1, 0.2, -0.3, 0.4, 1.0, 0.0]),),
+        (-INF, -1.0, 3.0, 1e30, INF),
+    ),
+    "categorical pixel": (
+        lambda y, p: D.categorical_pixel_log_prob(y[..., None], 3, p),
+        (jnp.asarray([0.1, 0.2, -0.3]),),
+        (-INF, -1.0, 3.0, 1e30, INF),
+    ),
+}
+NUMBERS = [-INF, -3e38, -1e30, -1.0, -1e-3, 0.0, 1.0, 2.0, 2.1, 3.0, 1e4, 1e30, 3e38, INF]
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_functions_of_one_number(name, x32):
+    function, parameters, impossible = ELEMENTWISE[name]
+    parameters = [jnp.asarray(p, jnp.float32) for p in parameters]
+
+    @jax.jit
+    def program(x, parameters, weights):
+        def weighted(x, parameters):
+            values = function(x, *parameters)
+            return (jnp.where(jnp.isfinite(values), values, 0.0) * weights).sum(), values
+
+        gradients, values = jax.grad(weighted, (0, 1), has_aux=True)(x, parameters)
+        return values, gradients
+
+    x = jnp.asarray(NUMBERS, jnp.float32)
+    for weights in (jnp.ones_like(x), jnp.zeros_like(x)):
+        values, gradients = program(x, parameters, weights)
+        assert not np.isnan(values).any()
+        assert np.array_equal(np.isneginf(values), [number in impossible for number in NUMBERS])
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients))
+    values, _ = program(x.at[2].set(jnp.nan), parameters, jnp.ones_like(x))
+    assert np.isnan(values[2])
+    assert not np.isnan(np.delete(values, 2)).any()
+    values, _ = program(x, [p * jnp.nan for p in parameters], jnp.ones_like(x))
+    assert np.isnan(values).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_bins_of_a_spline_are_told_apart(dtype):
+    """Near the bound a step of bfloat16 is wider than the narrowest bins."""
+    spline = dgm.bijectors.SplineTransformer(32, bound=8.0)
+    params = 20 * np.random.RandomState(0).normal(size=(400, spline.num_params))
+    x = np.linspace(-7.9, 7.9, 400)
+    x, params = (jnp.asarray(a).astype(dtype) for a in (x, params))
+    z, log_derivative = spline.inverse(x, params)
+    assert z.dtype == log_derivative.dtype == dtype
+    assert jnp.isfinite(z).all()
+    assert jnp.isfinite(log_derivative).all()
+    exact, _ = spline.inverse(x.astype(jnp.float64), params.astype(jnp.float64))
+    assert jnp.allclose(z.astype(jnp.float64), exact, atol=16 * float(jnp.finfo(dtype).eps))
+    fine = dgm.bijectors.SplineTransformer(4, min_bin=1e-8)
+    with pytest.raises(ValueError, match="1e-08 of the width are narrower than 8 steps of float32"):
+        fine.forward(x, params[:, : fine.num_params])
+
+
+# Data that float32 holds, whose squares or sums it does not; a mean that is far from the spread.
+SCALES = {
+    "1e-30": (0.0, 1e-30),
+    "1e-20": (3e-20, 1e-20),
+    "1e20": (-1e20, 1e20),
+    "1e30": (1e30, 1e30),
+    "1e38": (0.0, 5e37),
+    "far from 0": (1e8, 300.0),
+}
+
+
+def data_of(scale: str, shape: tuple[int, ...]) -> np.ndarray:
+    mean, std = SCALES[scale]
+    noise = np.random.RandomState(0).normal(size=shape)
+    return (mean + std * noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_statistics_at_any_scale(scale, x32):
+    """Mean 0 and variance 1 after the layers that standardize; the same directions of the channels as at scale 1."""
+    x = data_of(scale, (500, 3))
+    for layer in (dgm.Standardize((3,)), dgm.ActNorm((3,))):
+        z, log_det = layer.with_data_init(jnp.asarray(x)).inverse_and_log_det(jnp.asarray(x))
+        assert np.allclose(z.mean(0), 0.0, atol=1e-3)
+        assert np.allclose(z.std(0), 1.0, rtol=1e-3)
+        expected = -np.log(x.astype(np.float64).std(0)).sum()
+        assert np.allclose(log_det, expected, rtol=1e-4, atol=1e-3)
+    noise = data_of("1e20", (4, 3, 3, 2)) / np.float32(1e20)
+    noise[..., 1] *= 4
+    axes = dgm.bijectors.principal_axes
+    spread = np.float32(SCALES[scale][1])
+    if scale != "1e38":
+        assert np.allclose(axes(jnp.asarray(noise * spread)), axes(jnp.asarray(noise)), atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_batch_norm_normalizes_or_refuses_by_name(scale, x32):
+    x = jnp.asarray(data_of(scale, (200, 2)))
+    layer = dgm.BatchNorm((2,))
+    if scale != "far from 0":
+        with pytest.raises(
+            ValueError, match=r"feature 0 has a standard deviation of .* dgmjax\.Standardize"
+        ):
+            layer.with_data_init(x)
+    else:
+        z = layer.with_data_init(x).inverse(x)
+        assert np.allclose(z.std(0), 1.0, rtol=1e-3)
+    # In a compiled step, which cannot refuse, all stays finite.
+    z, log_det, new = jax.jit(lambda layer, x: layer.inverse_and_update(x))(layer, x)
+    assert all(np.isfinite(a).all() for a in (z, log_det, *jax.tree.leaves(new)))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_flow_is_fitted_to_data_of_any_scale(scale, x32):
+    x = data_of(scale, (256, 2))
+    flow = dgm.RealNVP((2,), depth=2, width=4, preprocess=dgm.Standardize((2,)), rngs=nnx.Rngs(0))
+    flow = flow.with_data_init(jnp.asarray(x))
+    loss, gradient = jax.jit(
+        jax.value_and_grad(lambda bijector: -dgm.Flow(bijector, flow.base).log_prob(x).mean())
+    )(flow.bijector)
+    std = x.astype(np.float64).std(0)
+    assert np.allclose(loss, np.log(2 * np.pi * np.e) + np.log(std).sum(), rtol=1e-3, atol=1e-2)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -159,8 +159,8 @@ class SplineTransformer:
         eps = float(jnp.finfo(params.dtype).eps)
         if self.min_bin < _STEPS * eps:
             raise ValueError(
-                f"SplineTransformer: bins of min_bin = {self.min_bin:g} of the width are narrower than {_STEPS} steps of "
-                f"{params.dtype} ({_STEPS * eps:.2g} of it); use a larger min_bin (and at most 1 / min_bin bins)."
+                f"SplineTransformer: bins of min_bin = {self.min_bin:g} of the width are narrower than {_STEPS} steps "
+                f"of {params.dtype} ({_STEPS * eps:.2g} of it); use a larger min_bin (and at most 1 / min_bin bins)."
             )
         widths, heights, raw = jnp.split(params, [count, 2 * count], axis=-1)
         offset = math.log(math.expm1(1.0 - self.min_derivative))

@@ -50,7 +50,7 @@ def discretized_log_prob(
             f"discretized_log_prob: expected levels in the floating dtype of the parameters, got {y.dtype}; cast with "
             f"y.astype(...)."
         )
-    y, beyond = _levels(y, num_levels)
+    y, beyond = known_levels(y, num_levels)
     right, left = y + 0.5, y - 0.5
     log_cdf_left, log_cdf_right = log_cdf(left), log_cdf(right)
     log_sf_left, log_sf_right = log_sf(left), log_sf(right)
@@ -90,7 +90,7 @@ def discretized_logistic_mixture_log_prob(
       ValueError: fewer than 2 levels.
     """
     _check_levels(num_levels, "discretized_logistic_mixture_log_prob")
-    y, beyond = _levels(y.astype(means.dtype), num_levels)
+    y, beyond = known_levels(y.astype(means.dtype), num_levels)
     y = y[..., None]
     shape = np.broadcast_shapes(y.shape, logits.shape, means.shape, log_scales.shape)
     y, logits, means, log_scales = (
@@ -112,7 +112,7 @@ def _fold(
     return jnp.where(y == 0, first, jnp.where(y == num_levels - 1, last, inner))
 
 
-def _levels(y: jax.Array, num_levels: int) -> tuple[jax.Array, jax.Array]:
+def known_levels(y: jax.Array, num_levels: int) -> tuple[jax.Array, jax.Array]:
     """``y`` with level 0 in place of what is outside, and where that is; NaN stays."""
     beyond = (y < 0) | (y > num_levels - 1)
     return jnp.where(beyond, jnp.zeros_like(y), y), beyond
