@@ -385,3 +385,30 @@ def test_a_flow_is_fitted_to_data_of_any_scale(scale, x32):
     std = x.astype(np.float64).std(0)
     assert np.allclose(loss, np.log(2 * np.pi * np.e) + np.log(std).sum(), rtol=1e-3, atol=1e-2)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_dequantized_levels_that_do_not_exist(x32):
+    """Integers outside have no probability, whatever the number of samples; their neighbours keep theirs."""
+    model = dgm.Dequantized(
+        dgm.Flow(dgm.Chain([dgm.Logit((2,), 3.0, alpha=0.0), dgm.ActNorm((2,))])), 3
+    )
+    y = jnp.asarray([[0, 2], [-1, 0], [1, 3], [2**31 - 1, 0]])
+
+    def log_prob(actnorm, num_samples):
+        density = dgm.Flow(dgm.Chain([model.density.bijector.layers[0], actnorm]))
+        seed = jax.random.key(0)
+        return dgm.Dequantized(density, 3).log_prob(y, seed=seed, num_samples=num_samples)
+
+    actnorm = model.density.bijector.layers[1]
+    for num_samples in (1, 4):
+        values, pull = jax.vjp(lambda a, n=num_samples: log_prob(a, n), actnorm)
+        assert np.isfinite(values[0])
+        assert (values[1:] == -np.inf).all()
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(pull(jnp.ones(4))))
+
+
+def test_parameters_that_are_nan_are_not_taken_for_an_end(x32):
+    flow = dgm.RealNVP((2,), depth=2, **VECTOR, rngs=nnx.Rngs(0))
+    x = jnp.asarray([[0.1, 0.2], [np.inf, 0.0], [0.0, 3e38]])
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, flow.bijector)
+    assert np.isnan(dgm.Flow(broken, flow.base).log_prob(x)).all()

@@ -44,7 +44,7 @@ class Bijector(nnx.Module):
       context_shape: shape of one context, or None for an unconditional layer.
       reach: the numbers that events may hold: ``"half"``, up to half of the exponents of their dtype, ``2^60`` in
         float32, since sums of elements and networks overflow; ``"finite"``, for maps of single elements; ``"any"``,
-        for layers made of layers, which look after themselves.
+        for those that only move elements, and layers made of layers, which look after themselves.
     """
 
     event_shape: tuple[int, ...]

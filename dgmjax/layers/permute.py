@@ -31,7 +31,7 @@ class Permute(Bijector):
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.2 and figure 3.
     """
 
-    reach = "finite"
+    reach = "any"
 
     def __init__(self, event_shape: Sequence[int], permutation: Sequence[int] | np.ndarray):
         self.event_shape = _not_scalar(event_shape)
@@ -89,7 +89,7 @@ class Shuffle(Bijector):
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.2 and figure 3.
     """
 
-    reach = "finite"
+    reach = "any"
 
     def __init__(self, event_shape: Sequence[int], *, rngs: nnx.Rngs):
         self.event_shape = _not_scalar(event_shape)

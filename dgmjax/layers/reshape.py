@@ -22,7 +22,7 @@ class Reshape(Bijector):
       ValueError: shapes of different sizes.
     """
 
-    reach = "finite"
+    reach = "any"
 
     def __init__(self, event_shape: Sequence[int], latent_shape: Sequence[int] | None = None):
         self.event_shape = tuple(event_shape)
