@@ -247,6 +247,10 @@ def far(number: float) -> bool:
     return abs(number) > 1e20
 
 
+def spread(parameters: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(parameters, (*y.shape, *parameters.shape))
+
+
 def truncated(family: str, name: str) -> Any:
     return functools.partial(getattr(D, f"truncated_{family}_{name}"), low=0.0, high=2.0)
 
@@ -289,14 +293,14 @@ ELEMENTWISE: dict[str, tuple[Any, tuple, Any]] = {
         MIXTURE,
         no_level,
     ),
-    "pixel": (lambda y, p: D.rgb_mixture_log_prob(y[..., None], 3, p), PIXEL, no_level),
+    "pixel": (lambda y, p: D.rgb_mixture_log_prob(y[..., None], 3, spread(p, y)), PIXEL, no_level),
     "pixel, given earlier channels": (
-        lambda y, p: D.rgb_mixture_conditional_log_prob(y[..., None], 3, p)[..., 0],
+        lambda y, p: D.rgb_mixture_conditional_log_prob(y[..., None], 3, spread(p, y))[..., 0],
         PIXEL,
         no_level,
     ),
     "categorical pixel": (
-        lambda y, p: D.categorical_pixel_log_prob(y[..., None], 3, p[:3]),
+        lambda y, p: D.categorical_pixel_log_prob(y[..., None], 3, spread(p[:3], y)),
         PIXEL,
         no_level,
     ),
@@ -342,8 +346,10 @@ def test_bins_of_a_spline_are_told_apart(dtype):
     assert z.dtype == log_derivative.dtype == dtype
     assert jnp.isfinite(z).all()
     assert jnp.isfinite(log_derivative).all()
-    exact, _ = spline.inverse(x.astype(jnp.float64), params.astype(jnp.float64))
-    assert jnp.allclose(z.astype(jnp.float64), exact, atol=16 * float(jnp.finfo(dtype).eps))
+    with jax.enable_x64(True):  # noqa: FBT003
+        exact, _ = spline.inverse(*(np.asarray(a).astype(np.float64) for a in (x, params)))
+    error = np.abs(np.asarray(z).astype(np.float64) - exact)
+    assert error.max() < 16 * float(jnp.finfo(dtype).eps)
     fine = dgm.bijectors.SplineTransformer(4, min_bin=1e-8)
     with pytest.raises(ValueError, match="1e-08 of the width are narrower than 8 steps of float32"):
         fine.forward(x, params[:, : fine.num_params])
@@ -373,7 +379,7 @@ def test_statistics_at_any_scale(scale, x32):
     for layer in (dgm.Standardize((3,)), dgm.ActNorm((3,))):
         z, log_det = layer.with_data_init(jnp.asarray(x)).inverse_and_log_det(jnp.asarray(x))
         # Around 1e8 the numbers of float32 are 8 apart.
-        assert np.allclose(z.mean(0), 0.0, atol=0.02)
+        assert np.allclose(z.mean(0), 0.0, atol=0.05)
         assert np.allclose(z.std(0), 1.0, rtol=1e-3)
         expected = -np.log(x.astype(np.float64).std(0)).sum()
         assert np.allclose(log_det, expected, rtol=1e-4, atol=1e-3)

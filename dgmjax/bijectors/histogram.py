@@ -73,16 +73,19 @@ def histogram_gaussianize_forward(z: jax.Array, mass: jax.Array) -> tuple[jax.Ar
     """``x = F^-1((Phi(z) - alpha) / (1 - 2 alpha))``, the inverse of `histogram_gaussianize_inverse`.
 
     Latents beyond ``Phi^-1(alpha)`` (4.75 standard deviations) land outside ``[0, levels]`` on the continued line
-    of the end bin, so the map stays a bijection. Those beyond 7 standard deviations, in float32, round to one number.
+    of the end bin, so the map stays a bijection. Further out, beyond 5 to 7 standard deviations in float32, they round
+    to the last numbers inside of its image.
 
     Returns:
       ``x`` and the elementwise log-derivative ``log phi(z) - log((1 - 2 alpha) mass_b)``, shapes of ``z``.
     """
     below, above = _tails(mass)
-    lower, upper = (
-        (jnp.maximum(ndtr(end), _least_tail(z.dtype)) - ALPHA) / (1.0 - 2.0 * ALPHA)
-        for end in (z, -z)
-    )
+    least = _least_tail(z.dtype)
+    # Next to the upper end the numbers of x are as far apart as those of the levels.
+    step = 2.0 * float(jnp.finfo(z.dtype).eps) * mass.shape[-1]
+    least_upper = jnp.broadcast_to(jnp.maximum(least, step * mass[..., -1]), z.shape)
+    lower = (jnp.maximum(ndtr(z), least) - ALPHA) / (1.0 - 2.0 * ALPHA)
+    upper = (jnp.maximum(ndtr(-z), least_upper.astype(z.dtype)) - ALPHA) / (1.0 - 2.0 * ALPHA)
     use_lower = z < 0
     # Bin b holds the lower-tail probabilities [below_b, below_b + mass_b), and from above likewise.
     from_below = (lower[..., None] >= _lift(below[..., 1:], z.ndim)).sum(-1)
@@ -96,7 +99,7 @@ def histogram_gaussianize_forward(z: jax.Array, mass: jax.Array) -> tuple[jax.Ar
 
 
 def _least_tail(dtype: jnp.dtype) -> float:
-    """The smallest probability beyond ``x`` that the numbers next to the ends of the image resolve."""
+    """The smallest probability beyond ``x`` that sums with ``ALPHA`` resolve."""
     return 16.0 * float(jnp.finfo(dtype).eps) * ALPHA
 
 
