@@ -226,6 +226,7 @@ def _rule(
             return result
         value = result[0] if isinstance(result, tuple) else result
         # An event that overflowed cannot be rebuilt. Its gradient is zero, at a finite activation only.
-        return ends.held(value, len(layer.event_shape))[0]
+        shape = layer.latent_shape if direction == "inverse" else layer.event_shape
+        return ends.held(value, len(shape))[0]
 
     return rule
