@@ -446,3 +446,18 @@ def test_parameters_that_are_nan_are_not_taken_for_an_end(x32):
     x = jnp.asarray([[0.1, 0.2], [np.inf, 0.0], [0.0, 3e38]])
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan, flow.bijector)
     assert np.isnan(dgm.Flow(broken, flow.base).log_prob(x)).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ((0.0, 1e40), r"x hold .*e\+40, which is infinite in float32; divide them by their scale"),
+        ((0.0, 1e-60), r"element \(0,\) of x varies from .*, which is one number in float32"),
+        ((1e8, 1e-3), r"element \(0,\) of x varies from .*, which is one number in float32"),
+    ],
+)
+def test_numbers_that_the_model_cannot_hold_are_refused(scale, message, x32):
+    x = scale[0] + scale[1] * np.random.RandomState(0).normal(size=(20, 2))
+    flow = dgm.RealNVP((2,), depth=2, **VECTOR, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=message):
+        dgm.fit(flow, x, seed=jax.random.key(0), steps=1)

@@ -95,7 +95,7 @@ def _narrowed(array: np.ndarray, dtype: Any, name: str) -> np.ndarray:
     lost = (array.max(0) > array.min(0)) & (narrow.max(0) == narrow.min(0))
     if lost.any():
         where = tuple(int(i) for i in np.argwhere(lost)[0])
-        low, high = array[(slice(None), *where)].min(), array[(slice(None), *where)].max()
+        low, high = array.min(0)[where], array.max(0)[where]
         raise ValueError(
             f"fit: element {where} of {name} varies from {low:.9g} to {high:.9g}, which is one number in "
             f"{np.dtype(dtype)}; subtract its mean and divide by its standard deviation."
