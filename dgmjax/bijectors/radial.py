@@ -74,8 +74,9 @@ def _norm(offset: jax.Array) -> jax.Array:
     unit = jax.lax.stop_gradient(jnp.abs(offset)).max(-1)
     unit = jnp.where(unit > 0, unit, jnp.ones_like(unit))
     square = ((offset / jnp.broadcast_to(unit[..., None], offset.shape)) ** 2).sum(-1)
-    safe = jnp.where(square > 0, square, jnp.ones_like(square))
-    return jnp.where(square > 0, unit * jnp.sqrt(safe), jnp.zeros_like(square))
+    at_centre = square == 0
+    safe = jnp.where(at_centre, jnp.ones_like(square), square)
+    return jnp.where(at_centre, jnp.zeros_like(square), unit * jnp.sqrt(safe))
 
 
 def _broadcast(
