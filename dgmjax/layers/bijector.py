@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -180,6 +181,7 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
 
 def within_reach(layer: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`dgmjax.numerics.ends.held` for the events of a layer."""
+    x = jnp.asarray(x)
     bound = ends.largest(x.dtype, 0.5) if layer.reach == "half" else None
     return ends.held(x, len(layer.event_shape), bound)
 

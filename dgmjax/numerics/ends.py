@@ -53,6 +53,7 @@ def held(x: jax.Array, event_ndim: int, bound: float | None = None) -> tuple[jax
     Returns:
       The events, and the verdict ``[*batch]`` for `judged`: 0 for an event that is kept, ``-inf`` or NaN for others.
     """
+    x = jnp.asarray(x)  # NumPy's float64 may be float32 to JAX
     bound = float(jnp.finfo(x.dtype).max) if bound is None else bound
     axes = tuple(range(x.ndim - event_ndim, x.ndim))
     size = jax.lax.stop_gradient(jnp.abs(x)).max(axes, initial=0.0)
