@@ -348,6 +348,7 @@ def test_bins_of_a_spline_are_told_apart(dtype):
     assert jnp.isfinite(log_derivative).all()
     with jax.enable_x64(True):  # noqa: FBT003
         exact, _ = spline.inverse(*(np.asarray(a).astype(np.float64) for a in (x, params)))
+        exact = np.asarray(exact)
     error = np.abs(np.asarray(z).astype(np.float64) - exact)
     assert error.max() < 16 * float(jnp.finfo(dtype).eps)
     fine = dgm.bijectors.SplineTransformer(4, min_bin=1e-8)

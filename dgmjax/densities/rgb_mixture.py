@@ -178,7 +178,7 @@ def categorical_pixel_log_prob(y: jax.Array, num_levels: int, params: jax.Array)
     found = jnp.take_along_axis(log_masses, y.astype(jnp.int32)[..., None], axis=-1)[..., 0]
     if jnp.issubdtype(y.dtype, jnp.floating):
         found = jnp.where(jnp.isnan(y), jnp.nan, found)
-    return ends.outside(beyond.any(-1), jnp.where(beyond, 0.0, found).sum(-1))
+    return ends.outside(beyond.any(-1), found.sum(-1))
 
 
 def categorical_pixel_sample(
