@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics.statistics import moments
+
 
 def actnorm_init(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``shift = mean(x)`` and ``log_scale = log std(x)`` of every feature, over all axes but the last.
@@ -21,11 +23,7 @@ def actnorm_init(x: jax.Array) -> tuple[jax.Array, jax.Array]:
       ``s = exp(-log_scale)`` and ``b = -shift exp(-log_scale)``.
     """
     rows = x.reshape(-1, x.shape[-1])
-    shift = rows.mean(0)
-    span = rows.max(0) - rows.min(0)
-    varies = span > 10.0 * jnp.finfo(x.dtype).eps * jnp.abs(rows).max(0)
-    # In units of the span: squares of deviations would leave the range of float32 long before the deviations do.
-    unit = jnp.where(varies, span, jnp.ones_like(span))
-    deviation = (rows - jnp.broadcast_to(shift, rows.shape)) / jnp.broadcast_to(unit, rows.shape)
-    variance = jnp.where(varies, (deviation**2).mean(0), jnp.ones_like(span))
-    return shift, jnp.log(unit) + 0.5 * jnp.log(variance)
+    shift, log_scale = moments(rows)
+    half_span = 0.5 * rows.max(0) - 0.5 * rows.min(0)
+    varies = half_span > 5.0 * jnp.finfo(x.dtype).eps * jnp.abs(rows).max(0)
+    return shift, jnp.where(varies, log_scale, jnp.zeros_like(log_scale))

@@ -1,11 +1,13 @@
 """Elementwise affine maps and the affine transformer of coupling layers."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.scales import scale_fn
+from dgmjax.numerics import ends
 
 
 def affine_forward(
@@ -24,7 +26,7 @@ def affine_forward(
     Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, equation 7.
     """
     shift, log_scale = jnp.broadcast_to(shift, z.shape), jnp.broadcast_to(log_scale, z.shape)
-    return z * jnp.exp(log_scale) + shift, log_scale
+    return z * _exp(log_scale) + shift, log_scale
 
 
 def affine_inverse(
@@ -38,7 +40,7 @@ def affine_inverse(
     Source: Dinh et al., 2017, arXiv:1605.08803, equation 8.
     """
     shift, log_scale = jnp.broadcast_to(shift, x.shape), jnp.broadcast_to(log_scale, x.shape)
-    return (x - shift) * jnp.exp(-log_scale), -log_scale
+    return (x - shift) * _exp(-log_scale), -log_scale
 
 
 def shift_scale_forward(
@@ -50,7 +52,7 @@ def shift_scale_forward(
     ``z = x exp(-log_scale) - shift``.
     """
     shift, log_scale = jnp.broadcast_to(shift, z.shape), jnp.broadcast_to(log_scale, z.shape)
-    return (z + shift) * jnp.exp(log_scale), log_scale
+    return (z + shift) * _exp(log_scale), log_scale
 
 
 def shift_scale_inverse(
@@ -58,7 +60,12 @@ def shift_scale_inverse(
 ) -> tuple[jax.Array, jax.Array]:
     """``z = x * exp(-log_scale) - shift``, elementwise: the inverse of `shift_scale_forward`."""
     shift, log_scale = jnp.broadcast_to(shift, x.shape), jnp.broadcast_to(log_scale, x.shape)
-    return x * jnp.exp(-log_scale) - shift, -log_scale
+    return x * _exp(-log_scale) - shift, -log_scale
+
+
+def _exp(log_scale: jax.Array) -> jax.Array:
+    """``exp``, and its largest number in place of infinity, which times zero would be NaN, in derivatives too."""
+    return jnp.exp(ends.bounded(log_scale, math.log(float(jnp.finfo(log_scale.dtype).max)) - 1e-2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +129,7 @@ class GatedTransformer:
         """``x = (z - (1 - s) m) / s``; ``params`` has shape ``[*z.shape, 2]``; log-derivative ``-log s``."""
         mean, raw = params[..., 0], params[..., 1] + self.bias
         shift = jax.nn.sigmoid(-raw) * mean
-        return (z - shift) * jnp.exp(-jax.nn.log_sigmoid(raw)), -jax.nn.log_sigmoid(raw)
+        return (z - shift) * _exp(-jax.nn.log_sigmoid(raw)), -jax.nn.log_sigmoid(raw)
 
     def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """``z = s x + (1 - s) m``; ``params`` has shape ``[*x.shape, 2]``; log-derivative ``log s``."""

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.coupling import Transformer, seen
+from dgmjax.numerics import ends
 from dgmjax.numerics.fixed_point import residual_fixed_point
 
 
@@ -115,7 +116,7 @@ def sequential_forward(
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, jax.Array]:
         x, hidden = carry
         r, start, z_r = inputs
-        known, updated = x.astype(dtype), []
+        known, updated = seen(x).astype(dtype), []
         for row, column, units in zip(rows, columns, hidden, strict=True):
             block = rows_at(row, start, width) @ known
             block = activation(block + jnp.broadcast_to(rows_at(column, start, width), block.shape))
@@ -165,6 +166,7 @@ def jacobi_forward(
     arXiv:2002.03629, algorithm 1.
     """
     branch = _jacobi_branch(conditioner, transformer)
+    bound = ends.largest(z.dtype, 0.5)
     x = residual_fixed_point(
         branch,
         (params, z),
@@ -173,7 +175,9 @@ def jacobi_forward(
         contracts=False,
         max_iterations=z.shape[-1] + 2,  # d to be exact, one to see it, one for the rounding
     )
-    return x, -transformer.inverse(x, conditioner(params, x))[1].sum(-1)
+    log_det = -transformer.inverse(x, conditioner(params, seen(x)))[1].sum(-1)
+    x = jnp.where(x >= bound, jnp.asarray(jnp.inf, x.dtype), x)
+    return jnp.where(x <= -bound, jnp.asarray(-jnp.inf, x.dtype), x), log_det
 
 
 @functools.cache
@@ -184,7 +188,9 @@ def _jacobi_branch(
 
     def branch(x: jax.Array, params_and_z: Any) -> jax.Array:
         params, z = params_and_z
-        return -transformer.forward(z, conditioner(params, x))[0]
+        # What overflows is not found by iteration; a number that stands for it is.
+        x = transformer.forward(z, conditioner(params, seen(x)))[0]
+        return -ends.bounded(x, ends.largest(x.dtype, 0.5))
 
     return branch
 

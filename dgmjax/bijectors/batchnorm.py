@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
 from dgmjax.checks import widened
+from dgmjax.numerics.statistics import moments
 
 
 class BatchNormParams(NamedTuple):
@@ -60,14 +61,8 @@ def batch_norm_inverse(
     return centred + jnp.broadcast_to(params.offset, x.shape), log_derivative
 
 
-def batch_statistics(x: jax.Array, *, where: str) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance of every feature, the last axis, over all other axes, each ``[c]``; in float32 at least.
-
-    The variance is divided by the number of values.
-
-    Args:
-      x: ``[..., c]``.
-      where: who asks, for the error.
+def feature_rows(x: jax.Array, *, where: str) -> jax.Array:
+    """``[..., c] -> [n, c]``, in float32 at least.
 
     Raises:
       ValueError: a single value a feature, which has no variance.
@@ -78,8 +73,42 @@ def batch_statistics(x: jax.Array, *, where: str) -> tuple[jax.Array, jax.Array]
             f"{where}: expected at least 2 values a feature, got {len(rows)} (x of shape {x.shape}); "
             f"a variance needs a batch."
         )
-    rows = widened(rows)
-    return rows.mean(0), rows.var(0)
+    return widened(rows)
+
+
+def batch_statistics(x: jax.Array, *, where: str) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of every feature, the last axis, over all other axes, each ``[c]``; in float32 at least.
+
+    The variance is divided by the number of values; one that float32 does not hold is its largest number.
+
+    Args:
+      x: ``[..., c]``.
+      where: who asks, for the error.
+
+    Raises:
+      ValueError: a single value a feature, which has no variance; or, outside of transformations, one whose variance
+        overflows or vanishes.
+    """
+    mean, log_std = moments(feature_rows(x, where=where))
+    _check_scale(log_std, where)
+    # Log by log, since derivatives at the ends of exp are infinity times zero.
+    longest = math.log(float(jnp.finfo(log_std.dtype).max)) - 1e-2
+    varies = log_std > -0.5 * longest
+    log_variance = jnp.minimum(2.0 * jnp.where(varies, log_std, 0.0), longest)
+    return mean, jnp.where(varies, jnp.exp(log_variance), 0.0)
+
+
+def _check_scale(log_std: jax.Array, where: str) -> None:
+    if isinstance(log_std, jax.core.Tracer):
+        return
+    limits = jnp.finfo(log_std.dtype)
+    low, high = 0.5 * math.log(float(limits.tiny)), 0.5 * math.log(float(limits.max))
+    bad = ((log_std > high) | ((log_std < low) & (log_std > -jnp.inf))).nonzero()[0]
+    if bad.size:
+        raise ValueError(
+            f"{where}: feature {int(bad[0])} has a standard deviation of {math.exp(float(log_std[bad[0]])):.3g}, whose "
+            f"square {log_std.dtype} does not hold; put dgmjax.Standardize in front of this layer, or change the unit."
+        )
 
 
 def check_batch_norm(momentum: float, epsilon: float) -> None:

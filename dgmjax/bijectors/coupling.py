@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.numerics import ends
+
 
 class Transformer(Protocol):
     """A strictly monotone elementwise map whose parameters are an argument; hashable, e.g. a frozen dataclass."""
@@ -75,6 +77,14 @@ def merge(kept: jax.Array, moved: jax.Array, mask: np.ndarray) -> jax.Array:
     return spread(kept, kept_indices) + spread(moved, moved_indices)
 
 
+def seen(x: jax.Array) -> jax.Array:
+    """What a conditioner sees of ``x``: numbers up to ``2^28`` in float32, whose products in a network do not overflow.
+
+    Both directions see the same, so the map stays invertible.
+    """
+    return ends.bounded(x, ends.largest(x.dtype, 0.25))
+
+
 def coupling_forward(
     z: jax.Array,
     mask: np.ndarray,
@@ -98,7 +108,7 @@ def coupling_forward(
     kept, moved = split(z, mask)
     if swap:
         kept, moved = moved, kept
-    moved, log_derivative = transformer.forward(moved, conditioner(kept))
+    moved, log_derivative = transformer.forward(moved, conditioner(seen(kept)))
     return merge(kept, moved, mask), log_derivative.sum(-1)
 
 
@@ -116,7 +126,7 @@ def coupling_inverse(
       ``z`` of shape ``[*batch, d]`` and the log-determinant of ``dz/dx``, ``[*batch]``, natural log.
     """
     kept, moved = split(x, mask)
-    moved, log_derivative = transformer.inverse(moved, conditioner(kept))
+    moved, log_derivative = transformer.inverse(moved, conditioner(seen(kept)))
     if swap:
         kept, moved = moved, kept
     return merge(kept, moved, mask), log_derivative.sum(-1)

@@ -1,6 +1,10 @@
 """Parameter-free increasing maps of one variable: leaky ReLU, softplus and tanh, with their log-derivatives.
 
 The sigmoid is `dgmjax.bijectors.logit_forward` with ``levels=1`` and ``alpha=0``.
+
+The images of softplus, tanh and sigmoid are open intervals. Latent to data, what rounds to an end is the number next to
+it. Data to latent, an end and what lies outside have the log-derivative ``-inf``, with zero gradients, and the latent
+of the nearest number inside.
 """
 
 import math
@@ -8,6 +12,8 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, softplus
+
+from dgmjax.numerics import ends
 
 
 def leaky_relu_forward(z: jax.Array, negative_slope: float) -> tuple[jax.Array, jax.Array]:
@@ -34,20 +40,23 @@ def softplus_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     Returns:
       ``x`` and the elementwise log-derivative ``log sigmoid(z)``, both with the shape of ``z``. Where ``exp(z)``
-      underflows (``z < -87`` in float32), ``x`` is 0 and cannot be inverted.
+      nearly underflows (``z < -82`` in float32), ``x`` is `dgmjax.numerics.ends.smallest`.
     """
-    return softplus(z), log_sigmoid(z)
+    return jnp.maximum(softplus(z), ends.smallest(z.dtype)), log_sigmoid(z)
 
 
 def softplus_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``z = x + log(1 - exp(-x))`` for ``x > 0``, elementwise: the inverse of `softplus_forward`.
 
     Returns:
-      ``z`` and the elementwise log-derivative ``-log(1 - exp(-x))``, both with the shape of ``x``; NaN for ``x < 0``.
+      ``z`` and the elementwise log-derivative ``-log(1 - exp(-x))``, both with the shape of ``x``; ``-inf`` for
+      ``x <= 0``.
     """
+    end = x <= 0
+    x = ends.at_least(x, ends.smallest(x.dtype))
     # dx/dz = sigmoid(z) = 1 - exp(-x): taken from x, which still has digits where z rounds.
     log_slope = jnp.log(-jnp.expm1(-x))
-    return x + log_slope, -log_slope
+    return x + log_slope, ends.outside(end, -log_slope)
 
 
 def tanh_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -55,18 +64,22 @@ def tanh_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     Returns:
       ``x`` and the elementwise log-derivative ``log(1 - tanh(z)^2) = 2 (log 2 - |z| - softplus(-2 |z|))``, both with
-      the shape of ``z``. ``x`` rounds to 1, and cannot be inverted, from ``|z| = 9`` on in float32.
+      the shape of ``z``. From ``|z| = 9`` on ``x`` is the number next to 1 in float32.
     """
     # 1 - tanh^2 rounds to 0 where this form is still exact.
     log_derivative = 2.0 * (math.log(2.0) + log_sigmoid(2.0 * z) - z)
-    return jnp.tanh(z), log_derivative
+    last = 1.0 - float(jnp.finfo(z.dtype).epsneg)
+    return jnp.clip(jnp.tanh(z), -last, last), log_derivative
 
 
 def tanh_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``z = artanh(x) = (log(1 + x) - log(1 - x)) / 2`` for ``|x| < 1``: the inverse of `tanh_forward`.
 
     Returns:
-      ``z`` and the elementwise log-derivative ``-log(1 + x) - log(1 - x)``, both with the shape of ``x``.
+      ``z`` and the elementwise log-derivative ``-log(1 + x) - log(1 - x)``, both with the shape of ``x``; ``-inf`` for
+      ``|x| >= 1``.
     """
+    end = jnp.abs(x) >= 1
+    x = ends.bounded(x, 1.0 - float(jnp.finfo(x.dtype).epsneg))
     log_right, log_left = jnp.log1p(x), jnp.log1p(-x)
-    return 0.5 * (log_right - log_left), -log_right - log_left
+    return 0.5 * (log_right - log_left), ends.outside(end, -log_right - log_left)

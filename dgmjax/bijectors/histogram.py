@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtr, ndtri
 from jax.scipy.stats import norm
 
+from dgmjax.numerics import ends
+
 # Keeps the normal quantile finite where a dequantized value hits an end of the range exactly.
 ALPHA = 1e-6
 
@@ -45,7 +47,8 @@ def histogram_gaussianize_inverse(x: jax.Array, mass: jax.Array) -> tuple[jax.Ar
       mass: positive bin probabilities, ``[*event, levels]``, summing to 1 over the last axis.
 
     Returns:
-      ``z`` and the elementwise log-derivative ``log((1 - 2 alpha) mass_b) - log phi(z)``, shapes of ``x``.
+      ``z`` and the elementwise log-derivative ``log((1 - 2 alpha) mass_b) - log phi(z)``, shapes of ``x``; ``-inf``
+      beyond the ends of the continued lines, with the ``z`` of a number inside and zero gradients.
     """
     levels = mass.shape[-1]
     below, above = _tails(mass)
@@ -56,22 +59,33 @@ def histogram_gaussianize_inverse(x: jax.Array, mass: jax.Array) -> tuple[jax.Ar
     lower = ALPHA + (1.0 - 2.0 * ALPHA) * (low + left * height)
     # The upper tail is summed from above: 1 - lower would lose its digits in float32.
     upper = ALPHA + (1.0 - 2.0 * ALPHA) * (high + right * height)
-    z = jnp.where(lower < 0.5, ndtri(jnp.minimum(lower, 0.5)), -ndtri(jnp.minimum(upper, 0.5)))
-    return z, jnp.log((1.0 - 2.0 * ALPHA) * height) - norm.logpdf(z)
+    beyond = (lower <= 0) | (upper <= 0)
+    is_lower = lower < 0.5
+    # What is not taken is put at a half: it may lie outside.
+    z_lower = ndtri(ends.at_least(jnp.where(is_lower, lower, 0.5), _least_tail(x.dtype)))
+    z_upper = -ndtri(ends.at_least(jnp.where(is_lower, 0.5, upper), _least_tail(x.dtype)))
+    z = jnp.where(is_lower, z_lower, z_upper)
+    log_derivative = jnp.log((1.0 - 2.0 * ALPHA) * height) - norm.logpdf(z)
+    return z, ends.outside(beyond, log_derivative)
 
 
 def histogram_gaussianize_forward(z: jax.Array, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``x = F^-1((Phi(z) - alpha) / (1 - 2 alpha))``, the inverse of `histogram_gaussianize_inverse`.
 
     Latents beyond ``Phi^-1(alpha)`` (4.75 standard deviations) land outside ``[0, levels]`` on the continued line
-    of the end bin, so the map stays a bijection.
+    of the end bin, so the map stays a bijection. Further out, beyond 5 to 7 standard deviations in float32, they round
+    to the last numbers inside of its image.
 
     Returns:
       ``x`` and the elementwise log-derivative ``log phi(z) - log((1 - 2 alpha) mass_b)``, shapes of ``z``.
     """
     below, above = _tails(mass)
-    lower = (ndtr(z) - ALPHA) / (1.0 - 2.0 * ALPHA)
-    upper = (ndtr(-z) - ALPHA) / (1.0 - 2.0 * ALPHA)
+    least = _least_tail(z.dtype)
+    # Next to the upper end the numbers of x are as far apart as those of the levels.
+    step = 2.0 * float(jnp.finfo(z.dtype).eps) * mass.shape[-1]
+    least_upper = jnp.broadcast_to(jnp.maximum(least, step * mass[..., -1]), z.shape)
+    lower = (jnp.maximum(ndtr(z), least) - ALPHA) / (1.0 - 2.0 * ALPHA)
+    upper = (jnp.maximum(ndtr(-z), least_upper.astype(z.dtype)) - ALPHA) / (1.0 - 2.0 * ALPHA)
     use_lower = z < 0
     # Bin b holds the lower-tail probabilities [below_b, below_b + mass_b), and from above likewise.
     from_below = (lower[..., None] >= _lift(below[..., 1:], z.ndim)).sum(-1)
@@ -82,6 +96,11 @@ def histogram_gaussianize_forward(z: jax.Array, mass: jax.Array) -> tuple[jax.Ar
     from_right = (index + 1).astype(z.dtype) - (upper - high) / height
     x = jnp.where(use_lower, from_left, from_right)
     return x, norm.logpdf(z) - jnp.log((1.0 - 2.0 * ALPHA) * height)
+
+
+def _least_tail(dtype: jnp.dtype) -> float:
+    """The smallest probability beyond ``x`` that sums with ``ALPHA`` resolve."""
+    return 16.0 * float(jnp.finfo(dtype).eps) * ALPHA
 
 
 def _tails(mass: jax.Array) -> tuple[jax.Array, jax.Array]:

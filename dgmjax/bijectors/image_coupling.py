@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.coupling import Transformer, seen
 
 
 def pixel_coupling_forward(
@@ -65,7 +65,7 @@ def _coupled(
     def where(mask: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
         return jnp.where(jnp.broadcast_to(mask, jnp.broadcast_shapes(yes.shape, no.shape)), yes, no)
 
-    params = conditioner(where(kept, value, zero))
+    params = conditioner(where(kept, seen(value), zero))
     # Zeros in place of what is not used: an overflow there would make the gradient of the selection NaN.
     params = where(kept[..., None], jnp.zeros((), params.dtype), params)
     moved, log_derivative = transform(where(kept, zero, value), params)

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics import ends
 from dgmjax.numerics.root import Monotone, monotone_root
 
 
@@ -52,7 +53,8 @@ def inverse_cdf_forward(u: jax.Array, family: Family, params: Any) -> tuple[jax.
       params: its parameters.
 
     Returns:
-      ``x`` and the elementwise log-derivative ``-log p(x)``, both with the shape of ``u``.
+      ``x``, strictly inside the support, and the elementwise log-derivative ``-log p(x)``, both with the shape of
+      ``u``.
     """
     x = quantile(u, family, params)
     return x, -family.log_prob(x, params)
@@ -63,21 +65,28 @@ def inverse_cdf_inverse(x: jax.Array, family: Family, params: Any) -> tuple[jax.
 
     Returns:
       ``u``, strictly inside ``(0, 1)`` also where ``F`` rounds to an end, and the elementwise log-derivative
-      ``log p(x)``, both with the shape of ``x``.
+      ``log p(x)``, both with the shape of ``x``; ``-inf`` at the ends of the support and outside, with zero gradients.
     """
+    low, high = family.support
+    inside = jnp.asarray(_interior_point(family.support), x.dtype)
+    beyond = (x <= low) | (x >= high)
+    # Where the density underflows too: gradients of mixtures are 0 / 0 there.
+    log_prob = family.log_prob(jax.lax.stop_gradient(jnp.where(beyond, inside, x)), params)
+    beyond |= jax.lax.stop_gradient(log_prob) == -jnp.inf
+    x = jnp.where(beyond, inside, x)
     log_cdf, _ = family.log_tails(x, params)
-    return _open_interval(jnp.exp(log_cdf)), family.log_prob(x, params)
+    return _open_interval(jnp.exp(log_cdf)), ends.outside(beyond, family.log_prob(x, params))
 
 
 def quantile(u: jax.Array, family: Family, params: Any) -> jax.Array:
     """``F^-1(u)`` for ``u`` in ``(0, 1)``, elementwise; shape of ``u``."""
     u = _open_interval(u)
     if family.icdf is not None:
-        return family.icdf(u, params)
+        return _open_support(family.icdf(u, params), family.support)
     target = jnp.log(u) - jnp.log1p(-u)
     f = _logit_cdf(family.log_tails)
     low, high = _bracket(f, *jax.lax.stop_gradient((params, target)), support=family.support)
-    return monotone_root(f, params, target, low, high)
+    return _open_support(monotone_root(f, params, target, low, high), family.support)
 
 
 # monotone_root compiles once for every function object.
@@ -119,6 +128,27 @@ def _bracket(
         jnp.full_like(target, low) if math.isfinite(low) else reach(-1.0),
         jnp.full_like(target, high) if math.isfinite(high) else reach(1.0),
     )
+
+
+def _interior_point(support: tuple[float, float]) -> float:
+    """A number inside of an interval."""
+    low, high = support
+    if math.isfinite(low) and math.isfinite(high):
+        return 0.5 * low + 0.5 * high
+    if math.isfinite(low):
+        return low + max(1.0, abs(low))
+    return high - max(1.0, abs(high)) if math.isfinite(high) else 0.0
+
+
+def _open_support(x: jax.Array, support: tuple[float, float]) -> jax.Array:
+    """``x`` with the number next to an end of the support in place of what rounds to it."""
+    limits, (low, high) = jnp.finfo(x.dtype), support
+    step = float(limits.eps)
+    if math.isfinite(low):
+        x = jnp.maximum(x, low + max(step * abs(low), ends.smallest(x.dtype)))
+    if math.isfinite(high):
+        x = jnp.minimum(x, high - max(step * abs(high), ends.smallest(x.dtype)))
+    return x
 
 
 def _open_interval(u: jax.Array) -> jax.Array:

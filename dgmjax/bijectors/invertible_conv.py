@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.linear import PLU, plu_triangles
+from dgmjax.numerics.statistics import moments
 from dgmjax.numerics.triangular import solve_triangular
 
 
@@ -56,7 +57,10 @@ def principal_axes(x: jax.Array) -> jax.Array:
       ``W``, ``[c, c]``.
     """
     pixels = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    centred = pixels - jnp.broadcast_to(pixels.mean(0), pixels.shape)
+    # In units of the largest number, since squares may overflow or vanish; the axes do not depend on it.
+    largest = jnp.abs(pixels).max()
+    pixels = pixels / jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    centred = pixels - jnp.broadcast_to(moments(pixels)[0], pixels.shape)
     covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / len(pixels)
     rows = jnp.linalg.eigh(covariance)[1].T[::-1]
     largest = jnp.take_along_axis(rows, jnp.abs(rows).argmax(1, keepdims=True), 1)

@@ -70,9 +70,13 @@ def _log_det(r: jax.Array, alpha: jax.Array, beta: jax.Array, size: int) -> jax.
 
 def _norm(offset: jax.Array) -> jax.Array:
     """Euclidean norm whose gradient at 0 is 0: there the flow is linear in the offset."""
-    square = (offset**2).sum(-1)
-    safe = jnp.where(square > 0, square, jnp.ones_like(square))
-    return jnp.where(square > 0, jnp.sqrt(safe), jnp.zeros_like(square))
+    # In units of the largest element: its square may overflow or vanish.
+    unit = jax.lax.stop_gradient(jnp.abs(offset)).max(-1)
+    unit = jnp.where(unit > 0, unit, jnp.ones_like(unit))
+    square = ((offset / jnp.broadcast_to(unit[..., None], offset.shape)) ** 2).sum(-1)
+    at_centre = square == 0
+    safe = jnp.where(at_centre, jnp.ones_like(square), square)
+    return jnp.where(at_centre, jnp.zeros_like(square), unit * jnp.sqrt(safe))
 
 
 def _broadcast(

@@ -16,6 +16,7 @@ from jax.scipy.linalg import solve_triangular
 
 from dgmjax.bijectors.inverse_cdf import Family, inverse_cdf_forward, inverse_cdf_inverse
 from dgmjax.densities.normal_mixture import normal_mixture_log_prob, normal_mixture_log_tails
+from dgmjax.numerics import ends
 
 Conditional = Callable[[jax.Array], Any]
 
@@ -92,6 +93,8 @@ def gaussian_mixture_conditional(
     offset = jnp.broadcast_to(flat[None], shape) - jnp.broadcast_to(means[:, :i, None], shape)
     e = solve_triangular(scale_trils[:, :i, :i], offset, lower=True) if i else offset
     shift = jnp.einsum("kj,kjn->nk", scale_trils[:, i, :i], e, precision="highest")
+    # Where all squares overflowed, no component would have a weight.
+    e = ends.bounded(e, ends.largest(e.dtype, 0.5))
     # The constant -i log(2 pi) / 2 is common to all components.
     log_likelihood = (-0.5 * (e**2).sum(1) - log_diagonal[:, :i].sum(1)[:, None]).T
     logits, mean, log_scale = (

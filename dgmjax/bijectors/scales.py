@@ -41,7 +41,8 @@ def softplus_log_scale(raw: jax.Array) -> jax.Array:
     shifted = raw + math.log(math.e - 1.0)
     low = shifted < -16.0
     safe = jnp.where(low, jnp.zeros_like(shifted), shifted)
-    return jnp.where(low, shifted - 0.5 * jnp.exp(shifted), jnp.log(jax.nn.softplus(safe)))
+    far = jnp.where(low, shifted, jnp.full_like(shifted, -16.0))
+    return jnp.where(low, far - 0.5 * jnp.exp(far), jnp.log(jax.nn.softplus(safe)))
 
 
 def identity_log_scale(raw: jax.Array) -> jax.Array:

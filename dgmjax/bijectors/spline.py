@@ -9,10 +9,16 @@ Source: Durkan et al., 2019, *Neural Spline Flows*, arXiv:1906.04032, section 3.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from dgmjax.checks import widened
+
+# Of rounding, that the narrowest bin must have.
+_STEPS = 8
 
 
 class _Bin(NamedTuple):
@@ -52,7 +58,7 @@ def spline_forward(
     r = (b.left + b.width - safe) / b.width
     x = b.bottom + b.height * (b.slope * t**2 + b.first * t * r) / _denominator(t, r, b)
     log_derivative = _log_derivative(t, r, b)
-    return jnp.where(inside, x, z), jnp.where(inside, log_derivative, jnp.zeros_like(z))
+    return jnp.where(inside, x, z), jnp.where(inside, log_derivative, _outside(z))
 
 
 @functools.partial(jax.jit, inline=True)
@@ -82,7 +88,7 @@ def spline_inverse(
     t, r = 2.0 * b.slope * w / total, rest / total
     z = b.left + b.width * t
     log_derivative = -_log_derivative(t, r, b)
-    return jnp.where(inside, z, x), jnp.where(inside, log_derivative, jnp.zeros_like(x))
+    return jnp.where(inside, z, x), jnp.where(inside, log_derivative, _outside(x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +98,8 @@ class SplineTransformer:
     The parameters of an element are ``(widths[K], heights[K], derivatives[K - 1])``, unconstrained: bins are
     ``2 bound (m + (1 - K m) softmax(raw))``, inner derivatives ``m' + softplus(raw + c)`` with ``c`` such that
     ``raw = 0`` gives 1. All-zero parameters are the identity. Standardize data first: outside the bound an element
-    passes through unchanged.
+    passes through unchanged. Values and parameters of 16 bits are computed in float32, whose steps are narrower than
+    bins.
 
     Attributes:
       num_bins: K, at least 1.
@@ -101,7 +108,7 @@ class SplineTransformer:
       min_derivative: ``m'``, smallest derivative at an inner knot, below 1.
 
     Raises:
-      ValueError: an argument out of range.
+      ValueError: an argument out of range, or bins that the dtype in use does not tell apart (when they are used).
     """
 
     num_bins: int
@@ -134,15 +141,27 @@ class SplineTransformer:
 
     def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent to data; ``params`` has shape ``[*z.shape, 3K - 1]``; log-derivative elementwise."""
-        return spline_forward(z, *self._knots(params))
+        return self._apply(spline_forward, z, params)
 
     def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Data to latent; ``params`` has shape ``[*x.shape, 3K - 1]``; log-derivative elementwise."""
-        return spline_inverse(x, *self._knots(params))
+        return self._apply(spline_inverse, x, params)
+
+    def _apply(
+        self, function: Callable[..., tuple[jax.Array, jax.Array]], x: jax.Array, params: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        value, log_derivative = function(widened(x), *self._knots(widened(params)))
+        return value.astype(x.dtype), log_derivative.astype(x.dtype)
 
     def _knots(self, params: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Knots on both axes and the derivatives there, each ``[..., K + 1]``."""
         count = self.num_bins
+        eps = float(jnp.finfo(params.dtype).eps)
+        if self.min_bin < _STEPS * eps:
+            raise ValueError(
+                f"SplineTransformer: bins of min_bin = {self.min_bin:g} of the width are narrower than {_STEPS} steps "
+                f"of {params.dtype} ({_STEPS * eps:.2g} of it); use a larger min_bin (and at most 1 / min_bin bins)."
+            )
         widths, heights, raw = jnp.split(params, [count, 2 * count], axis=-1)
         offset = math.log(math.expm1(1.0 - self.min_derivative))
         inner = self.min_derivative + jax.nn.softplus(raw + offset)
@@ -163,6 +182,11 @@ def _inside(value: jax.Array, knots: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether the value is inside the knots, and the value or, outside, a point inside for finite gradients."""
     inside = (value > knots[..., 0]) & (value < knots[..., -1])
     return inside, jnp.where(inside, value, knots[..., 0])
+
+
+def _outside(value: jax.Array) -> jax.Array:
+    """The log-derivative of the identity; NaN of NaN."""
+    return jnp.where(jnp.isnan(value), value, jnp.zeros_like(value))
 
 
 def _find_bin(

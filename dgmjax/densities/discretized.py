@@ -12,8 +12,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.nn import log_sigmoid, log_softmax, logsumexp
+from jax.nn import log_sigmoid, log_softmax
 
+from dgmjax.numerics import ends
+from dgmjax.numerics.ends import log_sum_exp
 from dgmjax.numerics.tails import log_difference
 
 
@@ -48,6 +50,7 @@ def discretized_log_prob(
             f"discretized_log_prob: expected levels in the floating dtype of the parameters, got {y.dtype}; cast with "
             f"y.astype(...)."
         )
+    y, beyond = known_levels(y, num_levels)
     right, left = y + 0.5, y - 0.5
     log_cdf_left, log_cdf_right = log_cdf(left), log_cdf(right)
     log_sf_left, log_sf_right = log_sf(left), log_sf(right)
@@ -55,7 +58,8 @@ def discretized_log_prob(
     inner = log_difference(
         jnp.where(lower, log_cdf_right, log_sf_left), jnp.where(lower, log_cdf_left, log_sf_right)
     )
-    return _fold(y, num_levels, log_cdf_right, inner, log_sf_left)
+    log_mass = _fold(y, num_levels, log_cdf_right, inner, log_sf_left)
+    return ends.outside(jnp.broadcast_to(beyond, log_mass.shape), log_mass)
 
 
 @functools.partial(jax.jit, inline=True, static_argnames="num_levels")
@@ -86,7 +90,8 @@ def discretized_logistic_mixture_log_prob(
       ValueError: fewer than 2 levels.
     """
     _check_levels(num_levels, "discretized_logistic_mixture_log_prob")
-    y = y.astype(means.dtype)[..., None]
+    y, beyond = known_levels(y.astype(means.dtype), num_levels)
+    y = y[..., None]
     shape = np.broadcast_shapes(y.shape, logits.shape, means.shape, log_scales.shape)
     y, logits, means, log_scales = (
         jnp.broadcast_to(a, shape) for a in (y, logits, means, log_scales)
@@ -96,15 +101,21 @@ def discretized_logistic_mixture_log_prob(
     log_above = log_sigmoid(-(y - 0.5 - means) * inverse_scales)
     inner = log_below + log_above + jnp.log(-jnp.expm1(-inverse_scales))
     log_masses = _fold(y, num_levels, log_below, inner, log_above)
-    return logsumexp(log_softmax(logits, axis=-1) + log_masses, axis=-1)
+    log_mass = log_sum_exp(log_softmax(logits, axis=-1) + log_masses)
+    return ends.outside(jnp.broadcast_to(beyond, log_mass.shape), log_mass)
 
 
 def _fold(
     y: jax.Array, num_levels: int, first: jax.Array, inner: jax.Array, last: jax.Array
 ) -> jax.Array:
-    """The log-mass of the first, an inner or the last level; ``-inf`` outside."""
-    log_mass = jnp.where(y == 0, first, jnp.where(y == num_levels - 1, last, inner))
-    return jnp.where((y >= 0) & (y <= num_levels - 1), log_mass, -jnp.inf)
+    """The log-mass of the first, an inner or the last level."""
+    return jnp.where(y == 0, first, jnp.where(y == num_levels - 1, last, inner))
+
+
+def known_levels(y: jax.Array, num_levels: int) -> tuple[jax.Array, jax.Array]:
+    """``y`` with level 0 in place of what is outside, and where that is; NaN stays."""
+    beyond = (y < 0) | (y > num_levels - 1)
+    return jnp.where(beyond, jnp.zeros_like(y), y), beyond
 
 
 def _check_levels(num_levels: int, where: str) -> None:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from dgmjax.numerics import ends
+
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 _PRECISION = jax.lax.Precision.HIGHEST
 
@@ -32,12 +34,13 @@ def linear_gaussian_log_prob(
     Source: Tipping and Bishop, 1999, *Probabilistic principal component analysis*, equations 4 and 5.
     """
     noise, loading, log_scale = _whitened(x, weight, bias, log_scale)
+    noise, verdict = ends.held(noise, 1, ends.largest(noise.dtype, 0.5))
     mean, tril = _posterior(noise, loading)
     rest = noise - jnp.matmul(mean, loading.T, precision=_PRECISION)
     square = (rest**2).sum(-1) + (mean**2).sum(-1)
     half_log_det = -jnp.log(jnp.diagonal(tril)).sum()
     constant = half_log_det + x.shape[-1] * (log_scale + 0.5 * _LOG_TWO_PI)
-    return -0.5 * square - jnp.broadcast_to(constant, square.shape)
+    return ends.judged(-0.5 * square - jnp.broadcast_to(constant, square.shape), verdict)
 
 
 def linear_gaussian_posterior(

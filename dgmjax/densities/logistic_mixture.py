@@ -5,18 +5,22 @@ With ``u_k = (x - mu_k) / s_k`` and weights ``pi = softmax(logits)``::
     F(x) = sum_k pi_k sigmoid(u_k)        f(x) = sum_k pi_k sigmoid(u_k) sigmoid(-u_k) / s_k
 
 Parameters ``logits``, ``means`` and ``log_scales`` have shape ``[..., K]``, natural log; everything is elementwise over
-the leading axes, which broadcast against ``x``. All values are finite for ``|x|`` up to 1e4 and log-scales down to -7.
+the leading axes, which broadcast against ``x``. All values are finite for finite ``x``, and so are their gradients; at
+infinity they are the limits, with zero gradients.
 
 Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517, equation 1 (before the discretization).
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_sigmoid, log_softmax, logsumexp
+
+from dgmjax.numerics import ends
 
 # The first half of the steps may be Newton's; the second half only bisects, and shrinks any bracket by 2^-60.
 _MAX_STEPS = 120
@@ -38,7 +42,8 @@ def logistic_mixture_log_prob(
       The log-density at ``x``, of the broadcast shape of ``x`` and the leading axes of the parameters.
     """
     log_weights, u, log_scales = _standardize(x, logits, means, log_scales)
-    return logsumexp(log_weights + log_sigmoid(u) + log_sigmoid(-u) - log_scales, axis=-1)
+    log_prob = logsumexp(log_weights + log_sigmoid(u) + log_sigmoid(-u) - log_scales, axis=-1)
+    return _at(jnp.isinf, x, log_prob, -jnp.inf)
 
 
 @functools.partial(jax.jit, inline=True)
@@ -47,7 +52,8 @@ def logistic_mixture_log_cdf(
 ) -> jax.Array:
     """``log F(x) = logsumexp_k(log pi_k + log sigmoid(u_k))``, stable in both tails; shapes of the log-density."""
     log_weights, u, _ = _standardize(x, logits, means, log_scales)
-    return logsumexp(log_weights + log_sigmoid(u), axis=-1)
+    log_cdf = logsumexp(log_weights + log_sigmoid(u), axis=-1)
+    return _at(jnp.isneginf, x, log_cdf, -jnp.inf)
 
 
 @functools.partial(jax.jit, inline=True)
@@ -56,7 +62,8 @@ def logistic_mixture_log_sf(
 ) -> jax.Array:
     """``log(1 - F(x)) = logsumexp_k(log pi_k + log sigmoid(-u_k))``, stable in both tails."""
     log_weights, u, _ = _standardize(x, logits, means, log_scales)
-    return logsumexp(log_weights + log_sigmoid(-u), axis=-1)
+    log_sf = logsumexp(log_weights + log_sigmoid(-u), axis=-1)
+    return _at(jnp.isposinf, x, log_sf, -jnp.inf)
 
 
 def logistic_mixture_cdf(
@@ -85,7 +92,9 @@ def logistic_mixture_logit_cdf(
     lower = (log_cdf < log_sf)[..., None]
     shares = log_softmax(jnp.where(lower, below, above), axis=-1)
     hazard = logsumexp(shares + log_sigmoid(jnp.where(lower, -u, u)) - log_scales, axis=-1)
-    return log_cdf - log_sf, hazard - jnp.maximum(log_cdf, log_sf)
+    logit = _at(jnp.isposinf, x, log_cdf - log_sf, jnp.inf)
+    logit = _at(jnp.isneginf, x, logit, -jnp.inf)
+    return logit, hazard - jnp.maximum(log_cdf, log_sf)
 
 
 @functools.partial(jax.jit, inline=True)
@@ -161,7 +170,16 @@ def _standardize(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """``log pi_k``, ``u_k`` and ``log s_k``, each ``[..., K]``."""
     x, logits, means, log_scales = _broadcast(x, logits, means, log_scales)
-    return log_softmax(logits, axis=-1), (x - means) * jnp.exp(-log_scales), log_scales
+    # Where these overflow, differences of two infinities would follow, and gradients of infinity times zero.
+    bound = ends.largest(x.dtype)
+    u = ends.bounded((ends.bounded(x, bound) - means) * jnp.exp(-log_scales), bound)
+    return log_softmax(logits, axis=-1), u, log_scales
+
+
+def _at(
+    where: Callable[[jax.Array], jax.Array], x: jax.Array, values: jax.Array, value: float
+) -> jax.Array:
+    return ends.outside(jnp.broadcast_to(where(x), values.shape), values, value)
 
 
 @jax.custom_jvp

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr, ndtri
-from jax.scipy.stats import norm
 from jax.typing import ArrayLike
 
 from dgmjax.densities._arguments import broadcast_arguments
+from dgmjax.densities.normal import normal_log_prob
+from dgmjax.numerics import ends
 
 
 def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
@@ -22,20 +23,20 @@ def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) ->
       Shape of ``x``; ``-inf`` with zero gradient outside ``(0, 1)`` and at its ends, where the density vanishes.
     """
     x, loc, log_scale = broadcast_arguments(x, loc, log_scale)
-    inside = (x > 0) & (x < 1)
-    x = jnp.where(inside, x, 0.5)
+    beyond = (x <= 0) | (x >= 1)
+    x = jnp.where(beyond, 0.5, x)
     log_x, log_rest = jnp.log(x), jnp.log1p(-x)
-    z = (log_x - log_rest - loc) * jnp.exp(-log_scale)
-    return jnp.where(inside, norm.logpdf(z) - log_scale - log_x - log_rest, -jnp.inf)
+    log_prob = normal_log_prob(log_x - log_rest, loc, log_scale)
+    return ends.outside(beyond, log_prob - log_x - log_rest)
 
 
 def logit_normal_cdf(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``Phi((logit x - loc) / s)``, elementwise; 0 below and 1 above ``(0, 1)``; shape of ``x``."""
     x, loc, log_scale = broadcast_arguments(x, loc, log_scale)
-    inside = (x > 0) & (x < 1)
-    safe = jnp.where(inside, x, 0.5)
+    below, above = x <= 0, x >= 1
+    safe = jnp.where(below | above, 0.5, x)
     z = (jnp.log(safe) - jnp.log1p(-safe) - loc) * jnp.exp(-log_scale)
-    return jnp.where(inside, jnp.exp(log_ndtr(z)), jnp.where(x <= 0, 0.0, 1.0).astype(x.dtype))
+    return ends.outside(above, ends.outside(below, jnp.exp(log_ndtr(z)), 0.0), 1.0)
 
 
 def logit_normal_icdf(p: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from dgmjax.densities._arguments import broadcast_arguments
+from dgmjax.numerics import ends
 
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 # Of expm1(v) - v below a half: after 17 terms the rest is below the rounding of float64.
@@ -16,10 +17,14 @@ _SERIES = [1.0 / math.factorial(k) for k in range(2, 18)]
 def normal_log_prob(x: jax.Array, mean: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``log N(x; mean, s^2) = -((x - mean) / s)^2 / 2 - log s - log(2 pi) / 2``, ``s = exp(log_scale)``, nats.
 
-    Elementwise; the arguments broadcast against each other.
+    Elementwise; the arguments broadcast against each other. Where the square overflows, infinite ``x`` included, it is
+    ``-inf`` with zero gradients.
     """
     x, mean, log_scale = broadcast_arguments(x, mean, log_scale)
-    return -0.5 * ((x - mean) * jnp.exp(-log_scale)) ** 2 - log_scale - _LOG_SQRT_TWO_PI
+    noise = jax.lax.stop_gradient((x - mean) * jnp.exp(-log_scale))
+    far = jnp.abs(noise) > math.sqrt(float(jnp.finfo(x.dtype).max))
+    noise = (jnp.where(far, mean, x) - mean) * jnp.exp(-log_scale)
+    return ends.outside(far, -0.5 * noise**2 - log_scale - _LOG_SQRT_TWO_PI)
 
 
 def normal_kl_standard(mean: jax.Array, log_scale: ArrayLike) -> jax.Array:
@@ -62,11 +67,13 @@ def tril_normal_log_prob(x: jax.Array, mean: jax.Array, tril: jax.Array) -> jax.
     size = x.shape[-1]
     shape = (*batch, size)
     offset = jnp.broadcast_to(x, shape) - jnp.broadcast_to(mean, shape)
+    offset, verdict = ends.held(offset, 1, ends.largest(offset.dtype, 0.5))
     factor = jnp.broadcast_to(tril, (*shape, size))
     noise = jax.lax.linalg.triangular_solve(factor, offset[..., None], left_side=True, lower=True)[
         ..., 0
     ]
-    return (normal_log_prob(noise, 0.0, 0.0) - _log_diagonal(factor)).sum(-1)
+    log_prob = (normal_log_prob(noise, 0.0, 0.0) - _log_diagonal(factor)).sum(-1)
+    return ends.judged(log_prob, verdict)
 
 
 def tril_normal_kl_standard(mean: jax.Array, tril: jax.Array) -> jax.Array:

@@ -17,10 +17,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.nn import log_softmax, logsumexp
+from jax.nn import log_softmax
 from jax.typing import ArrayLike
 
-from dgmjax.densities.discretized import discretized_logistic_mixture_log_prob
+from dgmjax.densities.discretized import (
+    discretized_logistic_mixture_log_prob,
+    known_levels,
+)
+from dgmjax.numerics import ends
+from dgmjax.numerics.ends import log_sum_exp
 
 # The paper's: at 256 levels a logistic of this scale has all but 3% of its mass in one bin.
 MIN_LOG_SCALE = -7.0
@@ -95,19 +100,22 @@ def rgb_mixture_log_prob(y: jax.Array, num_levels: int, params: jax.Array) -> ja
     Raises:
       ValueError: fewer than 2 levels, or parameters that do not fit the channels.
     """
+    y, beyond = known_levels(y, num_levels)
     log_weights, log_masses = _components(y, num_levels, params)
-    return logsumexp(log_weights + log_masses.sum(-2), axis=-1)
+    return ends.outside(beyond.any(-1), log_sum_exp(log_weights + log_masses.sum(-2)))
 
 
 def rgb_mixture_conditional_log_prob(y: jax.Array, num_levels: int, params: jax.Array) -> jax.Array:
     """``log P(y_c | y_1, ..., y_{c-1})`` of every channel, nats, ``[..., c] -> [..., c]``; their sum is the log-mass.
 
-    Earlier channels move the means, and the weights of the components to their posterior.
+    Earlier channels move the means, and the weights of the components to their posterior. A value that is no level has
+    ``-inf``, and counts as level 0 for those after it.
     """
+    y, beyond = known_levels(y, num_levels)
     log_weights, log_masses = _components(y, num_levels, params)
     before = jnp.cumsum(log_masses, axis=-2) - log_masses
     posterior = log_softmax(log_weights[..., None, :] + before, axis=-1)
-    return logsumexp(posterior + log_masses, axis=-1)
+    return ends.outside(beyond, log_sum_exp(posterior + log_masses))
 
 
 def rgb_mixture_sample(
@@ -168,10 +176,11 @@ def categorical_pixel_log_prob(y: jax.Array, num_levels: int, params: jax.Array)
       ValueError: parameters that do not fit the channels.
     """
     log_masses = log_softmax(_logits(params, num_levels, y.shape[-1]), axis=-1)
-    known = (y >= 0) & (y < num_levels)
-    index = jnp.where(known, y, 0).astype(jnp.int32)[..., None]
-    found = jnp.take_along_axis(log_masses, index, axis=-1)[..., 0]
-    return jnp.where(known, found, -jnp.inf).sum(-1)
+    y, beyond = known_levels(y, num_levels)
+    found = jnp.take_along_axis(log_masses, y.astype(jnp.int32)[..., None], axis=-1)[..., 0]
+    if jnp.issubdtype(y.dtype, jnp.floating):
+        found = jnp.where(jnp.isnan(y), jnp.nan, found)
+    return ends.outside(beyond.any(-1), found.sum(-1))
 
 
 def categorical_pixel_sample(

@@ -23,6 +23,7 @@ from jax.scipy.special import erf, log_ndtr, ndtri
 from jax.typing import ArrayLike
 
 from dgmjax.densities._arguments import broadcast_arguments
+from dgmjax.numerics import ends
 from dgmjax.numerics.tails import erfcx
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
@@ -121,11 +122,11 @@ def _log_prob(
     high: ArrayLike,
 ) -> jax.Array:
     x, loc, log_scale, low, high = broadcast_arguments(x, loc, log_scale, low, high)
-    inside = (low <= x) & (x <= high)
+    beyond = (x < low) | (x > high)
     # The density is taken inside even where it is not used, so that its gradient is finite everywhere.
-    z, a, b = _standardize(jnp.where(inside, x, low), loc, log_scale, low, high)
+    z, a, b = _standardize(jnp.where(beyond, low, x), loc, log_scale, low, high)
     log_mass, m = _mass(f, a, b)
-    return jnp.where(inside, f.log_ratio(z, m) - log_mass - log_scale, -jnp.inf)
+    return ends.outside(beyond, f.log_ratio(z, m) - log_mass - log_scale)
 
 
 def _cdf(
@@ -137,10 +138,11 @@ def _cdf(
     high: ArrayLike,
 ) -> jax.Array:
     x, loc, log_scale, low, high = broadcast_arguments(x, loc, log_scale, low, high)
-    inside = (low < x) & (x < high)
-    z, a, b = _standardize(jnp.where(inside, x, 0.5 * (low + high)), loc, log_scale, low, high)
-    outside = jnp.where(x <= low, jnp.zeros_like(x), jnp.ones_like(x))
-    return jnp.where(inside, _share(f, a, z, _mass(f, a, b)), outside)
+    below, above = x <= low, x >= high
+    middle = 0.5 * low + 0.5 * high
+    z, a, b = _standardize(jnp.where(below | above, middle, x), loc, log_scale, low, high)
+    share = _share(f, a, z, _mass(f, a, b))
+    return ends.outside(above, ends.outside(below, share, 0.0), 1.0)
 
 
 def _icdf(

@@ -31,6 +31,8 @@ class ActNorm(Bijector):
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.1 and table 1.
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int]):
         if len(event_shape) == 0:
             raise ValueError(

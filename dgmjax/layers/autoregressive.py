@@ -12,7 +12,7 @@ from dgmjax.bijectors.autoregressive import (
     made_degrees,
     sequential_forward,
 )
-from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.coupling import Transformer, seen
 from dgmjax.layers.bijector import Bijector
 from dgmjax.nets.made import MADE
 from dgmjax.nets.mlp import activation_fn
@@ -94,7 +94,7 @@ class MaskedAutoregressive(Bijector):
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent, in one pass of the network."""
-        params = self.conditioner(x, self._own(context), key=key)
+        params = self.conditioner(seen(x), self._own(context), key=key)
         z, log_derivative = self.transformer.inverse(x, params)
         return z, log_derivative.sum(-1)
 

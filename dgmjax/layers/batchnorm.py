@@ -41,6 +41,8 @@ class BatchNorm(Bijector):
       appendix "Batch normalization".
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int], *, momentum: float = 0.9, epsilon: float = 1e-5):
         if len(event_shape) == 0:
             raise ValueError(

@@ -3,15 +3,19 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from dgmjax.checks import as_context, float_event, own_dtype, widened
+from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
+
+Reach = Literal["half", "finite", "any"]
 
 
 class Bijector(nnx.Module):
@@ -34,13 +38,21 @@ class Bijector(nnx.Module):
     in with its dtype, integers as contexts are classes and become one-hot, and the log-determinant of a 16-bit
     computation comes out in float32. A call outside of `jax.jit` is one compiled program.
 
+    From data to latent, an event that is beyond the reach of the layer has the log-determinant ``-inf``, and one that
+    holds NaN has NaN. The method sees zeros instead, and the latent is theirs. Where its image is not everything, a
+    method returns a finite latent and ``-inf`` for events outside and at open ends, with zero gradients.
+
     Attributes:
       event_shape: shape of one event on the data side.
       context_shape: shape of one context, or None for an unconditional layer.
+      reach: the numbers that events may hold: ``"half"``, up to half of the exponents of their dtype, ``2^60`` in
+        float32, since sums of elements and networks overflow; ``"finite"``, for maps of single elements; ``"any"``,
+        for those that only move elements, and layers made of layers, which look after themselves.
     """
 
     event_shape: tuple[int, ...]
     context_shape: tuple[int, ...] | None = None
+    reach: Reach = "half"
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -57,7 +69,7 @@ class Bijector(nnx.Module):
         super().__init_subclass__(**kwargs)
         for name in ("forward_and_log_det", "inverse_and_log_det"):
             if name in cls.__dict__:
-                setattr(cls, name, compiled(_checked(cls.__dict__[name])))
+                setattr(cls, name, compiled(_checked(_held(cls.__dict__[name]))))
 
     # *args: Any lets a subclass leave out the arguments it has no use for.
     def forward_and_log_det(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
@@ -115,6 +127,24 @@ class Bijector(nnx.Module):
         return self.forward_and_log_det(z, context, **key_option(key))[0]
 
 
+def _held(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Any]:
+    """The method, which from data to latent meets numbers that it can take only; see `Bijector`."""
+    if not method.__name__.startswith("inverse"):
+        return method
+
+    @functools.wraps(method)
+    def wrapper(
+        self: Bijector, x: jax.Array, *args: Any, **kwargs: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        if self.reach == "any":
+            return method(self, x, *args, **kwargs)
+        x, verdict = within_reach(self, x)
+        z, log_det = method(self, x, *args, **kwargs)
+        return z, ends.judged(log_det, verdict)
+
+    return wrapper
+
+
 def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Any]:
     parameters = inspect.signature(method).parameters
     takes_context, takes_key = "context" in parameters, "key" in parameters
@@ -152,6 +182,13 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
         return result, widened(log_det)
 
     return wrapper
+
+
+def within_reach(layer: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`dgmjax.numerics.ends.held` for the events of a layer."""
+    x = jnp.asarray(x)
+    bound = ends.largest(x.dtype, 0.5) if layer.reach == "half" else None
+    return ends.held(x, len(layer.event_shape), bound)
 
 
 def key_option(key: jax.Array | None) -> dict[str, jax.Array]:

@@ -27,6 +27,8 @@ class Block(Bijector):
       ValueError: no leading axis, or one without elements.
     """
 
+    reach = "any"
+
     def __init__(self, layer: Bijector, leading: Sequence[int]):
         self.leading = tuple(leading)
         if not self.leading or min(self.leading) < 1:

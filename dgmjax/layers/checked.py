@@ -59,6 +59,7 @@ class Checked(Bijector):
     """
 
     runs_eagerly = True  # outside of programs its assertions see values
+    reach = "any"
 
     def __init__(self, layer: Bijector, tolerance: Tolerance | None = None, where: str = ""):
         self.layer = layer

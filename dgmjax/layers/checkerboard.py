@@ -34,6 +34,8 @@ class CheckerboardHalves(Bijector):
     Source: Ho et al., 2019, *Flow++*, arXiv:1902.00275, appendix B.
     """
 
+    reach = "any"
+
     def __init__(self, event_shape: Sequence[int], *, pattern: Pattern = "checkerboard"):
         self.event_shape = tuple(event_shape)
         if len(self.event_shape) != 3:

@@ -37,6 +37,8 @@ class Chain(Bijector):
     Source: Papamakarios et al., 2021, arXiv:1912.02762, section 2.1.
     """
 
+    reach = "any"
+
     def __init__(self, layers: Sequence[Bijector]):
         if not layers:
             raise ValueError("Chain: expected at least one layer, got none.")

@@ -11,6 +11,7 @@ from flax import nnx
 from dgmjax.checks import batch_shape
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.flow import Flow
+from dgmjax.numerics import ends
 
 
 class DistraxBijector(distrax.Bijector):
@@ -113,8 +114,21 @@ class DistraxLayer(Bijector):
         return self._total(*self.bijector.forward_and_log_det(z))
 
     def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent."""
+        """Data to latent; ``-inf`` for events whose latent or log-determinant distrax gives as NaN or infinite."""
+        outside = ~self._is_finite(*self._inverse(jax.lax.stop_gradient(x)))
+        # The image of 0 is inside.
+        inside = self.bijector.forward(jnp.zeros(self._latent_shape, x.dtype))
+        here = outside.reshape(*outside.shape, *(1,) * len(self.event_shape))
+        x = jnp.where(jnp.broadcast_to(here, x.shape), jnp.broadcast_to(inside, x.shape), x)
+        z, log_det = self._inverse(x)
+        return z, ends.outside(outside, log_det)
+
+    def _inverse(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return self._total(*self.bijector.inverse_and_log_det(x))
+
+    def _is_finite(self, z: jax.Array, log_det: jax.Array) -> jax.Array:
+        axes = tuple(range(-len(self._latent_shape), 0))
+        return jnp.isfinite(z).all(axes) & jnp.isfinite(log_det)
 
     def _total(self, value: jax.Array, log_det: jax.Array) -> tuple[jax.Array, jax.Array]:
         return value, log_det.sum(tuple(range(log_det.ndim - self._extra, log_det.ndim)))

@@ -29,6 +29,8 @@ class LeakyReLU(Bijector):
       ValueError: ``negative_slope`` is not positive.
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int], *, negative_slope: float = 0.01):
         if negative_slope <= 0:
             raise ValueError(
@@ -56,6 +58,8 @@ class Softplus(Bijector):
       event_shape: shape of one event.
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)
 
@@ -78,6 +82,8 @@ class Sigmoid(Bijector):
       event_shape: shape of one event.
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)
 
@@ -99,6 +105,8 @@ class Tanh(Bijector):
     Args:
       event_shape: shape of one event.
     """
+
+    reach = "finite"
 
     def __init__(self, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)

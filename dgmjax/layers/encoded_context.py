@@ -23,6 +23,8 @@ class EncodedContext(Bijector):
       ValueError: the layer takes no context.
     """
 
+    reach = "any"
+
     def __init__(self, layer: Bijector, encoder: nnx.Module, context_shape: Sequence[int]):
         if layer.context_shape is None:
             raise ValueError(

@@ -24,7 +24,7 @@ from dgmjax.layers.bijector import Bijector, event_axes, key_option
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.multi_scale import MultiScale
-from dgmjax.numerics import random
+from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
 
 
@@ -174,10 +174,10 @@ class Flow(nnx.Module):
         value, batch = float_event(value, self.event_shape, where=where, dtype=own_dtype(self))
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
         keyword = key_option(key)
+        value, verdict = ends.held(value, len(self.event_shape))
         z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
-        if key is not None and isinstance(self.base, Flow):
-            return self.base.log_prob(z, key=random.fold_in(key, 0)) + widened(log_det)
-        return widened(self.base.log_prob(z)) + widened(log_det)
+        base_key = None if key is None else random.fold_in(key, 0)
+        return ends.judged(log_density(self.base, z, widened(log_det), key=base_key), verdict)
 
     @compiled
     def sample(
@@ -236,3 +236,19 @@ class Flow(nnx.Module):
         z = z * jnp.broadcast_to(jnp.asarray(temperature, z.dtype), z.shape)
         x, log_det = self.bijector.forward_and_log_det(z, context, **key_option(key))
         return x, z, log_det
+
+
+def log_density(
+    base: Any, z: jax.Array, log_det: jax.Array, *, key: jax.Array | None = None
+) -> jax.Array:
+    """``log p_base(z) + log_det``, ``[*batch]``; an event of density 0 is ``-inf`` and has no gradient.
+
+    Latents that overflowed have density 0 under the base. The key is for dropout in a base that is a flow.
+    """
+    options = key_option(key) if isinstance(base, Flow) else {}
+    # Room for the scale of the base, by which it divides.
+    bound = None if isinstance(base, Flow) else ends.largest(z.dtype)
+    z, verdict = ends.held(z, len(base.event_shape), bound)
+    total = ends.judged(widened(base.log_prob(z, **options)), verdict) + log_det
+    # What the finite parts of a sum that is -inf would give: a gradient that belongs to no event.
+    return jnp.where(total == -jnp.inf, jnp.full_like(total, -jnp.inf), total)

@@ -30,6 +30,8 @@ class GaussianPrior(Bijector):
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, the authors' code (``prior``, ``split2d_prior``).
     """
 
+    reach = "finite"
+
     def __init__(
         self,
         event_shape: Sequence[int],

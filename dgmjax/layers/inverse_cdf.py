@@ -41,6 +41,8 @@ class InverseCDF(Bijector):
     Accuracy: see `dgmjax.bijectors.inverse_cdf_forward`; far in the upper tail ``u`` rounds to 1.
     """
 
+    reach = "finite"
+
     def __init__(
         self,
         dist: Any,

@@ -180,6 +180,8 @@ class DiagonalLinear(Bijector):
       ``log_scale = -log S_ii``.
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)
         self.log_scale = nnx.Param(jnp.zeros(self.event_shape, jnp.float32))

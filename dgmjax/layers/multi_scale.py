@@ -39,6 +39,8 @@ class MultiScale(Bijector):
     Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3 (the code has the learned priors).
     """
 
+    reach = "any"
+
     def __init__(self, levels: Sequence[Bijector], priors: Sequence[Bijector | None] | None = None):
         if not levels:
             raise ValueError("MultiScale: expected at least one level, got none.")

@@ -31,6 +31,8 @@ class Permute(Bijector):
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.2 and figure 3.
     """
 
+    reach = "any"
+
     def __init__(self, event_shape: Sequence[int], permutation: Sequence[int] | np.ndarray):
         self.event_shape = _not_scalar(event_shape)
         values, size = np.asarray(permutation), self.event_shape[-1]
@@ -86,6 +88,8 @@ class Shuffle(Bijector):
 
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 3.2 and figure 3.
     """
+
+    reach = "any"
 
     def __init__(self, event_shape: Sequence[int], *, rngs: nnx.Rngs):
         self.event_shape = _not_scalar(event_shape)

@@ -16,6 +16,7 @@ from dgmjax.bijectors.histogram import (
 from dgmjax.bijectors.logit import logit_forward, logit_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics.statistics import moments
 
 
 @recorded
@@ -29,6 +30,8 @@ class Logit(Bijector):
 
     Source: Dinh et al., 2017, arXiv:1605.08803, section 4.1.
     """
+
+    reach = "finite"
 
     def __init__(self, event_shape: Sequence[int], levels: float, *, alpha: float = 0.05):
         if levels <= 0 or not 0 <= alpha < 0.5:
@@ -66,6 +69,8 @@ class HistogramGaussianize(Bijector):
 
     Source: see `dgmjax.bijectors.histogram`.
     """
+
+    reach = "finite"
 
     def __init__(
         self,
@@ -121,6 +126,8 @@ class Standardize(Bijector):
       event_shape: shape of one event.
     """
 
+    reach = "finite"
+
     def __init__(self, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)
         self.mean = nnx.data(jnp.zeros(self.event_shape, jnp.float32))
@@ -140,10 +147,9 @@ class Standardize(Bijector):
         """Mean and standard deviation over the batch axes."""
         del context
         x = x.reshape(-1, *self.event_shape)
-        # A constant column has a tiny positive std in float32, from the rounding of its mean.
-        varies = x.max(0) > x.min(0)
-        std = jnp.where(varies, x.std(0), jnp.ones(self.event_shape, x.dtype))
+        mean, log_std = moments(x)
+        log_std = jnp.where(log_std == -jnp.inf, jnp.zeros_like(log_std), log_std)
         new = nnx.clone(self)
-        new.mean = x.mean(0).astype(self.mean.dtype)
-        new.log_std = jnp.log(std).astype(self.log_std.dtype)
+        new.mean = mean.astype(self.mean.dtype)
+        new.log_std = log_std.astype(self.log_std.dtype)
         return new

@@ -22,6 +22,8 @@ class Reshape(Bijector):
       ValueError: shapes of different sizes.
     """
 
+    reach = "any"
+
     def __init__(self, event_shape: Sequence[int], latent_shape: Sequence[int] | None = None):
         self.event_shape = tuple(event_shape)
         size = math.prod(self.event_shape)

@@ -29,6 +29,8 @@ class Squeeze(Bijector):
     Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, section 3.6 and figure 3.
     """
 
+    reach = "any"
+
     def __init__(
         self, event_shape: Sequence[int], *, order: SqueezeOrder = "inner", factor: int = 2
     ):

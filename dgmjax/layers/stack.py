@@ -11,6 +11,7 @@ from flax import nnx
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, layer_key
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics import ends
 from dgmjax.numerics.reversible import reversible_scan
 
 
@@ -39,6 +40,8 @@ class Stack(Bijector):
       >>> stack.forward_and_log_det(jnp.ones((3, 2)))[0].shape
       (3, 2)
     """
+
+    reach = "any"
 
     def __init__(
         self,
@@ -219,6 +222,11 @@ def _rule(
         if direction == "update":
             z, log_det, new = result
             return z, log_det, nnx.state(new, nnx.Not(nnx.Param))
-        return result[0] if value_only and isinstance(result, tuple) else result
+        if not value_only:
+            return result
+        value = result[0] if isinstance(result, tuple) else result
+        # An event that overflowed cannot be rebuilt. Its gradient is zero, at a finite activation only.
+        shape = layer.latent_shape if direction == "inverse" else layer.event_shape
+        return ends.held(value, len(shape))[0]
 
     return rule

@@ -14,8 +14,9 @@ from dgmjax.checks import (
     own_dtype,
     widened,
 )
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector, Reach, key_option, within_reach
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics import ends
 
 Kind = Literal["bijective", "inference surjection", "generative surjection", "stochastic"]
 
@@ -48,15 +49,19 @@ class StochasticMap(nnx.Module):
     for values ``[*batch, *event]``; the public methods check shapes, dtype, context and seed while tracing. A bijector
     becomes such a map with `as_stochastic_map`.
 
+    Events that a map cannot take contribute ``-inf``, those with a NaN contribute NaN, as in `dgmjax.Bijector`.
+
     Attributes:
       event_shape: shape of one event on the data side.
       context_shape: shape of one context, or None; a map without one ignores the context of its neighbours.
+      reach: see `dgmjax.Bijector`.
 
     Source: Nielsen et al., 2020, *SurVAE flows*, arXiv:2007.02731, table 1 and algorithm 1.
     """
 
     event_shape: tuple[int, ...]
     context_shape: tuple[int, ...] | None = None
+    reach: Reach = "half"
 
     @property
     def kind(self) -> Kind:
@@ -110,7 +115,12 @@ class StochasticMap(nnx.Module):
             batch = check_integer_event(x, self.event_shape, where=where)
         context = self._check(context, batch, seed, needs_seed=not self.exact, where=where)
         with jax.named_scope(where):
-            z, contribution = self._encode(x, context, seed, key)
+            if self.num_levels is None and self.reach != "any":
+                x, verdict = within_reach(self, x)
+                z, contribution = self._encode(x, context, seed, key)
+                contribution = ends.judged(contribution, verdict)
+            else:
+                z, contribution = self._encode(x, context, seed, key)
         chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
         return z, widened(contribution)
 
@@ -183,6 +193,7 @@ class Bijective(StochasticMap):
     """
 
     kind: Kind = "bijective"
+    reach = "any"
 
     def __init__(self, layer: Bijector):
         self.layer = layer

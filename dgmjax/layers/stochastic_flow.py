@@ -21,9 +21,9 @@ from dgmjax.checks import (
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow, standard_normal
+from dgmjax.layers.flow import log_density, standard_normal
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
-from dgmjax.numerics import random
+from dgmjax.numerics import ends, random
 from dgmjax.numerics.importance import log_mean_weight
 
 
@@ -42,6 +42,8 @@ class StochasticChain(StochasticMap):
 
     Source: Nielsen et al., 2020, arXiv:2007.02731, algorithm 1.
     """
+
+    reach = "any"
 
     def __init__(self, layers: Sequence[Bijector | StochasticMap]):
         if not layers:
@@ -207,13 +209,16 @@ class StochasticFlow(nnx.Module):
             dtype=floating_dtype(self),
         )
 
+        verdict = None
+        if jnp.issubdtype(value.dtype, jnp.floating):
+            value, verdict = ends.held(value, len(self.event_shape))
+
         def log_weight(seed: jax.Array | None) -> jax.Array:
             z, contribution = self.chain.encode(value, context, seed=seed, key=key)
-            if key is not None and isinstance(self.base, Flow):
-                # The layers have the keys from 0 on.
-                base_key = random.fold_in(key, len(self.chain.layers))
-                return self.base.log_prob(z, key=base_key) + contribution
-            return widened(self.base.log_prob(z)) + contribution
+            # The layers have the keys from 0 on.
+            base_key = _folded(key, len(self.chain.layers))
+            weight = log_density(self.base, z, contribution, key=base_key)
+            return weight if verdict is None else ends.judged(weight, verdict)
 
         if self.chain.exact or seed is None:
             return log_weight(seed)

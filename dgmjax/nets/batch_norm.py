@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.batchnorm import batch_statistics, check_batch_norm
+from dgmjax.bijectors.batchnorm import check_batch_norm, feature_rows
 from dgmjax.checks import widened
 
 
@@ -56,7 +56,8 @@ class BatchNorm(nnx.Module):
           ValueError: a single value a feature, which has no variance.
         """
         del key
-        mean, variance = batch_statistics(x, where="BatchNorm.apply_and_update")
+        rows = feature_rows(x, where="BatchNorm.apply_and_update")
+        mean, variance = rows.mean(0), rows.var(0)
         return self._normalized(x, mean, variance), self._with_statistics(mean, variance)
 
     def _normalized(self, x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.numerics import random
+from dgmjax.numerics.ends import log_sum_exp
 
 
 def log_mean_weight(
@@ -45,4 +46,4 @@ def log_mean_weight(
         jnp.arange(num_samples),
         batch_size=min(samples_per_pass, num_samples),
     )
-    return jax.nn.logsumexp(log_weights, axis=0) - math.log(num_samples)
+    return log_sum_exp(log_weights, axis=0) - math.log(num_samples)

@@ -5,18 +5,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.nn import log_softmax, logsumexp
+from jax.nn import log_softmax
+
+from dgmjax.numerics.ends import log_sum_exp
 
 
 def log_difference(a: jax.Array, b: jax.Array) -> jax.Array:
     """``log(exp(a) - exp(b))`` for ``a >= b``, elementwise; ``-inf`` for ``a = b``, with zero gradient."""
-    positive = a > b
-    gap = jnp.where(positive, a - b, jnp.ones_like(a))
+    empty = a <= b
+    gap = jnp.where(empty, jnp.ones_like(a), a - b)
     # Each form keeps the digits that the other loses (Maechler, 2012, *Accurately computing log(1 - exp(-|a|))*).
     small = gap < math.log(2.0)
     near = jnp.log(-jnp.expm1(-jnp.where(small, gap, jnp.ones_like(gap))))
     far = jnp.log1p(-jnp.exp(-jnp.where(small, jnp.ones_like(gap), gap)))
-    return jnp.where(positive, a + jnp.where(small, near, far), -jnp.inf)
+    return jnp.where(empty, -jnp.inf, a + jnp.where(small, near, far))
 
 
 def erfcx(x: jax.Array) -> jax.Array:
@@ -55,7 +57,7 @@ def log_tails(dist: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         def mix(x: jax.Array) -> tuple[jax.Array, jax.Array]:
             tails = log_tails(components, jnp.broadcast_to(x[..., None], components.batch_shape))
             weights = jnp.broadcast_to(log_weights, components.batch_shape)
-            lower, upper = (logsumexp(weights + tail, axis=-1) for tail in tails)
+            lower, upper = (log_sum_exp(weights + tail) for tail in tails)
             return lower, upper
 
         return over_batch(mix, x, tuple(components.batch_shape[:-1]))

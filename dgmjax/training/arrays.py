@@ -70,9 +70,37 @@ def prepare(
             )
     dtype = floating_dtype(model)
     return {
-        key: array.astype(dtype, copy=False) if np.issubdtype(array.dtype, np.floating) else array
+        key: _narrowed(array, dtype, name if key == "x" else option)
+        if np.issubdtype(array.dtype, np.floating)
+        else array
         for key, array in arrays.items()
     }
+
+
+def _narrowed(array: np.ndarray, dtype: Any, name: str) -> np.ndarray:
+    """The array in the dtype of the model, which must hold what varies in it.
+
+    Raises:
+      ValueError: numbers that overflow, or an element of the events that varies in the wider dtype only.
+    """
+    if array.dtype == dtype or not array.size:
+        return array
+    with np.errstate(over="ignore"):
+        narrow = array.astype(dtype)
+    if np.isfinite(array).all() and not np.isfinite(narrow).all():
+        raise ValueError(
+            f"fit: {name} hold {np.abs(array).max():.3g}, which is infinite in {np.dtype(dtype)}; divide them by "
+            f"their scale."
+        )
+    lost = (array.max(0) > array.min(0)) & (narrow.max(0) == narrow.min(0))
+    if lost.any():
+        where = tuple(int(i) for i in np.argwhere(lost)[0])
+        low, high = array.min(0)[where], array.max(0)[where]
+        raise ValueError(
+            f"fit: element {where} of {name} varies from {low:.9g} to {high:.9g}, which is one number in "
+            f"{np.dtype(dtype)}; subtract its mean and divide by its standard deviation."
+        )
+    return narrow
 
 
 def is_records(x: Any) -> TypeGuard[Records]:
