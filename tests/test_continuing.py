@@ -219,7 +219,10 @@ def test_numbers_of_numpy_and_jax_are_numbers(tmp_path):
         "learning_rate": jnp.float32(1e-3), "ema_decay": np.float32(0.5), "init_rows": np.int64(50),
         "accumulate": np.int64(2), "steps_per_call": np.asarray(1), "max_skipped": np.int16(3),
     }  # fmt: skip
-    model = flow(depth=np.int64(2), width=jnp.asarray(8), dropout=np.float32(0.25))
+    model = dgm.RealNVP(
+        (np.int64(2),), depth=np.int64(2), width=jnp.asarray(8), dropout=jnp.float32(0.25),
+        rngs=nnx.Rngs(0),
+    )  # fmt: skip
     result = fit(model, optimizer=None, workdir=tmp_path, **options)
     assert (result.steps, type(result.steps)) == (2, int)
     plain = {name: np.asarray(value).item() for name, value in options.items()}

@@ -112,8 +112,8 @@ MODELS = {
     ),
     "prior": (
         lambda: dgm.VAE(
-            (4,), 17, latent_dim=2, width=8, depth=1, rngs=nnx.Rngs(0),
-            prior=dgm.priors.VampPrior((4,), 3, num_levels=17, rngs=nnx.Rngs(0)),
+            (4,), latent_dim=2, width=8, depth=1, likelihood="discretized_logistic", num_levels=17,
+            prior=dgm.priors.VampPrior((4,), 3, num_levels=17, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0),
         ),
         IMAGES.reshape(60, -1)[:, :4],
     ),

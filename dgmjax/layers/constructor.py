@@ -42,6 +42,9 @@ def recorded(cls: T) -> T:
         for name, value in bound.arguments.items():
             if isinstance(value, np.generic) or name in numbers:
                 bound.arguments[name] = plain(value)
+            elif type(value) in (list, tuple):  # such as shapes
+                items = [plain(item) if isinstance(item, np.generic) else item for item in value]
+                bound.arguments[name] = type(value)(items)
         init(*bound.args, **bound.kwargs)
         if type(self) is not cls:
             return  # a subclass records its own constructor

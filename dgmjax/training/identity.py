@@ -61,13 +61,13 @@ def describe_call(
     read: bool,
     **settings: Any,
 ) -> Settings:
-    """What ``fit.json`` holds of a call; ``settings`` that are None say nothing. ``read`` as of `identify`."""
+    """What ``fit.json`` holds of a call; ``read`` as of `identify`. A setting that is None is as good as none."""
     described = {
         "model": describe_model(model),
         "seed": np.asarray(jax.random.key_data(seed)).tolist(),
         "optimizer": describe_optimizer(opt_state),
     } | {name: identify(split, read=read) for name, split in data.items()}
-    return as_json(described | {name: v for name, v in settings.items() if v is not None})
+    return as_json(described | settings)
 
 
 def describe_optimizer(state: Any) -> str:
