@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from dgmjax.data.stream import Records
@@ -24,6 +23,7 @@ from dgmjax.training.inputs import Transform, on_data, with_data_init
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, Record
 from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.options import check_options
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.profile import Profile
@@ -162,18 +162,14 @@ def fit(
     )
     steps_per_call, max_skipped, accumulate = map(plain, (steps_per_call, max_skipped, accumulate))
     schedule = Schedule(steps, eval_every, patience, 1 if debug_nans else steps_per_call)
-    if not 0.0 <= ema_decay < 1.0:
-        raise ValueError(f"fit: ema_decay must be in [0, 1), got {ema_decay}.")
-    if not jnp.issubdtype(jnp.result_type(seed), jax.dtypes.prng_key):
-        raise TypeError(f"fit: seed must be a typed key, jax.random.key(0), got {seed!r}.")
-    if max_skipped < 1 or accumulate < 1:
-        raise ValueError(
-            f"fit: max_skipped and accumulate must be at least 1, got {max_skipped} and {accumulate}."
-        )
-    if debug_nans and jax.process_count() > 1:
-        raise ValueError("fit: debug_nans looks at one process; continue the run with one.")
-    if patience is not None and validation is None:
-        raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
+    check_options(
+        seed=seed,
+        ema_decay=ema_decay,
+        max_skipped=max_skipped,
+        accumulate=accumulate,
+        debug_nans=debug_nans,
+        needs_validation=patience is not None and validation is None,
+    )
     train = prepare(model, x, context, "x", transform)
     held_out = None
     if validation is not None:
