@@ -11,7 +11,7 @@ from experiments import train
 
 pytestmark = pytest.mark.usefixtures("x32")
 SMALL = [
-    "--model.depth", "1", "--model.width", "8", "--training.eval-every", "10", "--training.batch-size", "32",
+    "--model.depth", "2", "--model.width", "8", "--training.eval-every", "10", "--training.batch-size", "32",
 ]  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_a_finished_run_is_made_longer(tmp_path, capsys):
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for options, message in (
         (["--optimizer.algorithm", "sgd"], "optimizer is '"),
-        (["--model.depth", "2"], "model.depth is 1 there and 2 here"),
+        (["--model.depth", "3"], "model.depth is 2 there and 3 here"),
         (["--training.steps", "7"], "has taken 30 steps already"),
     ):
         with pytest.raises(SystemExit) as stopped:

@@ -48,7 +48,7 @@ def glow(**options) -> dgm.Flow:
 
 
 def real_nvp(preprocess) -> dgm.Flow:
-    return dgm.RealNVP((4,), depth=1, width=4, preprocess=preprocess, rngs=nnx.Rngs(0))
+    return dgm.RealNVP((4,), depth=2, width=4, preprocess=preprocess, rngs=nnx.Rngs(0))
 
 
 @dgm.recorded
@@ -79,7 +79,7 @@ class Net(nnx.Module):
         self.kernel = nnx.Param(jnp.full((in_shape[-1], out_channels), 0.1, jnp.float32))
 
     def __call__(self, x, context=None, *, key=None):
-        return (x - self.shift[...]) @ self.kernel[...]
+        return (x - jnp.broadcast_to(self.shift[...], x.shape)) @ self.kernel[...]
 
     def with_data_init(self, x, context=None):
         new = nnx.clone(self)
@@ -102,7 +102,7 @@ MODELS = {
         lambda: dgm.Dequantized(real_nvp(dgm.HistogramGaussianize((4,), 17)), 17),
         IMAGES.reshape(60, -1)[:, :4],
     ),
-    "own layer": (lambda: dgm.Flow(dgm.Chain([Centre((4,)), dgm.BatchNorm((4,))])), ROWS),
+    "own layer": (lambda: dgm.Flow(dgm.Chain([Centre((4,)), dgm.ActNorm((4,))])), ROWS),
     "own network": (lambda: with_own_net(), IMAGES.astype(np.float32)),
     "pixel network": (
         lambda: dgm.PixelCNNpp(
@@ -118,10 +118,6 @@ MODELS = {
         IMAGES.reshape(60, -1)[:, :4],
     ),
 }  # fmt: skip
-
-
-def nats(model, x) -> float:
-    return dgm.log_likelihood(model, x, seed=SEED).nats
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -174,7 +170,7 @@ def test_the_memory_goes_wherever_the_model_goes(x32):
         "update": nnx.clone(glow()),
         "traced": model,
     }
-    nnx.update(stays["update"], nnx.state(model))
+    nnx.update(stays["update"].bijector, nnx.state(model.bijector))
     for name, moved in stays.items():
         start = (
             jax.jit(type(moved).with_data_init) if name == "traced" else type(moved).with_data_init

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -41,7 +42,7 @@ def data_init_once(method: Method) -> Method:
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         flags = _flags(self)
         known = not any(isinstance(flag, jax.core.Tracer) for flag in flags)
-        if flags and known and all(bool((flag > 0).all()) for flag in flags):
+        if flags and known and all(np.asarray(flag).all() for flag in flags):
             return self
         new, own = method(self, *args, **kwargs), getattr(self, MEMORY, None)
         if own is None:
