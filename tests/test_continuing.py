@@ -186,6 +186,10 @@ REFUSED = {
         "InjectStatefulHyperparamsState",
     ),
     "fewer steps": (lambda: {"steps": 10}, "has taken 20 steps already, which is more than steps=10"),
+    "nothing to train": (
+        lambda: {"steps": 20, "batch_size": 8},
+        "taken its 20 steps, and nothing is left to train with another batch_size",
+    ),
     "transform": (lambda: {"transform": lambda x, keys: x}, "transform is None there"),
 }  # fmt: skip
 
@@ -208,7 +212,9 @@ def test_continuing_says_what_is_missing(tmp_path, short):
         fit(continue_from=tmp_path)
     with pytest.raises(TypeError, match="the result of dgmjax.fit, got a? ?RealNVP"):
         fit(continue_from=short.model)
-    with pytest.raises(ValueError, match=r"has taken 20 steps; give steps=.* got 20"):
+    with pytest.raises(
+        ValueError, match=r"taken its 20 steps, and nothing is left to train; give steps=\.\.\."
+    ):
         fit(continue_from=short)
 
 

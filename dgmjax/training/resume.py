@@ -50,28 +50,31 @@ def begin(
     Settings that it goes on with, and did not come with, are written into ``fit.json`` and the log.
     """
     checkpoints, found, records, origin = None, None, None, None
-    here, complete = run.settings, functools.partial(completed, here=run.settings)
-    of_file: dict[str, Any] = {"file": FILE, "complete": complete}
+    before = here = run.settings
+    of_file: dict[str, Any] = {"file": FILE, "complete": functools.partial(completed, here=here)}
     if workdir is not None:
         agree(lambda: claim(workdir, here, may_change=MAY_CHANGE, **of_file))
         checkpoints = Checkpoints(workdir / "checkpoints")
         found = restore(checkpoints, run)
+        if found is not None:
+            then = found.progress.step
+            before = agree(lambda: read_settings(workdir, step=then, **of_file))
     if found is None and continue_from is not None:
         of_path = isinstance(continue_from, str | pathlib.Path)
         take = from_run if of_path else from_result
         found, records = take(continue_from, run)
-        schedule.check_start(found.progress.step)
-        if found.progress.step == schedule.steps:
-            raise ValueError(
-                f"continue_from: that run has taken {found.progress.step} steps; give steps=... as it is to have in "
-                f"the end, more than that, got {schedule.steps}."
-            )
-        origin = (str(continue_from) if of_path else "a result", found.settings)
-    step = 0 if found is None else found.progress.step
+        before = found.settings
+        origin = (str(continue_from) if of_path else "a result", before)
+    step, changes = 0 if found is None else found.progress.step, differences(before, here)
     schedule.check_start(step)
-    changes: Changes = {} if origin is None else differences(origin[1], here)
+    if step == schedule.steps and (changes or origin):
+        otherwise = f" with another {', '.join(changes)}" if changes else ""
+        raise ValueError(
+            f"the run has taken its {step} steps, and nothing is left to train{otherwise}; give steps=..., as many as "
+            f"it is to have in the end, or use another work directory."
+        )
     if workdir is not None:
-        changes = agree(lambda: record_changes(workdir, here, step=step, origin=origin, **of_file))
+        agree(lambda: record_changes(workdir, here, step=step, origin=origin, **of_file))
         log.path = workdir / "metrics.jsonl" if is_first() else None
     log.records = agree(lambda: log.rewind(step, records))
     if changes:
