@@ -85,9 +85,9 @@ def begin(
 
 
 def completed(there: Settings, here: Settings) -> Settings:
-    """Settings of ``fit.json`` as the present version has them; an older one kept another digest of the optimizer."""
+    """Settings of ``fit.json`` as the present version has them; an older one said less of the optimizer."""
     kept = {name: value for name, value in there.items() if name != "optimizer_state"}
-    return {"optimizer": here.get("optimizer")} | kept
+    return {name: here.get(name) for name in ("optimizer", "settings")} | kept
 
 
 def restore(checkpoints: Checkpoints, like: RunState) -> RunState | None:
