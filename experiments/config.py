@@ -20,11 +20,11 @@ class OptimizerConfig:
     """AdamW, Adamax or SGD with clipping, linear warm-up and a schedule."""
 
     learning_rate: float = 1e-3
-    """Peak."""
+    """Peak of the rate."""
     warmup_steps: int = 50
     """Steps of linear warm-up."""
     weight_decay: float = 0.0
-    """Decoupled, on matrices; of SGD added to the gradient."""
+    """Factor of decoupled weight decay; with SGD it is added to the gradient."""
     clip_norm: float | None = 10.0
     """Largest global gradient norm."""
     b1: float = 0.9
@@ -32,15 +32,15 @@ class OptimizerConfig:
     b2: float = 0.999
     """Decay of the second moment."""
     algorithm: Literal["adamw", "adamax", "sgd"] = "adamw"
-    """Which."""
+    """Algorithm of the updates."""
     schedule: Literal["cosine", "constant", "piecewise"] = "cosine"
-    """Of the rate after the warm-up: down to 0, none, or in steps."""
+    """Course of the rate after the warm-up: down to 0, constant, or in steps."""
     momentum: float = 0.9
-    """Of SGD."""
+    """Decay of the velocity of SGD."""
     milestones: tuple[int, ...] = ()
     """Steps at which the rate of the piecewise schedule is multiplied by decay."""
     decay: float = 0.1
-    """That factor."""
+    """Factor of the rate at each milestone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TrainingConfig:
     """Length, batches, averaging, early stopping."""
 
     steps: int = 2_000
-    """Optimizer steps."""
+    """Optimizer steps; more than a run has taken make it longer."""
     batch_size: int = 256
     """Rows a step."""
     ema_decay: float = 0.99
@@ -111,10 +111,12 @@ class Config:
     conditional: bool = False
     """Condition on the class labels of the data."""
     seed: int = 0
-    """Of weights, batches and noise."""
+    """Seed of weights, batches and noise."""
+    init_from: str | None = None
+    """Start from the weights of this run directory or saved model, as far as names and shapes of arrays agree."""
     model: ModelConfig = dataclasses.field(default_factory=RealNVPConfig)
     dequantization: DequantizationConfig = DequantizationConfig()
-    """Of flows on integers."""
+    """Noise of flows on integers."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)

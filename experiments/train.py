@@ -1,6 +1,7 @@
 """Train a config: ``python -m experiments.train realnvp_digits [--workdir DIR] [--optimizer.learning-rate 3e-4]``.
 
-The same command again continues an interrupted run, or prints the result of a finished one.
+The same command again continues an interrupted run, or prints the result of a finished one. With more steps, or other
+``--optimizer``, ``--training`` or ``--augment`` options, the run goes on from its last checkpoint.
 """
 
 import dataclasses
@@ -22,6 +23,9 @@ from experiments.results import finished_result, print_result, write_result
 from experiments.runtime import Runtime, fail
 from experiments.surgery import SurgeryLog
 from experiments.tensorboard import Events, event_writer
+
+# Groups of options with which a run may go on; the rest says which run it is.
+MAY_CHANGE = ("optimizer", "training", "augment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +54,16 @@ def train(
     """Train, select on validation, test once, write the pictures; returns what ``result.json`` holds."""
     options = Options(config) if options is None else options
     agree, is_first = dgm.training.agree, dgm.training.is_first()
-    agree(lambda: dgm.training.claim(workdir, settings_of(config), complete=_completed))
+    settings = settings_of(config)
+    of_file: dict[str, Any] = {"complete": _completed}
+    changes = agree(lambda: dgm.training.claim(workdir, settings, may_change=MAY_CHANGE, **of_file))
     result = agree(lambda: finished_result(workdir))
-    if result is not None:
+    if result is not None and not changes:
         return result
     if is_first and any((workdir / "checkpoints").glob("*/")):
         print(f"continuing the run in {workdir}", flush=True)
+        for name, (before, now) in changes.items():
+            print(f"  {name}: {before} before, {now} from here on", flush=True)
     started = time.perf_counter()
     dataset = load_data(config)
     model = config.model.build(
@@ -64,6 +72,11 @@ def train(
         conditional=config.conditional,
         dequantization=config.dequantization,
     )
+    if config.init_from is not None:  # also in a run that goes on, whose checkpoint may be damaged
+        transferred = dgm.training.transfer(model, config.init_from)
+        model = transferred.model
+        if is_first:
+            print(f"weights of {config.init_from}: {transferred}", flush=True)
     training = config.training
     optimizer = dgm.training.default_optimizer(
         steps=training.steps, **dataclasses.asdict(config.optimizer)
@@ -98,6 +111,16 @@ def train(
             found.append(SurgeryLog(dataset.train, workdir, events, seed=config.seed))
         return found
 
+    def begin(step: int) -> None:
+        """All is checked: the settings are those of the run from here on, and a result of before is none of it."""
+
+        def record() -> None:
+            if changes:
+                (workdir / "result.json").unlink(missing_ok=True)
+            dgm.training.record_changes(workdir, settings, step=step, **of_file)
+
+        agree(record)
+
     if is_first:
         print(dgm.summary(model), flush=True)
     with event_writer(workdir) as events:
@@ -112,6 +135,8 @@ def train(
             debug_nans=options.debug_nans,
             profile=workdir / "profile" if options.profile else None,
             workdir=workdir,
+            settings={"optimizer": dataclasses.asdict(config.optimizer)},
+            on_start=begin,
             on_record=events.write,
             on_compile=print_cost if is_first else None,
             on_evaluation=_in_turn(watchers(events)),
@@ -154,11 +179,13 @@ def print_cost(program: dgm.training.Program) -> None:
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What ``config.json`` holds; a data file is named by its full path, so the run can be read from anywhere."""
-    data = config.data
+    """What ``config.json`` holds; files are named by their full path, so the run can be read from anywhere."""
+    data, source = config.data, config.init_from
     if data.endswith((".npy", ".npz")):
         data = str(pathlib.Path(data).absolute())
-    return dataclasses.asdict(dataclasses.replace(config, data=data))
+    if source is not None:
+        source = str(pathlib.Path(source).absolute())
+    return dataclasses.asdict(dataclasses.replace(config, data=data, init_from=source))
 
 
 def _completed(settings: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ from dgmjax.layers.summary import summary
 from dgmjax.layers.surjections import AbsoluteValue, Augment, Slice
 from dgmjax.layers.sylvester import Sylvester
 from dgmjax.layers.variational_dequantization import VariationalDequantization
+from dgmjax.nets.data_init import forget_data_init
 
 __all__ = [
     "AbsoluteValue",
@@ -118,6 +119,7 @@ __all__ = [
     "VariationalDequantization",
     "as_stochastic_map",
     "checked",
+    "forget_data_init",
     "from_distrax",
     "recorded",
     "standard_normal",

@@ -27,7 +27,8 @@ class BatchNorm(Bijector):
     of the event. ``beta`` and ``gamma`` are learned; ``m`` and ``v`` are data (``nnx.BatchStat``), the same for
     every batch: an exact bijector of single events. Training calls `inverse_and_update`, which uses the statistics of
     the batch instead. Starts with ``m = beta = gamma = 0`` and ``v = 1``; `with_data_init` sets ``m`` and ``v`` from
-    data, in one go from a whole training set if wanted (as MAF does before each evaluation).
+    data, in one go from a whole training set if wanted; anew (as MAF does before each evaluation) after
+    `dgmjax.layers.forget_data_init`.
 
     Args:
       event_shape: shape of one event, of rank 1 or more.

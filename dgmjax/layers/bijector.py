@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.checks import as_context, float_event, own_dtype, widened
+from dgmjax.nets.data_init import data_init_once, not_initialised, remembers
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
@@ -65,11 +66,15 @@ class Bijector(nnx.Module):
         return type(self).with_data_init is not Bijector.with_data_init
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Wrap the two methods that ``cls`` itself defines."""
+        """Wrap the two methods that ``cls`` itself defines, and its data-dependent start."""
         super().__init_subclass__(**kwargs)
         for name in ("forward_and_log_det", "inverse_and_log_det"):
             if name in cls.__dict__:
                 setattr(cls, name, compiled(_checked(_held(cls.__dict__[name]))))
+        if "with_data_init" in cls.__dict__:
+            setattr(cls, "with_data_init", data_init_once(cls.__dict__["with_data_init"]))  # noqa: B010 - mypy
+        if cls.with_data_init is not Bijector.with_data_init:
+            setattr(cls, "__init__", _remembering(cls, cls.__init__))  # noqa: B010 - mypy
 
     # *args: Any lets a subclass leave out the arguments it has no use for.
     def forward_and_log_det(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
@@ -101,7 +106,11 @@ class Bijector(nnx.Module):
         return self.inverse_and_log_det(x, context)[1]
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
-        """A new module whose data-dependent parts are set from the batch ``x``; this one stays as it is."""
+        """A new module whose data-dependent parts are set from the batch ``x``; this one stays as it is.
+
+        Once: parts that have been set, here or in `dgmjax.fit`, remember it and keep what they have become, until
+        `dgmjax.layers.forget_data_init`.
+        """
         del x, context
         return self
 
@@ -143,6 +152,18 @@ def _held(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., A
         return z, ends.judged(log_det, verdict)
 
     return wrapper
+
+
+def _remembering(cls: type[Any], init: Callable[..., None]) -> Callable[..., None]:
+    """``init`` that leaves a layer with a data-dependent start, and no part that remembers its own, with a memory."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if type(self) is cls and self.depends_on_data and not remembers(self):
+            self.data_initialised = not_initialised()
+
+    return __init__
 
 
 def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Any]:

@@ -7,8 +7,10 @@ as a dict and `build` makes the module again; the arrays are restored separately
 import functools
 import inspect
 import json
+import typing
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -22,19 +24,30 @@ _MAX_ARRAY_SIZE = 100_000
 def recorded(cls: T) -> T:
     """Class decorator: remember the constructor's arguments, under the name of the class.
 
-    Arguments may be None, bool, int, float, str, NumPy arrays, lists, tuples and dicts of those, and recorded modules.
+    Arguments may be None, bool, int, float, str, arrays, lists, tuples and dicts of those, and recorded modules.
     ``rngs`` is left out. Anything else is accepted by the constructor but makes `describe`, and so `dgmjax.save`,
     raise an error that names the argument.
     """
     init = cls.__init__
     signature = inspect.signature(init)
+    numbers = {name for name, p in signature.parameters.items() if _is_number(p.annotation)}
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **kwargs)
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError:
+            init(self, *args, **kwargs)  # which says it by its own name
+            raise
+        for name, value in bound.arguments.items():
+            if isinstance(value, np.generic) or name in numbers:
+                bound.arguments[name] = plain(value)
+            elif type(value) in (list, tuple):  # such as shapes
+                items = [plain(item) if isinstance(item, np.generic) else item for item in value]
+                bound.arguments[name] = type(value)(items)
+        init(*bound.args, **bound.kwargs)
         if type(self) is not cls:
             return  # a subclass records its own constructor
-        bound = signature.bind(self, *args, **kwargs)
         arguments = dict(list(bound.arguments.items())[1:])
         arguments.pop("rngs", None)
         try:
@@ -52,6 +65,12 @@ def recorded(cls: T) -> T:
     setattr(cls, "__init__", __init__)  # noqa: B010 - mypy refuses to see a method replaced
     _RECORDED[cls.__name__] = cls
     return cls
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether an argument is declared a number, or None: one in an array would become data of the module."""
+    kinds = set(typing.get_args(annotation)) or {annotation}
+    return kinds <= {bool, int, float, type(None)}
 
 
 def describe(module: nnx.Module) -> dict[str, Any]:
@@ -90,15 +109,28 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
     return cls(**arguments)
 
 
+def plain(value: Any) -> Any:
+    """A number of NumPy, or a single one in an array of NumPy or JAX, as a number of Python; else ``value`` itself."""
+    single = isinstance(value, np.ndarray | jax.Array) and np.ndim(value) == 0
+    if not isinstance(value, np.generic) and not single:
+        return value
+    if isinstance(value, jax.core.Tracer) or jax.dtypes.issubdtype(
+        value.dtype, jax.dtypes.extended
+    ):
+        return value
+    return np.asarray(value).item()
+
+
 def _encode(value: Any, where: str) -> Any:
+    value = plain(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, list | tuple):
         return [_encode(item, where) for item in value]
     if isinstance(value, dict):
         return {str(key): _encode(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
+        value = np.asarray(value)
     if isinstance(value, np.ndarray) and value.size <= _MAX_ARRAY_SIZE:
         return {"array": value.tolist(), "dtype": value.dtype.name}
     if isinstance(value, nnx.Module):

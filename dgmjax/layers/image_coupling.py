@@ -95,8 +95,9 @@ class ImageCoupling(Bijector):
 
     @property
     def depends_on_data(self) -> bool:
-        """Whether the network has data-dependent parts, a ``with_data_init`` of its own."""
-        return hasattr(self.conditioner, "with_data_init")
+        """Whether the network has data-dependent parts: it says so, or has a ``with_data_init`` of its own."""
+        has_method = hasattr(self.conditioner, "with_data_init")
+        return bool(getattr(self.conditioner, "depends_on_data", has_method))
 
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None

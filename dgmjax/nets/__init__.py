@@ -6,6 +6,7 @@ from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_decoder import ConvDecoder
 from dgmjax.nets.conv_encoder import ConvEncoder
 from dgmjax.nets.conv_net import ConvNet
+from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.dcgan import ConvDiscriminator, ConvGenerator
 from dgmjax.nets.flattened import Flattened
 from dgmjax.nets.gan_mlp import MLPDiscriminator, MLPGenerator
@@ -45,6 +46,8 @@ __all__ = [
     "SpectralLinear",
     "ZeroConv",
     "activation_fn",
+    "data_init_once",
     "dropout",
     "lipswish",
+    "not_initialised",
 ]

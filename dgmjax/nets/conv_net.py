@@ -10,6 +10,7 @@ from flax import nnx
 from dgmjax.bijectors.actnorm import actnorm_init
 from dgmjax.checks import batch_shape
 from dgmjax.nets.conv import Conv, ZeroConv, add_bias
+from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
 from dgmjax.numerics import random
 
@@ -78,6 +79,7 @@ class ConvConditioner(nnx.Module):
         self.dropout = dropout
         self.compute_dtype = compute_dtype
         self.norms = nnx.List([ChannelNorm(width) for _ in range(num_norms)])
+        self.data_initialised = not_initialised() if num_norms else nnx.data(None)
         self.context_kernel = nnx.data(None)
         if context_size:
             shape = (context_size, width)
@@ -93,6 +95,12 @@ class ConvConditioner(nnx.Module):
         """
         return self._run(x, context, Activate(self, key))
 
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether there are normalizations to start from data."""
+        return len(self.norms) > 0
+
+    @data_init_once
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """A new network whose normalizations give their inputs, on this batch, mean 0 and variance 1 a channel.
 

@@ -10,6 +10,7 @@ from flax import nnx
 from dgmjax.nets.causal_blocks import CausalBlock, GatedConv, GatedResidual, MaskedResidual
 from dgmjax.nets.causal_conv import CausalConv, Reach
 from dgmjax.nets.causal_stream import CausalStream, Renewing, Whole
+from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.pixel_cache import PixelLayers, PixelWay, RowLayers, RowWay
 from dgmjax.numerics import random
@@ -83,6 +84,7 @@ class PixelCNN(nnx.Module):
             raise ValueError(f"PixelCNN: dropout must be in [0, 1), got {dropout}.")
         check_compute_dtype(compute_dtype, where="PixelCNN")
         self.compute_dtype = compute_dtype
+        self.data_initialised = not_initialised()
         block, (above, beside, reach) = _VARIANTS[variant]
 
         def stream(size: tuple[int, int], reach: Reach, *, is_fed: bool) -> CausalStream:
@@ -125,6 +127,7 @@ class PixelCNN(nnx.Module):
         """All outputs in one pass; ``key``, one or one an example, switches dropout on."""
         return self._whole(x, context, key, Whole())
 
+    @data_init_once
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> "PixelCNN":
         """A new network whose convolutions start, on this batch, from outputs of mean 0 and equal variance a channel.
 

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.layers.constructor import recorded
+from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.posteriors.mixture import PosteriorMixture
 from dgmjax.posteriors.posterior import Posterior
 
@@ -58,6 +59,7 @@ class VampPrior(nnx.Module):
         shape = (num_components, *self.data_shape)
         noise = 0.5 * jax.random.normal(rngs.params(), shape, jnp.float32)
         self.raw = nnx.Param(noise if init is None else self._raw_of(init))
+        self.data_initialised = not_initialised()
 
     @property
     def pseudo_inputs(self) -> jax.Array:
@@ -80,6 +82,7 @@ class VampPrior(nnx.Module):
         del encode
         return PosteriorMixture(posterior, encode_scaled(self.pseudo_inputs))
 
+    @data_init_once
     def with_data_init(self, x: Any) -> Self:
         """A new prior whose pseudo-inputs start at the first ``num_components`` of the events ``x``."""
         new = nnx.clone(self)

@@ -4,7 +4,7 @@ from dgmjax.training.checkpoint import Checkpoints, Restored
 from dgmjax.training.compilation_cache import use_compilation_cache
 from dgmjax.training.diagnosis import make_diagnosis
 from dgmjax.training.distributed import agree, barrier, initialize, is_first
-from dgmjax.training.fit import FitResult, fit
+from dgmjax.training.fit import fit
 from dgmjax.training.fit_density import fit_density
 from dgmjax.training.flops import count_flops, peak_flops
 from dgmjax.training.loop import Loop
@@ -15,6 +15,7 @@ from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.preemption import PreemptedError
 from dgmjax.training.program import Program
+from dgmjax.training.run_state import FitResult, RunState
 from dgmjax.training.save import load, save
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
@@ -25,7 +26,8 @@ from dgmjax.training.step import (
     make_eval_step,
     make_train_step,
 )
-from dgmjax.training.workdir import claim, read_settings
+from dgmjax.training.transfer import Transfer, transfer
+from dgmjax.training.workdir import claim, read_settings, record_changes
 
 __all__ = [
     "Checkpoints",
@@ -38,11 +40,13 @@ __all__ = [
     "Program",
     "Progress",
     "Restored",
+    "RunState",
     "Schedule",
     "Source",
     "StepMetrics",
     "Strategy",
     "TrainState",
+    "Transfer",
     "agree",
     "averaged_params",
     "barrier",
@@ -63,7 +67,9 @@ __all__ = [
     "partition",
     "peak_flops",
     "read_settings",
+    "record_changes",
     "save",
     "statistics_of",
+    "transfer",
     "use_compilation_cache",
 ]

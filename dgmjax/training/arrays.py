@@ -131,14 +131,14 @@ def num_rows(data: Data) -> int:
 def some_rows(data: Data, number: int | None) -> dict[str, np.ndarray]:
     """``number`` rows chosen once for all runs, in their order; None for all, or 4,096 of what lies on the disk."""
     if number is None:
-        in_memory = isinstance(data, dict) and not _is_mapped(data["x"])
+        in_memory = isinstance(data, dict) and not is_mapped(data["x"])
         number = num_rows(data) if in_memory else _FIRST_RECORDS
     if number >= num_rows(data):
         return data if isinstance(data, dict) else read_rows(data, np.arange(num_rows(data)))
     return read_rows(data, np.sort(np.random.RandomState(0).permutation(num_rows(data))[:number]))
 
 
-def _is_mapped(array: np.ndarray) -> bool:
+def is_mapped(array: np.ndarray) -> bool:
     """Whether it is a view of a file, whose rows are read as they are needed."""
     owner: Any = array
     while isinstance(owner, np.ndarray):

@@ -3,31 +3,33 @@
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from numpy.typing import ArrayLike
 
 from dgmjax.data.stream import Records
+from dgmjax.layers.constructor import plain
+from dgmjax.nets.data_init import as_initialised
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
 from dgmjax.training.arrays import num_rows, prepare, some_rows
-from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.diagnosis import make_diagnosis
-from dgmjax.training.distributed import agree, check_same, is_first, is_loss_of_another
+from dgmjax.training.distributed import check_same, is_first, is_loss_of_another
 from dgmjax.training.evaluation import make_evaluator
 from dgmjax.training.gradient import Loss
-from dgmjax.training.identity import describe_model, digest, identify, name_of
+from dgmjax.training.identity import describe_call, name_of
 from dgmjax.training.inputs import Transform, on_data, with_data_init
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, Record
 from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.options import check_options
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.profile import Profile
 from dgmjax.training.program import Program
+from dgmjax.training.resume import begin
+from dgmjax.training.run_state import FitResult, RunState
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
 from dgmjax.training.step import (
@@ -37,25 +39,8 @@ from dgmjax.training.step import (
     make_eval_step,
     make_train_step,
 )
-from dgmjax.training.workdir import claim
 
 Model = TypeVar("Model")
-
-
-class FitResult(NamedTuple, Generic[Model]):
-    """What `fit` returns.
-
-    Attributes:
-      model: the trained model: the best on validation if there was one, the last otherwise; averaged weights.
-      history: records as in ``metrics.jsonl``: ``step``, ``split``, ``nats``, ``bits_per_dim``, ``bound``, norms.
-      best_step: the step ``model`` is from.
-      steps: steps taken; fewer than asked for if patience ran out.
-    """
-
-    model: Model
-    history: list[Record]
-    best_step: int
-    steps: int
 
 
 def fit(
@@ -89,6 +74,9 @@ def fit(
     debug_nans: bool = False,
     profile: str | pathlib.Path | None = None,
     workdir: str | pathlib.Path | None = None,
+    continue_from: str | pathlib.Path | FitResult | None = None,
+    settings: Mapping[str, Any] | None = None,
+    on_start: Callable[[int], None] | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
     on_record: Callable[[Record], None] | None = None,
     on_compile: Callable[[Program], None] | None = None,
@@ -97,9 +85,10 @@ def fit(
     """Fit ``model`` to the events ``x`` by stochastic gradient descent on ``loss``.
 
     With ``workdir`` the run writes ``fit.json``, ``metrics.jsonl`` and ``checkpoints/`` there, and the same call again
-    continues where it stopped, with the same result to the last bit as an uninterrupted run. ``fit.json`` describes the
-    call (model, data by their SHA-256, steps, first optimizer state, ...); a call that differs in what it
-    holds is refused. Losses and the schedule inside a custom optimizer are not compared. How steps are run may change
+    continues where it stopped, with the same result to the last bit as an uninterrupted run. More ``steps``, another
+    rate, ``batch_size``, ``ema_decay``, ``eval_every``, ``patience`` or ``augment`` make the run longer or go on from
+    its last checkpoint, and are dated in ``fit.json`` and ``metrics.jsonl``. Another model, seed, data (by their
+    SHA-256) or kind of optimizer state is refused. Losses are not compared. How steps are run may change
     (``parallel``, ``accumulate``, ``steps_per_call``, ``on_device``, ``debug_nans``); that changes the order of sums.
 
     Where several processes take part (`dgmjax.training.initialize`), all make the same call and get the same model;
@@ -113,15 +102,15 @@ def fit(
       context: ``[n, *context]`` for a conditional model, or classes, integers ``[n]``, given to it as one-hot.
       validation: held-out events or records; selects the returned weights and drives ``patience``.
       validation_context: their context.
-      steps: optimizer steps.
+      steps: optimizer steps; of a run that goes on, all of them, those before included.
       batch_size: rows a step, over all devices and processes.
       learning_rate: peak of the default optimizer: Adam, gradient norm clipped at 1, cosine decay to 0.
       optimizer: an optax transformation to use instead; one for each loss by name, if there are several.
       ema_decay: decay of the averaged weights that are evaluated and returned; 0 for the weights themselves.
       eval_every: steps between logs, evaluations and checkpoints.
       patience: evaluations without improvement before stopping; needs ``validation``.
-      data_init: set data-dependent layers (standardisation, histograms) from ``x`` first; False to continue from a
-        trained model as it is.
+      data_init: set data-dependent layers (standardisation, histograms) from ``x`` first, those that have never been
+        set or trained; `dgmjax.layers.forget_data_init` has them set anew. False leaves all as they are.
       init_rows: from how many rows, chosen at random but always the same; default all, of records and memory-mapped
         arrays 4,096.
       augment: ``augment(x, keys) -> x``, applied to training batches inside the step; ``keys`` has one key a row,
@@ -149,6 +138,11 @@ def fit(
         that is not finite; slow.
       profile: directory for a trace of steps 11 to 20, for the profiler.
       workdir: run directory.
+      continue_from: directory of another run, or what `fit` returned, with the same model, data and kind of optimizer:
+        go on where that one ended, up to ``steps``. With a ``workdir`` that holds a checkpoint already, that one
+        counts. To start from weights alone, pass the trained model.
+      settings: more to write into ``fit.json``, e.g. what ``optimizer`` was made of; may change as the rate may.
+      on_start: called as ``on_start(step)`` when all is checked, before the first step.
       on_evaluation: called as ``on_evaluation(step, model)`` every ``eval_every`` steps, after the validation if any.
       on_record: called with every record of the history as it is written.
       on_compile: called with the compiled step, which knows its operations and memory, before it runs.
@@ -162,19 +156,20 @@ def fit(
       RuntimeError: every checkpoint in ``workdir`` is damaged, or another process of the run has ended.
       PreemptedError: SIGTERM came, with a ``workdir``; a checkpoint is written first.
     """
+    numbers = (steps, batch_size, learning_rate, ema_decay, eval_every, patience, init_rows)
+    steps, batch_size, learning_rate, ema_decay, eval_every, patience, init_rows = map(
+        plain, numbers
+    )
+    steps_per_call, max_skipped, accumulate = map(plain, (steps_per_call, max_skipped, accumulate))
     schedule = Schedule(steps, eval_every, patience, 1 if debug_nans else steps_per_call)
-    if not 0.0 <= ema_decay < 1.0:
-        raise ValueError(f"fit: ema_decay must be in [0, 1), got {ema_decay}.")
-    if not jnp.issubdtype(jnp.result_type(seed), jax.dtypes.prng_key):
-        raise TypeError(f"fit: seed must be a typed key, jax.random.key(0), got {seed!r}.")
-    if max_skipped < 1 or accumulate < 1:
-        raise ValueError(
-            f"fit: max_skipped and accumulate must be at least 1, got {max_skipped} and {accumulate}."
-        )
-    if debug_nans and jax.process_count() > 1:
-        raise ValueError("fit: debug_nans looks at one process; continue the run with one.")
-    if patience is not None and validation is None:
-        raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
+    check_options(
+        seed=seed,
+        ema_decay=ema_decay,
+        max_skipped=max_skipped,
+        accumulate=accumulate,
+        debug_nans=debug_nans,
+        needs_validation=patience is not None and validation is None,
+    )
     train = prepare(model, x, context, "x", transform)
     held_out = None
     if validation is not None:
@@ -183,6 +178,7 @@ def fit(
     initial = model
     if data_init:
         initial = with_data_init(model, some_rows(train, init_rows), init_key, transform=transform)
+    initial = as_initialised(initial)
     params, fixed, merge = partition(initial)
     if optimizer is None:
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
@@ -203,42 +199,41 @@ def fit(
         workers=workers,
     )
 
-    if workdir is not None or jax.process_count() > 1:  # digests read all of the data and the state
-        call = {
-            "model": describe_model(model),
-            "seed": np.asarray(jax.random.key_data(seed)).tolist(),
-            "steps": steps,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "optimizer_state": digest(state.opt_state),
-            "ema_decay": ema_decay,
-            "eval_every": eval_every,
-            "patience": patience,
-            "data_init": data_init,
-            "init_rows": init_rows,
-            "augment": name_of(augment),
-            "transform": name_of(transform),
-            "x": identify(train),
-            "validation": identify(held_out),
-        } | ({} if monitor == "nats" else {"monitor": monitor})
-        check_same(call)
+    read = workdir is not None or jax.process_count() > 1  # all of the data, for their digests
+    call = describe_call(
+        model,
+        {"x": train, "validation": held_out},
+        state.opt_state,
+        seed,
+        read=read,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        ema_decay=ema_decay,
+        eval_every=eval_every,
+        patience=patience,
+        data_init=data_init,
+        init_rows=init_rows,
+        augment=name_of(augment),
+        transform=name_of(transform),
+        monitor=None if monitor == "nats" else monitor,
+        settings=None if settings is None else dict(settings),
+    )
+    check_same(call)
     # Copies: the first step donates the state.
     evaluated = functools.partial(averaged_params, ema_decay=ema_decay, statistics=statistics)
-    position, best = Progress(), evaluated(state)
+    best = evaluated(state)
     state, best = parallel.place_state(state), parallel.place_state(best)
-    log, checkpoints = MetricsLog(None, on_record if is_first() else None), None
-    if workdir is not None:
-        folder = pathlib.Path(workdir)
-        agree(lambda: claim(folder, call, file="fit.json"))
-        checkpoints = Checkpoints(folder / "checkpoints")
-        restored = checkpoints.restore({"state": state, "best": best})
-        if restored is not None:
-            state, best = restored.arrays["state"], restored.arrays["best"]
-            position = Progress(**restored.progress)
-        schedule.check_start(position.step)
-        if is_first():
-            log.path = folder / "metrics.jsonl"
-        log.records = agree(lambda: log.rewind(position.step))
+    log = MetricsLog(None, on_record if is_first() else None)
+    (state, best, position, call), checkpoints = begin(
+        RunState(state, best, Progress(), call),
+        schedule,
+        log,
+        workdir=None if workdir is None else pathlib.Path(workdir),
+        continue_from=continue_from,
+    )
+    if on_start is not None:
+        on_start(position.step)
 
     validation_loss = on_data(validation_loss, transform)
     loss = on_data(loss, transform, augment)
@@ -293,4 +288,7 @@ def fit(
     if checkpoints is not None:
         checkpoints.close()
     trained = merge(parallel.gather(best), parallel.gather(state.fixed))
-    return FitResult(trained, log.records, position.best_step, position.step)
+    run = None
+    if jax.process_count() == 1:
+        run = RunState(jax.device_get(state), {}, position, call)
+    return FitResult(trained, log.records, position.best_step, position.step, run)

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dgmjax.nets.data_init import as_initialised
 from dgmjax.objectives.reverse_kl import LogDensity, reverse_kl
-from dgmjax.training.fit import FitResult
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.partition import partition
+from dgmjax.training.run_state import FitResult
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.step import averaged_params, init_state, make_train_step
 
@@ -53,7 +54,7 @@ def fit_density(
     Raises:
       FloatingPointError: the loss became NaN or infinite.
     """
-    params, fixed, merge = partition(model)
+    params, fixed, merge = partition(as_initialised(model))
     if optimizer is None:
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=10.0)
     state = init_state(params, fixed, optimizer)

@@ -8,7 +8,12 @@ import jax
 import numpy as np
 
 from dgmjax.layers.constructor import describe
-from dgmjax.training.arrays import Data
+from dgmjax.training.arrays import Data, is_mapped
+from dgmjax.training.workdir import Settings, as_json
+
+# In place of a digest.
+UNREAD = "not read"
+_MUCH = 10**9
 
 
 def describe_model(model: Any) -> Any:
@@ -33,11 +38,58 @@ def name_of(value: Any) -> str | None:
     return repr(value)
 
 
-def identify(data: Data | None) -> str | None:
-    """The digest of arrays; the name and length of records, which say more of themselves by their ``repr``."""
+def identify(data: Data | None, *, read: bool = True) -> str | None:
+    """The digest of arrays; the name and length of records, which say more of themselves by their ``repr``.
+
+    Without ``read``, of arrays on the disk or of more than 1 GB `UNREAD`.
+    """
     if data is None:
         return None
-    return digest(data) if isinstance(data, dict) else f"{len(data)} rows of {name_of(data)}"
+    if not isinstance(data, dict):
+        return f"{len(data)} rows of {name_of(data)}"
+    if not read and any(is_mapped(a) or a.nbytes > _MUCH for a in data.values()):
+        return UNREAD
+    return digest(data)
+
+
+def describe_call(
+    model: Any,
+    data: dict[str, Data | None],
+    opt_state: Any,
+    seed: jax.Array,
+    *,
+    read: bool,
+    **settings: Any,
+) -> Settings:
+    """What ``fit.json`` holds of a call; ``read`` as of `identify`. A setting that is None is as good as none."""
+    described = {
+        "model": describe_model(model),
+        "seed": np.asarray(jax.random.key_data(seed)).tolist(),
+        "optimizer": describe_optimizer(opt_state),
+    } | {name: identify(split, read=read) for name, split in data.items()}
+    return as_json(described | settings)
+
+
+def describe_optimizer(state: Any) -> str:
+    """The parts of an optimizer's first state by name, and a digest: of structure, shapes and single numbers.
+
+    Single numbers, such as those of ``optax.inject_hyperparams``, are in the state, and so restored with it: another
+    optimizer that starts from others could not go on with its own.
+    """
+    parts: list[str] = []
+
+    def is_part(node: Any) -> bool:
+        return isinstance(node, tuple) and hasattr(node, "_fields")
+
+    for part in jax.tree.leaves(state, is_leaf=is_part):
+        parts.append(type(part).__name__)
+    shapes = [f"{leaf.shape}{leaf.dtype}" for leaf in jax.tree.leaves(state)]
+    numbers = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim == 0]
+    return f"{', '.join(parts)} ({digest([numbers, *map(_bytes, [jax.tree.structure(state), shapes])])[:12]})"
+
+
+def _bytes(value: Any) -> np.ndarray:
+    return np.frombuffer(str(value).encode(), np.uint8)
 
 
 def digest(tree: Any) -> str:

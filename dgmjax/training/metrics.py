@@ -93,16 +93,18 @@ class MetricsLog:
         self.on_record = on_record
         self.records: list[Record] = []
 
-    def rewind(self, step: int) -> list[Record]:
+    def rewind(self, step: int, records: list[Record] | None = None) -> list[Record]:
         """Keep the records up to ``step``; later ones are replayed by the resumed run, to the same values.
 
-        A line cut short by a kill is dropped with them. The file is replaced in one piece. Returns what is kept.
+        A line cut short by a kill is dropped with them, and what a run that goes on at ``step`` noted of its settings.
+        The file is replaced in one piece. Returns what is kept: of the file, or of ``records`` from elsewhere.
         """
-        if self.path is None or not self.path.exists():
+        if records is not None:
+            self.records = records
+        elif self.path is not None and self.path.exists():
+            self.records = read_records(self.path, step)
+        if self.path is None or not (self.path.exists() or self.records):
             return self.records
-        lines = self.path.read_text().splitlines()
-        records = [record for record in map(_parse, lines) if record is not None]
-        self.records = [record for record in records if record["step"] <= step]
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records))
         os.replace(temporary, self.path)
@@ -120,6 +122,17 @@ class MetricsLog:
                 file.write(json.dumps(clean) + "\n")
         if self.on_record is not None:
             self.on_record(record)
+
+
+def read_records(path: pathlib.Path, step: int) -> list[Record]:
+    """The records of ``metrics.jsonl`` up to ``step``, without changes of the settings noted at that very step."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    records = [record for record in map(_parse, lines) if record is not None]
+    return [
+        record
+        for record in records
+        if record["step"] < step or (record["step"] == step and record.get("split") != "settings")
+    ]
 
 
 def _parse(line: str) -> Record | None:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from dgmjax.layers.constructor import build, describe
+from dgmjax.nets.data_init import MEMORY
 from dgmjax.training.manifest import find_damage, write_manifest
 from dgmjax.training.partition import Arrays, partition
 
@@ -87,7 +89,14 @@ def load(path: str | pathlib.Path) -> Any:
         name: jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"], sharding=sharding)
         for name, entry in record["arrays"].items()
     }
-    expected = {name: tuple(array.shape) for name, array in (params | fixed).items()}
+    # Models saved before they remembered their data-dependent start have been through it: nobody saves a fresh one.
+    unsaved = {
+        name: jnp.ones(array.shape, array.dtype)
+        for name, array in fixed.items()
+        if name.rpartition("/")[2] == MEMORY and name not in like
+    }
+    arrays_here = {name: a for name, a in (params | fixed).items() if name not in unsaved}
+    expected = {name: tuple(array.shape) for name, array in arrays_here.items()}
     if expected != {name: array.shape for name, array in like.items()}:
         odd = sorted(set(expected.items()) ^ {(name, array.shape) for name, array in like.items()})
         raise ValueError(
@@ -95,7 +104,7 @@ def load(path: str | pathlib.Path) -> Any:
             f"by another version of the class."
         )
     with ocp.StandardCheckpointer() as checkpointer:
-        arrays = checkpointer.restore(path / "arrays", like)
+        arrays = checkpointer.restore(path / "arrays", like) | unsaved
     return merge({name: arrays[name] for name in params}, {name: arrays[name] for name in fixed})
 
 

@@ -37,7 +37,12 @@ class Schedule:
             )
 
     def check_start(self, step: int) -> None:
-        """Raises ValueError if no call of the train step begins at ``step``, where a run is to continue."""
+        """Raises ValueError if a run that stands at ``step`` cannot continue from there by this schedule."""
+        if step > self.steps:
+            raise ValueError(
+                f"the run has taken {step} steps already, which is more than steps={self.steps}; give as many as it is "
+                f"to have in the end, or use another work directory."
+            )
         if step % self.steps_per_call:
             raise ValueError(
                 f"the run stopped at step {step}, which is no multiple of steps_per_call {self.steps_per_call}; "
