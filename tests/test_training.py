@@ -141,7 +141,7 @@ def test_average_is_the_debiased_exponential_mean():
     for batch in (1.0, 2.0, 4.0):  # w: 0, -2, -6
         state, metrics = step(state, jnp.array([batch]))
     expected = (0.125 * 0.0 + 0.25 * -2.0 + 0.5 * -6.0) / 0.875
-    np.testing.assert_allclose(training.averaged_params(state, 0.5)["w"], [expected])
+    np.testing.assert_allclose(training.averaged_params(state)["w"], [expected])
     assert float(dict(metrics.items())["grad_norm"][0]) == 4.0
 
 
@@ -281,7 +281,7 @@ def test_a_bad_streak_stops_the_run_wherever_it_lies_and_the_parameters_stay_num
     loop = training.Loop(
         train_step=step,
         batches=lambda index: {"x": loop_data[index : index + 1]},
-        evaluated=lambda state: training.averaged_params(state, 0.9),
+        evaluated=training.averaged_params,
         evaluate=None,
         schedule=training.Schedule(20, 20),
         log=training.MetricsLog(None),
@@ -292,7 +292,7 @@ def test_a_bad_streak_stops_the_run_wherever_it_lies_and_the_parameters_stay_num
         loop.run(state, params, training.Progress())
     state = training.init_state(params, fixed, optimizer)
     state, _ = step(state, {"x": loop_data[:1]})
-    chex.assert_trees_all_equal(training.averaged_params(state, 0.9), params)
+    chex.assert_trees_all_equal(training.averaged_params(state), params)
 
 
 def test_without_checkpoints_a_run_leaves_signals_alone(data):

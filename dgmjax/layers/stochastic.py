@@ -97,13 +97,27 @@ class StochasticMap(nnx.Module):
           ValueError: wrong event or context shape, or no ``seed`` where one is needed.
         """
         where = f"{type(self).__name__}.encode"
-        check = check_float_event if self.num_levels is None else check_integer_event
-        batch = check(x, self.event_shape, where=where)
-        self._check(context, batch, seed, needs_seed=not self.exact, where=where)
+        batch = self._check_data(x, context, seed, where)
         with jax.named_scope(where):
             z, contribution = self._encode(x, context, seed, key)
         chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
         return z, widened(contribution)
+
+    def encode_and_update(
+        self,
+        x: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        seed: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """`encode` as in training, and the new map: batch statistics in use and accumulated."""
+        where = f"{type(self).__name__}.encode_and_update"
+        batch = self._check_data(x, context, seed, where)
+        with jax.named_scope(where):
+            z, contribution, new = self._encode_and_update(x, context, seed, key)
+        chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
+        return z, widened(contribution), new
 
     def decode(
         self,
@@ -144,8 +158,22 @@ class StochasticMap(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:
         raise NotImplementedError
 
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """`_encode`, and the map itself: for a map without running statistics."""
+        return *self._encode(x, context, seed, key), self
+
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         raise NotImplementedError
+
+    def _check_data(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, where: str
+    ) -> tuple[int, ...]:
+        check = check_float_event if self.num_levels is None else check_integer_event
+        batch = check(x, self.event_shape, where=where)
+        self._check(context, batch, seed, needs_seed=not self.exact, where=where)
+        return batch
 
     def _check(
         self,
@@ -195,6 +223,14 @@ class Bijective(StochasticMap):
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
         return self.layer.inverse_and_log_det(x, context, **key_option(key))
+
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        z, log_det, layer = self.layer.inverse_and_update(x, context, **key_option(key))
+        new = nnx.clone(self)
+        new.layer = layer
+        return z, log_det, new
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         return self.layer.forward(z, context)

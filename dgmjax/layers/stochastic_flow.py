@@ -14,6 +14,7 @@ from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow, standard_normal
+from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
 from dgmjax.numerics import random
 from dgmjax.numerics.importance import log_mean_weight
@@ -96,6 +97,20 @@ class StochasticChain(StochasticMap):
             )
             contributions.append(contribution)
         return x, functools.reduce(jnp.add, contributions)
+
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        contributions, layers = [], []
+        for index, layer in enumerate(self.layers):
+            x, contribution, layer = layer.encode_and_update(
+                x, context, seed=_folded(seed, index), key=_folded(key, index)
+            )
+            contributions.append(contribution)
+            layers.append(layer)
+        new = nnx.clone(self)
+        new.layers = nnx.List(layers)
+        return x, functools.reduce(jnp.add, contributions), new
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         for index, layer in reversed(list(enumerate(self.layers))):
@@ -189,15 +204,30 @@ class StochasticFlow(nnx.Module):
 
         def log_weight(seed: jax.Array | None) -> jax.Array:
             z, contribution = self.chain.encode(value, context, seed=seed, key=key)
-            if key is not None and isinstance(self.base, Flow):
-                # The layers have the keys from 0 on.
-                base_key = random.fold_in(key, len(self.chain.layers))
-                return self.base.log_prob(z, key=base_key) + contribution
-            return widened(self.base.log_prob(z)) + contribution
+            return widened(self.base.log_prob(z, **self._base_key(key))) + contribution
 
         if self.chain.exact or seed is None:
             return log_weight(seed)
         return log_mean_weight(log_weight, seed, num_samples, samples_per_pass=samples_per_pass)
+
+    def log_prob_and_update(
+        self,
+        value: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        seed: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, Self]:
+        """`log_prob` of one sample as in training, and the new model, see `dgmjax.Flow.log_prob_and_update`."""
+        batch = value.shape[: value.ndim - len(self.event_shape)]
+        check_context(
+            context, self.context_shape, batch, where="StochasticFlow.log_prob_and_update"
+        )
+        z, contribution, chain = self.chain.encode_and_update(value, context, seed=seed, key=key)
+        log_prob, base = log_prob_and_update(self.base, z, **self._base_key(key))
+        new = nnx.clone(self)
+        new.chain, new.base = chain, nnx.data(base)
+        return widened(log_prob) + contribution, new
 
     def sample(
         self,
@@ -226,6 +256,12 @@ class StochasticFlow(nnx.Module):
         new = nnx.clone(self)
         new.chain = self.chain.with_data_init(x, context, seed=seed)
         return new
+
+    def _base_key(self, key: jax.Array | None) -> dict[str, jax.Array]:
+        """Dropout of a base that is a flow; the layers have the keys from 0 on."""
+        if key is None or not isinstance(self.base, Flow):
+            return {}
+        return {"key": random.fold_in(key, len(self.chain.layers))}
 
 
 def _folded(key: jax.Array | None, index: int) -> jax.Array | None:

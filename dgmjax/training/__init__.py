@@ -10,7 +10,7 @@ from dgmjax.training.flops import count_flops, peak_flops
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.nonfinite import NonFinite, find_nonfinite
-from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.optimizer import decayed, default_optimizer
 from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.preemption import PreemptedError
@@ -48,6 +48,7 @@ __all__ = [
     "barrier",
     "claim",
     "count_flops",
+    "decayed",
     "default_optimizer",
     "find_nonfinite",
     "fit",

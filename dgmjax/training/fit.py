@@ -223,7 +223,7 @@ def fit(
         } | ({} if monitor == "nats" else {"monitor": monitor})
         check_same(call)
     # Copies: the first step donates the state.
-    evaluated = functools.partial(averaged_params, ema_decay=ema_decay, statistics=statistics)
+    evaluated = functools.partial(averaged_params, statistics=statistics)
     position, best = Progress(), evaluated(state)
     state, best = parallel.place_state(state), parallel.place_state(best)
     log, checkpoints = MetricsLog(None, on_record if is_first() else None), None

@@ -1,6 +1,5 @@
 """``dgmjax.fit_density``: train a model to sample from an unnormalised density."""
 
-import functools
 from typing import TypeVar
 
 import jax
@@ -66,7 +65,7 @@ def fit_density(
             ema_decay=ema_decay,
         ),
         batches=lambda step: {},
-        evaluated=functools.partial(averaged_params, ema_decay=ema_decay),
+        evaluated=averaged_params,
         evaluate=None,
         schedule=Schedule(steps, eval_every),
         log=MetricsLog(None),
