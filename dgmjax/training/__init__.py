@@ -15,6 +15,7 @@ from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.preemption import PreemptedError
 from dgmjax.training.program import Program
+from dgmjax.training.round_trip import RoundTripWarning
 from dgmjax.training.save import load, save
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
@@ -38,6 +39,7 @@ __all__ = [
     "Program",
     "Progress",
     "Restored",
+    "RoundTripWarning",
     "Schedule",
     "Source",
     "StepMetrics",

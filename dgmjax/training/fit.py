@@ -28,6 +28,7 @@ from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.profile import Profile
 from dgmjax.training.program import Program
+from dgmjax.training.round_trip import warn_of_lost_rows
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
 from dgmjax.training.step import (
@@ -87,6 +88,7 @@ def fit(
     workers: int = 0,
     max_skipped: int = 10,
     debug_nans: bool = False,
+    check_round_trip: bool = True,
     profile: str | pathlib.Path | None = None,
     workdir: str | pathlib.Path | None = None,
     on_evaluation: Callable[[int, Model], None] | None = None,
@@ -147,6 +149,8 @@ def fit(
         the history; if so many come in a row, the run stops when it logs next.
       debug_nans: stop at the first such step, and find the operation, the layer and the line that made the first number
         that is not finite; slow.
+      check_round_trip: of a flow, see after the fit whether training rows come back from their latents, and warn if
+        not (`dgmjax.training.RoundTripWarning`); at most 256 rows, the outermost among them, in one process.
       profile: directory for a trace of steps 11 to 20, for the profiler.
       workdir: run directory.
       on_evaluation: called as ``on_evaluation(step, model)`` every ``eval_every`` steps, after the validation if any.
@@ -293,4 +297,6 @@ def fit(
     if checkpoints is not None:
         checkpoints.close()
     trained = merge(parallel.gather(best), parallel.gather(state.fixed))
+    if check_round_trip and jax.process_count() == 1:
+        warn_of_lost_rows(trained, train, eval_key, most=batch_size, transform=transform)
     return FitResult(trained, log.records, position.best_step, position.step)
