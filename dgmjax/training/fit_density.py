@@ -110,8 +110,9 @@ def fit_density(
 
 
 def _refused(x: jax.Array, log_densities: jax.Array, step: int) -> str | None:
-    """What is wrong with the log-densities ``[n]`` of the samples ``x`` of a step; None if all are finite."""
-    values = np.asarray(log_densities)
+    """What is wrong with the log-densities ``[n]`` of the finite samples in ``x`` of a step; None if nothing."""
+    sound = np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1)
+    values = np.where(sound, np.asarray(log_densities), 0.0)  # others are the fault of the model
     bad = np.flatnonzero(~np.isfinite(values))
     if not len(bad):
         return None
@@ -125,7 +126,7 @@ def _refused(x: jax.Array, log_densities: jax.Array, step: int) -> str | None:
     if kinds["-inf"].any():
         text += (
             " A density that is zero outside a region needs a model whose samples stay inside: let its first layer map "
-            "onto the region, e.g. dgmjax.Flow(dgmjax.Chain([dgmjax.layers.Sigmoid(shape), *layers])) for (0, 1)^d, and "
+            "onto the region, e.g. dgmjax.Flow(dgmjax.Chain([dgmjax.layers.Sigmoid(shape), *layers])) for (0, 1)^d; "
             "for another box write log_density as a function of (x - low) / (high - low)."
         )
     if kinds["NaN"].any() or kinds["inf"].any():

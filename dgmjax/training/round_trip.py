@@ -22,7 +22,7 @@ _MOST_VALUES = 2**24
 
 
 class RoundTripWarning(UserWarning):
-    """Rows of the training data do not come back from their latents: the flow is no bijection there in its precision."""
+    """Training rows do not come back from their latents: in its precision the flow is no bijection there."""
 
 
 def warn_of_lost_rows(
@@ -60,12 +60,12 @@ def warn_of_lost_rows(
     if not lost:
         return
     warnings.warn(
-        f"{lost} of {len(rows)} training rows do not come back from their latents (looked at: the outermost, and others "
+        f"{lost} of {len(rows)} training rows do not come back from their latents (looked at: the outermost, and some "
         f"at random). Worst is row {rows[worst]}, where {sent[worst]:.6g} becomes {came[worst]:.6g}: shifts and scales "
-        f"that grow with an outlier from layer to layer cancel in {np.dtype(floating_dtype(model))}, so its log-density "
-        f"and samples near it mean nothing. Clip or standardize the data (preprocess=), take fewer layers, bounded "
-        f"networks (activation='tanh') and scales (scale_fn='tanh'), or float64; check_round_trip=False leaves this "
-        f"check out.",
+        f"that grow with an outlier from layer to layer cancel in {np.dtype(floating_dtype(model))}, so log-density "
+        f"and samples near it mean nothing. Clip or standardize the data (preprocess=), take fewer layers, "
+        f"bounded networks (activation='tanh') and scales (scale_fn='tanh'), or float64; check_round_trip=False leaves "
+        f"this check out.",
         RoundTripWarning,
         stacklevel=3,
     )
