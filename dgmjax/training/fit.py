@@ -147,10 +147,8 @@ def fit(
         ``if __name__ == "__main__":``.
       max_skipped: a step whose loss or gradient is not finite changes nothing and is counted as ``skipped_steps`` in
         the history; if so many come in a row, the run stops when it logs next.
-      debug_nans: stop at the first such step, and find the operation, the layer and the line that made the first number
-        that is not finite; slow.
-      check_round_trip: of a flow, see after the fit whether training rows come back from their latents, and warn if
-        not (`dgmjax.training.RoundTripWarning`); at most 256 rows, the outermost among them, in one process.
+      debug_nans: stop at the first such step, and find operation, layer and line of the first bad number; slow.
+      check_round_trip: warn if training rows of a flow do not come back, see `dgmjax.training.RoundTripWarning`.
       profile: directory for a trace of steps 11 to 20, for the profiler.
       workdir: run directory.
       on_evaluation: called as ``on_evaluation(step, model)`` every ``eval_every`` steps, after the validation if any.
@@ -297,6 +295,6 @@ def fit(
     if checkpoints is not None:
         checkpoints.close()
     trained = merge(parallel.gather(best), parallel.gather(state.fixed))
-    if check_round_trip and jax.process_count() == 1:
+    if check_round_trip:
         warn_of_lost_rows(trained, train, eval_key, most=batch_size, transform=transform)
     return FitResult(trained, log.records, position.best_step, position.step)

@@ -22,13 +22,17 @@ _MOST_VALUES = 2**24
 
 
 class RoundTripWarning(UserWarning):
-    """Training rows do not come back from their latents: in its precision the flow is no bijection there."""
+    """Training rows do not come back from their latents: in its precision the flow is no bijection there.
+
+    `dgmjax.fit` looks at 256 rows at most, the outermost among them, in one process, see ``check_round_trip``.
+    """
 
 
 def warn_of_lost_rows(
     model: Any, data: Data, key: jax.Array, *, most: int, transform: Transform | None = None
 ) -> None:
-    """Warn if training rows do not come back from the latents of a flow; silent about models that are none.
+    """Warn if training rows do not come back from the latents of a flow; silent about other models, and where
+    several processes take part.
 
     Looked at are at most ``most`` rows and 256, half of them those that are furthest from the mean in units of the
     standard deviation, for whom layers cancel most. A row is lost if it comes back off by more than a hundredth of its
@@ -44,7 +48,7 @@ def warn_of_lost_rows(
     Warns:
       RoundTripWarning: with the number of rows, the worst of them, and what to do.
     """
-    if not isinstance(model, Flow | Dequantized):
+    if not isinstance(model, Flow | Dequantized) or jax.process_count() > 1:
         return
     rows = _rows(data, min(most, _MOST_ROWS))
     batch = {name: jnp.asarray(array) for name, array in read_rows(data, rows).items()}
