@@ -31,11 +31,10 @@ class RoundTripWarning(UserWarning):
 def warn_of_lost_rows(
     model: Any, data: Data, key: jax.Array, *, most: int, transform: Transform | None = None
 ) -> None:
-    """Warn if training rows do not come back from the latents of a flow; silent about other models, and where
-    several processes take part.
+    """Warn if training rows do not come back from the latents of a flow; silent about other models.
 
-    Looked at are at most ``most`` rows and 256, half of them those that are furthest from the mean in units of the
-    standard deviation, for whom layers cancel most. A row is lost if it comes back off by more than a hundredth of its
+    Silent too where several processes take part. Looked at are at most ``most`` rows and 256, half of them those that
+    are furthest from the mean in units of the standard deviation, for whom layers cancel most. A row is lost if it comes back off by more than a hundredth of its
     largest element (of that of a typical row, if larger), or as a number that is not finite.
 
     Args:
