@@ -34,8 +34,9 @@ def warn_of_lost_rows(
     """Warn if training rows do not come back from the latents of a flow; silent about other models.
 
     Silent too where several processes take part. Looked at are at most ``most`` rows and 256, half of them those that
-    are furthest from the mean in units of the standard deviation, for whom layers cancel most. A row is lost if it comes back off by more than a hundredth of its
-    largest element (of that of a typical row, if larger), or as a number that is not finite.
+    are furthest from the mean in units of the standard deviation, for whom layers cancel most. A row is lost if it
+    comes back off by more than a hundredth of its largest element (of that of a typical row, if larger), or as a number
+    that is not finite.
 
     Args:
       model: the trained model, a `dgmjax.Flow` or a `dgmjax.Dequantized` one, or another.
