@@ -24,7 +24,7 @@ class OptimizerConfig:
     warmup_steps: int = 50
     """Steps of linear warm-up."""
     weight_decay: float = 0.0
-    """Factor of decoupled weight decay; with SGD it is added to the gradient."""
+    """Factor of decoupled weight decay, on the kernels of networks; with SGD it is added to the gradient."""
     clip_norm: float | None = 10.0
     """Largest global gradient norm."""
     b1: float = 0.9

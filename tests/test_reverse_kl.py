@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -40,3 +41,48 @@ def test_the_loss_of_the_exact_model_is_minus_log_z():
     )
     assert abs(float(loss) + 2.0) < 1e-5
     assert float(jnp.asarray(metrics["log_z_bound"][0])) == pytest.approx(2.0 * 256, rel=1e-5)
+
+
+BOX = (
+    lambda x: jnp.where((jnp.abs(x) < 0.5).all(), 0.0, -jnp.inf),
+    r"log_density is -inf at \d+ of 64 samples of the model in step 1, .* first layer map onto the region, .*Sigmoid",
+)
+TARGETS = {
+    "box": BOX,
+    "root": (lambda x: jnp.sqrt(x[0]) - x @ x, r"log_density is NaN at \d+ of 64 .* Make log_density finite"),
+    "pole": (lambda x: jnp.where(x[0] > 0, jnp.inf, 0.0), r"log_density is inf at \d+ of 64 "),
+}  # fmt: skip
+
+
+def small() -> dgm.Flow:
+    return dgm.RealNVP((2,), depth=2, width=4, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_that_is_not_finite_where_the_model_samples_is_named_at_once(name):
+    target, message = TARGETS[name]
+    with pytest.raises(FloatingPointError, match=message) as raised:
+        dgm.fit_density(small(), target, seed=jax.random.key(0), num_samples=64, steps=10**6)
+    assert "learning rate" not in str(raised.value)
+
+
+def test_a_target_that_the_model_leaves_later_is_named_when_the_run_stops():
+    """Good at first: the density grows towards a wall that samples cross soon."""
+    target = lambda x: jnp.where(x[0] < 8.0, 20.0 * x[0], -jnp.inf)  # noqa: E731
+    with pytest.raises(FloatingPointError, match="log_density is -inf at") as raised:
+        dgm.fit_density(
+            small(), target, seed=jax.random.key(0), num_samples=64, steps=300, learning_rate=0.1,
+            eval_every=50,
+        )  # fmt: skip
+    assert "in step 1," not in str(raised.value)
+
+
+def test_a_model_whose_samples_stay_inside_the_box_fits_it():
+    """The remedy of the message; log Z = 0 of the uniform density."""
+    model = dgm.Flow(dgm.Chain([dgm.layers.Sigmoid((2,)), small().bijector]))
+    inside = lambda x: jnp.where(((x >= 0) & (x <= 1)).all(), 0.0, -jnp.inf)  # noqa: E731
+    result = dgm.fit_density(
+        model, inside, seed=jax.random.key(0), num_samples=64, steps=20, eval_every=20
+    )
+    assert np.isfinite(result.history[-1]["log_z_bound"])
+    assert "skipped_steps" not in result.history[-1]

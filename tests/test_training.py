@@ -141,8 +141,51 @@ def test_average_is_the_debiased_exponential_mean():
     for batch in (1.0, 2.0, 4.0):  # w: 0, -2, -6
         state, metrics = step(state, jnp.array([batch]))
     expected = (0.125 * 0.0 + 0.25 * -2.0 + 0.5 * -6.0) / 0.875
-    np.testing.assert_allclose(training.averaged_params(state, 0.5)["w"], [expected])
+    np.testing.assert_allclose(training.averaged_params(state)["w"], [expected])
     assert float(dict(metrics.items())["grad_norm"][0]) == 4.0
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
+def test_a_parameter_that_never_changes_is_its_own_average_to_the_last_bit(decay):
+    """And one that changes has the weighted mean of its values, ``sum_k d^(n-k) w_k / sum_k d^(n-k)``."""
+    still = np.random.RandomState(0).normal(size=64).astype(np.float32)
+    params, optimizer = {"still": jnp.asarray(still), "moving": jnp.zeros(())}, optax.sgd(1.0)
+
+    def loss(params, batch, key):
+        del key
+        zero = 0.0 * params["still"].sum()
+        return zero - params["moving"] * batch.sum(), {"nats": (jnp.zeros(()), jnp.ones(()))}
+
+    step = training.make_train_step(
+        loss, lambda params, fixed: params, optimizer, key=SEED, ema_decay=decay
+    )
+    state, values = training.init_state(params, {}, optimizer), []
+    for batch in (1.0, 2.0, -5.0, 0.5) * 5:
+        state, _ = step(state, jnp.array([batch]))
+        values.append(float(state.params["moving"]))
+    averaged = training.averaged_params(state)
+    np.testing.assert_array_equal(averaged["still"], still)
+    weights = decay ** np.arange(len(values) - 1, -1, -1.0)
+    np.testing.assert_allclose(averaged["moving"], weights @ values / weights.sum(), rtol=1e-5)
+
+
+def test_frozen_weights_come_back_to_the_last_bit(data):
+    """As docs/training.md says it."""
+    flow = small_flow()
+    frozen = lambda name: name.startswith("bijector") and "last" not in name  # noqa: E731
+    optimizer = optax.multi_transform(
+        {
+            "trained": training.default_optimizer(
+                learning_rate=1e-2, steps=100, clip_norm=1.0, weight_decay=0.1
+            ),
+            "frozen": optax.set_to_zero(),
+        },
+        lambda params: {name: "frozen" if frozen(name) else "trained" for name in params},
+    )
+    result = dgm.fit(flow, data, seed=SEED, steps=100, eval_every=100, optimizer=optimizer)
+    before, after = training.partition(flow)[0], training.partition(result.model)[0]
+    for name, array in before.items():
+        assert np.array_equal(after[name], array) == frozen(name), name
 
 
 def test_weight_decay_spares_biases_and_the_rate_ends_at_zero():
@@ -281,7 +324,7 @@ def test_a_bad_streak_stops_the_run_wherever_it_lies_and_the_parameters_stay_num
     loop = training.Loop(
         train_step=step,
         batches=lambda index: {"x": loop_data[index : index + 1]},
-        evaluated=lambda state: training.averaged_params(state, 0.9),
+        evaluated=training.averaged_params,
         evaluate=None,
         schedule=training.Schedule(20, 20),
         log=training.MetricsLog(None),
@@ -292,7 +335,7 @@ def test_a_bad_streak_stops_the_run_wherever_it_lies_and_the_parameters_stay_num
         loop.run(state, params, training.Progress())
     state = training.init_state(params, fixed, optimizer)
     state, _ = step(state, {"x": loop_data[:1]})
-    chex.assert_trees_all_equal(training.averaged_params(state, 0.9), params)
+    chex.assert_trees_all_equal(training.averaged_params(state), params)
 
 
 def test_without_checkpoints_a_run_leaves_signals_alone(data):

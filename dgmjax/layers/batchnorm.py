@@ -25,10 +25,11 @@ class BatchNorm(Bijector):
 
     ``log |det dz/dx| = sum (gamma - log(v + epsilon) / 2)`` over the event. One value of each a feature, the last axis
     of the event. ``beta`` and ``gamma`` are learned; ``m`` and ``v`` are data (``nnx.BatchStat``), the same for
-    every batch: an exact bijector of single events. Training calls `inverse_and_update`, which uses the statistics of
-    the batch instead. Starts with ``m = beta = gamma = 0`` and ``v = 1``; `with_data_init` sets ``m`` and ``v`` from
-    data, in one go from a whole training set if wanted; anew (as MAF does before each evaluation) after
-    `dgmjax.layers.forget_data_init`.
+    every batch: an exact bijector of single events. Training (`dgmjax.objectives.maximum_likelihood`, the ELBO with a
+    flow as prior) calls `inverse_and_update`, which uses the statistics of the batch instead, and keeps the new running
+    ones. Where latents become data, in samples and in posteriors, the running ones are used in training too. Starts
+    with ``m = beta = gamma = 0`` and ``v = 1``; `with_data_init` sets ``m`` and ``v`` from data, in one go from a whole
+    training set if wanted; anew (as MAF does before each evaluation) after `dgmjax.layers.forget_data_init`.
 
     Args:
       event_shape: shape of one event, of rank 1 or more.
@@ -118,7 +119,8 @@ class BatchNorm(Bijector):
         raise NotImplementedError(
             "BatchNorm.forward_in_training: latents normalised by the statistics of their own batch do not determine "
             "the data, so a reversible stack cannot rebuild its activations here. Use dgmjax.ActNorm, put the "
-            "normalisation into the networks of couplings (dgmjax.nets.BatchNorm), or Stack(..., remat=True)."
+            "normalisation into the networks of couplings (dgmjax.nets.BatchNorm), or build the model with "
+            "reversible=False; remat=True saves memory too."
         )
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:

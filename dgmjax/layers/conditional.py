@@ -12,6 +12,7 @@ from dgmjax.densities.normal import normal_log_prob
 from dgmjax.layers.bijector import event_axes, key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
+from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import random
 
 # Standard deviations stay in [1e-3, 1e3], as in the Gaussian posteriors.
@@ -140,6 +141,15 @@ def log_prob_given(
     if getattr(density, "context_shape", None) is None:
         return density.log_prob(value, **_flow_key(density, key))
     return density.log_prob(value, context, **key_option(key))
+
+
+def log_prob_and_update_given(
+    density: Any, value: jax.Array, context: jax.Array, *, key: jax.Array | None = None
+) -> tuple[jax.Array, Any]:
+    """`log_prob_given` as in training, and the density with new running statistics."""
+    if getattr(density, "context_shape", None) is None:
+        return log_prob_and_update(density, value, **_flow_key(density, key))
+    return log_prob_and_update(density, value, context, **key_option(key))
 
 
 def sample_given(density: Any, context: jax.Array, batch: Shape, *, seed: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization, UniformDequantization
 from dgmjax.layers.flow import Flow
+from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
@@ -101,14 +102,32 @@ class Dequantized(nnx.Module):
         batch = check_integer_event(value, self.event_shape, where=where)
         dtype = floating_dtype(self)
         context = as_context(context, self.context_shape, batch, where=where, dtype=dtype)
-        keyword = key_option(key)
 
         def one_sample(seed: jax.Array) -> jax.Array:
-            noise_key = None if key is None else random.fold_in(key, 1)
-            x, log_q = self.dequantization.dequantize(value, seed=seed, dtype=dtype, key=noise_key)
-            return self.density.log_prob(x, context, **keyword) - log_q
+            x, log_q = self._dequantized(value, seed, key)
+            return self.density.log_prob(x, context, **key_option(key)) - log_q
 
         return log_mean_weight(one_sample, seed, num_samples, samples_per_pass=samples_per_pass)
+
+    @compiled
+    def log_prob_and_update(
+        self,
+        value: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        seed: jax.Array,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, Self]:
+        """`log_prob` of one sample as in training, and the new model, see `dgmjax.Flow.log_prob_and_update`."""
+        where = f"{type(self).__name__}.log_prob_and_update"
+        batch = check_integer_event(value, self.event_shape, where=where)
+        dtype = floating_dtype(self)
+        context = as_context(context, self.context_shape, batch, where=where, dtype=dtype)
+        x, log_q = self._dequantized(value, seed, key)
+        log_prob, density = log_prob_and_update(self.density, x, context, **key_option(key))
+        new = nnx.clone(self)
+        new.density = density
+        return log_prob - log_q, new
 
     @compiled
     def sample(
@@ -135,3 +154,11 @@ class Dequantized(nnx.Module):
         x, _ = new.dequantization.dequantize(value, seed=seed, dtype=floating_dtype(self))
         new.density = self.density.with_data_init(x, context)
         return new
+
+    def _dequantized(
+        self, value: jax.Array, seed: jax.Array, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        noise_key = None if key is None else random.fold_in(key, 1)
+        return self.dequantization.dequantize(
+            value, seed=seed, dtype=floating_dtype(self), key=noise_key
+        )

@@ -66,6 +66,22 @@ class EncodedContext(Bijector):
         new.layer = self.layer.with_data_init(x, self._encode(context))
         return new
 
+    def inverse_and_update(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """Data to latent as in training, and the new layer behind the same encoder."""
+        features = self._encode(context)
+        z, log_det, layer = self.layer.inverse_and_update(x, features, **key_option(key))
+        new = nnx.clone(self)
+        new.layer = layer
+        return z, log_det, new
+
+    def forward_in_training(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Undo `inverse_and_update`."""
+        return self.layer.forward_in_training(z, self._encode(context), **key_option(key))
+
     def _encode(self, context: jax.Array | None) -> jax.Array:
         encoder: Any = self.encoder
         return encoder(context)

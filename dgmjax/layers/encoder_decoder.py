@@ -9,6 +9,7 @@ from dgmjax.checks import floating_dtype
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.conditional import (
     check_density,
+    log_prob_and_update_given,
     log_prob_given,
     sample_and_log_prob_given,
     sample_given,
@@ -76,12 +77,26 @@ class EncoderDecoder(StochasticMap):
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
         encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        z, log_q = self._code(x, seed, encoder_key)
+        return z, log_prob_given(self.decoder, x, z, key=decoder_key) - log_q
+
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        z, log_q = self._code(x, seed, encoder_key)
+        log_prob, decoder = log_prob_and_update_given(self.decoder, x, z, key=decoder_key)
+        new = nnx.clone(self)
+        new.decoder = nnx.data(decoder)
+        return z, log_prob - log_q, new
+
+    def _code(self, x: jax.Array, seed: Any, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """``z ~ q(z | x)`` and its log-density."""
         batch = x.shape[: x.ndim - len(self.event_shape)]
         seen = x
         if self.num_levels is not None:
             seen = rescaled(x.astype(floating_dtype(self)), self.num_levels)
-        z, log_q = sample_and_log_prob_given(self.encoder, seen, batch, seed=seed, key=encoder_key)
-        return z, log_prob_given(self.decoder, x, z, key=decoder_key) - log_q
+        return sample_and_log_prob_given(self.encoder, seen, batch, seed=seed, key=key)
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         batch = z.shape[: z.ndim - len(self.latent_shape)]

@@ -24,6 +24,7 @@ from dgmjax.layers.bijector import Bijector, event_axes, key_option
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.multi_scale import MultiScale
+from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
 
@@ -178,6 +179,28 @@ class Flow(nnx.Module):
         z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
         base_key = None if key is None else random.fold_in(key, 0)
         return ends.judged(log_density(self.base, z, widened(log_det), key=base_key), verdict)
+
+    @compiled
+    def log_prob_and_update(
+        self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Self]:
+        """`log_prob` as in training, and the new flow: batch statistics in use and accumulated.
+
+        Without layers that have such a part this is `log_prob` and a flow that is the same. Arguments as there; the
+        events of a batch with statistics are not independent, see `dgmjax.BatchNorm`.
+        """
+        where = f"{type(self).__name__}.log_prob_and_update"
+        value, batch = float_event(value, self.event_shape, where=where, dtype=own_dtype(self))
+        context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
+        value, verdict = ends.held(value, len(self.event_shape))
+        z, log_det, bijector = self.bijector.inverse_and_update(value, context, **key_option(key))
+        options = {}
+        if key is not None and isinstance(self.base, Flow):
+            options = {"key": random.fold_in(key, 0)}
+        log_prob, base = log_prob_and_update(self.base, z, **options)
+        new = nnx.clone(self)
+        new.bijector, new.base = bijector, nnx.data(base)
+        return ends.judged(widened(log_prob) + widened(log_det), verdict), new
 
     @compiled
     def sample(

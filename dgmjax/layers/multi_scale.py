@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -124,41 +124,36 @@ class MultiScale(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data, from the coarsest level to the finest."""
-        *parts, h = self.split_latents(z)
-        h, total = self.levels[-1].forward_and_log_det(
-            h, context, **layer_key(key, len(self.levels) - 1)
-        )
-        log_dets = [total]
-        for index in reversed(range(len(parts))):
-            part, prior = parts[index], self.priors[index]
-            if prior is not None:
-                part, log_det = prior.forward_and_log_det(part, h)
-                log_dets.append(log_det)
-            with jax.named_scope(f"levels[{index}]"):
-                h, log_det = self.levels[index].forward_and_log_det(
-                    jnp.concatenate([h, part], axis=-1), context, **layer_key(key, index)
-                )
-            log_dets.append(log_det)
-        return h, functools.reduce(jnp.add, log_dets)
+        x, log_dets = self._forward(_forward, z, context, key)
+        return x, functools.reduce(jnp.add, log_dets)
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent, from the finest level to the coarsest."""
-        h, parts, log_dets = x, [], []
-        for index, level in enumerate(self.levels):
-            with jax.named_scope(f"levels[{index}]"):
-                h, log_det = level.inverse_and_log_det(h, context, **layer_key(key, index))
-            log_dets.append(log_det)
-            if index == len(self.levels) - 1:
-                break
-            h, part = jnp.split(h, 2, axis=-1)
-            prior = self.priors[index]
-            if prior is not None:
-                part, log_det = prior.inverse_and_log_det(part, h)
-                log_dets.append(log_det)
-            parts.append(part)
-        return self.join_latents([*parts, h]), functools.reduce(jnp.add, log_dets)
+        z, log_det, _, _ = self._inverse(_as_it_is, x, context, key)
+        return z, log_det
+
+    def inverse_and_update(
+        self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """Data to latent as in training, and the layer of the new levels and priors."""
+        z, log_det, levels, priors = self._inverse(_updated, x, context, key)
+        new = nnx.clone(self)
+        new.levels, new.priors = nnx.List(levels), nnx.List(priors)
+        return z, log_det, new
+
+    def forward_in_training(
+        self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Undo `inverse_and_update`, from the coarsest level to the finest."""
+
+        def undo(
+            layer: Bijector, z: jax.Array, *args: Any, **options: Any
+        ) -> tuple[jax.Array, ...]:
+            return (layer.forward_in_training(z, *args, **options),)
+
+        return self._forward(undo, z, context, key)[0]
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Initialise level after level, each from what the one before passes on."""
@@ -171,6 +166,56 @@ class MultiScale(Bijector):
         new = nnx.clone(self)
         new.levels = nnx.List(levels)
         return new
+
+    def _forward(
+        self, apply: Callable[..., Any], z: jax.Array, context: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, list[jax.Array]]:
+        """``apply(layer, z, context, key=...)`` of every level and prior: the data, and what it returns besides."""
+        *parts, h = self.split_latents(z)
+        h, *found = apply(self.levels[-1], h, context, **layer_key(key, len(self.levels) - 1))
+        for index in reversed(range(len(parts))):
+            part, prior = parts[index], self.priors[index]
+            if prior is not None:
+                part, *more = apply(prior, part, h)
+                found += more
+            with jax.named_scope(f"levels[{index}]"):
+                joined = jnp.concatenate([h, part], axis=-1)
+                h, *more = apply(self.levels[index], joined, context, **layer_key(key, index))
+            found += more
+        return h, found
+
+    def _inverse(
+        self, apply: Callable[..., Any], x: jax.Array, context: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, list[Bijector], list[Bijector | None]]:
+        """``apply(layer, x, context, key=...)`` of every level and prior: latents, log-determinant, new layers."""
+        h, parts, log_dets = x, [], []
+        levels, priors = list(self.levels), list(self.priors)
+        for index, level in enumerate(levels):
+            with jax.named_scope(f"levels[{index}]"):
+                h, log_det, levels[index] = apply(level, h, context, **layer_key(key, index))
+            log_dets.append(log_det)
+            if index == len(levels) - 1:
+                break
+            h, part = jnp.split(h, 2, axis=-1)
+            prior = priors[index]
+            if prior is not None:
+                part, log_det, priors[index] = apply(prior, part, h)
+                log_dets.append(log_det)
+            parts.append(part)
+        z = self.join_latents([*parts, h])
+        return z, functools.reduce(jnp.add, log_dets), levels, priors
+
+
+def _forward(layer: Bijector, z: jax.Array, *args: Any, **options: Any) -> tuple[Any, ...]:
+    return layer.forward_and_log_det(z, *args, **options)
+
+
+def _as_it_is(layer: Bijector, x: jax.Array, *args: Any, **options: Any) -> tuple[Any, ...]:
+    return *layer.inverse_and_log_det(x, *args, **options), layer
+
+
+def _updated(layer: Bijector, x: jax.Array, *args: Any, **options: Any) -> tuple[Any, ...]:
+    return layer.inverse_and_update(x, *args, **options)
 
 
 def _half(shape: tuple[int, ...], index: int) -> tuple[int, ...]:

@@ -109,20 +109,27 @@ class StochasticMap(nnx.Module):
           ValueError: wrong event or context shape, or no ``seed`` where one is needed.
         """
         where = f"{type(self).__name__}.encode"
-        if self.num_levels is None:
-            x, batch = float_event(x, self.event_shape, where=where, dtype=own_dtype(self))
-        else:
-            batch = check_integer_event(x, self.event_shape, where=where)
-        context = self._check(context, batch, seed, needs_seed=not self.exact, where=where)
+        x, context, batch, verdict = self._data(x, context, seed, where)
         with jax.named_scope(where):
-            if self.num_levels is None and self.reach != "any":
-                x, verdict = within_reach(self, x)
-                z, contribution = self._encode(x, context, seed, key)
-                contribution = ends.judged(contribution, verdict)
-            else:
-                z, contribution = self._encode(x, context, seed, key)
+            z, contribution = self._encode(x, context, seed, key)
         chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
-        return z, widened(contribution)
+        return z, widened(_judged(contribution, verdict))
+
+    def encode_and_update(
+        self,
+        x: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        seed: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """`encode` as in training, and the new map: batch statistics in use and accumulated."""
+        where = f"{type(self).__name__}.encode_and_update"
+        x, context, batch, verdict = self._data(x, context, seed, where)
+        with jax.named_scope(where):
+            z, contribution, new = self._encode_and_update(x, context, seed, key)
+        chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
+        return z, widened(_judged(contribution, verdict)), new
 
     def decode(
         self,
@@ -163,8 +170,28 @@ class StochasticMap(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:
         raise NotImplementedError
 
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        """`_encode`, and the map itself: for a map without running statistics."""
+        return *self._encode(x, context, seed, key), self
+
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         raise NotImplementedError
+
+    def _data(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, where: str
+    ) -> tuple[jax.Array, jax.Array | None, tuple[int, ...], jax.Array | None]:
+        """Events and context as the map takes them, the batch axes, and the verdict on events beyond its reach."""
+        verdict = None
+        if self.num_levels is None:
+            x, batch = float_event(x, self.event_shape, where=where, dtype=own_dtype(self))
+        else:
+            batch = check_integer_event(x, self.event_shape, where=where)
+        context = self._check(context, batch, seed, needs_seed=not self.exact, where=where)
+        if self.num_levels is None and self.reach != "any":
+            x, verdict = within_reach(self, x)
+        return x, context, batch, verdict
 
     def _check(
         self,
@@ -219,6 +246,14 @@ class Bijective(StochasticMap):
     ) -> tuple[jax.Array, jax.Array]:
         return self.layer.inverse_and_log_det(x, context, **key_option(key))
 
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        z, log_det, layer = self.layer.inverse_and_update(x, context, **key_option(key))
+        new = nnx.clone(self)
+        new.layer = layer
+        return z, log_det, new
+
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         return self.layer.forward(z, context)
 
@@ -226,3 +261,7 @@ class Bijective(StochasticMap):
 def as_stochastic_map(layer: Bijector | StochasticMap) -> StochasticMap:
     """``layer`` itself if it is a `StochasticMap`, a bijector as `Bijective`."""
     return layer if isinstance(layer, StochasticMap) else Bijective(layer)
+
+
+def _judged(contribution: jax.Array, verdict: jax.Array | None) -> jax.Array:
+    return contribution if verdict is None else ends.judged(contribution, verdict)

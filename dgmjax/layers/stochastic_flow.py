@@ -21,7 +21,8 @@ from dgmjax.checks import (
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import log_density, standard_normal
+from dgmjax.layers.flow import Flow, log_density, standard_normal
+from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
 from dgmjax.numerics import ends, random
 from dgmjax.numerics.importance import log_mean_weight
@@ -106,6 +107,20 @@ class StochasticChain(StochasticMap):
             )
             contributions.append(contribution)
         return x, functools.reduce(jnp.add, contributions)
+
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        contributions, layers = [], []
+        for index, layer in enumerate(self.layers):
+            x, contribution, layer = layer.encode_and_update(
+                x, context, seed=_folded(seed, index), key=_folded(key, index)
+            )
+            contributions.append(contribution)
+            layers.append(layer)
+        new = nnx.clone(self)
+        new.layers = nnx.List(layers)
+        return x, functools.reduce(jnp.add, contributions), new
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         for index, layer in reversed(list(enumerate(self.layers))):
@@ -194,35 +209,33 @@ class StochasticFlow(nnx.Module):
           TypeError: integers where floats are needed, or the reverse.
           ValueError: wrong event or context shape, or no ``seed`` where one is needed.
         """
-        if self.num_levels is None:
-            dtype = floating_dtype(self)
-            value, batch = float_event(
-                value, self.event_shape, where="StochasticFlow.log_prob", dtype=dtype
-            )
-        else:
-            batch = batch_shape(value, self.event_shape, where="StochasticFlow.log_prob")
-        context = as_context(
-            context,
-            self.context_shape,
-            batch,
-            where="StochasticFlow.log_prob",
-            dtype=floating_dtype(self),
-        )
-
-        verdict = None
-        if jnp.issubdtype(value.dtype, jnp.floating):
-            value, verdict = ends.held(value, len(self.event_shape))
+        value, context, verdict = self._inputs(value, context, "log_prob")
 
         def log_weight(seed: jax.Array | None) -> jax.Array:
             z, contribution = self.chain.encode(value, context, seed=seed, key=key)
-            # The layers have the keys from 0 on.
-            base_key = _folded(key, len(self.chain.layers))
-            weight = log_density(self.base, z, contribution, key=base_key)
+            weight = log_density(self.base, z, contribution, **self._base_key(key))
             return weight if verdict is None else ends.judged(weight, verdict)
 
         if self.chain.exact or seed is None:
             return log_weight(seed)
         return log_mean_weight(log_weight, seed, num_samples, samples_per_pass=samples_per_pass)
+
+    def log_prob_and_update(
+        self,
+        value: jax.Array,
+        context: jax.Array | None = None,
+        *,
+        seed: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, Self]:
+        """`log_prob` of one sample as in training, and the new model, see `dgmjax.Flow.log_prob_and_update`."""
+        value, context, verdict = self._inputs(value, context, "log_prob_and_update")
+        z, contribution, chain = self.chain.encode_and_update(value, context, seed=seed, key=key)
+        log_prob, base = log_prob_and_update(self.base, z, **self._base_key(key))
+        new = nnx.clone(self)
+        new.chain, new.base = chain, nnx.data(base)
+        log_prob = widened(log_prob) + contribution
+        return log_prob if verdict is None else ends.judged(log_prob, verdict), new
 
     def sample(
         self,
@@ -251,6 +264,25 @@ class StochasticFlow(nnx.Module):
         new = nnx.clone(self)
         new.chain = self.chain.with_data_init(x, context, seed=seed)
         return new
+
+    def _inputs(
+        self, value: jax.Array, context: jax.Array | None, method: str
+    ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+        """Events and context as the layers take them, and the verdict on events that are not finite."""
+        where, dtype, verdict = f"StochasticFlow.{method}", floating_dtype(self), None
+        if self.num_levels is None:
+            value, batch = float_event(value, self.event_shape, where=where, dtype=dtype)
+            value, verdict = ends.held(value, len(self.event_shape))
+        else:
+            batch = batch_shape(value, self.event_shape, where=where)
+        context = as_context(context, self.context_shape, batch, where=where, dtype=dtype)
+        return value, context, verdict
+
+    def _base_key(self, key: jax.Array | None) -> dict[str, jax.Array]:
+        """Dropout of a base that is a flow; the layers have the keys from 0 on."""
+        if key is None or not isinstance(self.base, Flow):
+            return {}
+        return {"key": random.fold_in(key, len(self.chain.layers))}
 
 
 def _folded(key: jax.Array | None, index: int) -> jax.Array | None:

@@ -12,6 +12,7 @@ from dgmjax.checks import batch_shape
 from dgmjax.layers.bijector import event_axes, key_option
 from dgmjax.layers.conditional import (
     check_density,
+    log_prob_and_update_given,
     log_prob_given,
     sample_and_log_prob_given,
     sample_given,
@@ -73,6 +74,15 @@ class Slice(StochasticMap):
     ) -> tuple[jax.Array, jax.Array]:
         z, rest = x[..., : self.keep], x[..., self.keep :]
         return z, log_prob_given(self.decoder, rest, z, key=key)
+
+    def _encode_and_update(
+        self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Self]:
+        z, rest = x[..., : self.keep], x[..., self.keep :]
+        log_prob, decoder = log_prob_and_update_given(self.decoder, rest, z, key=key)
+        new = nnx.clone(self)
+        new.decoder = nnx.data(decoder)
+        return z, log_prob, new
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         batch = z.shape[: z.ndim - len(self.event_shape)]

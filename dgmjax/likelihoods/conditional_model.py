@@ -8,6 +8,7 @@ from flax import nnx
 from dgmjax.checks import widened
 from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.likelihoods.base import Likelihood
 
 
@@ -49,6 +50,16 @@ class ConditionalModel(Likelihood):
         """As `Likelihood.log_prob`; ``key``, one or one an example, switches the dropout of the model on."""
         x, output = self._aligned(x, output)
         return widened(self.model.log_prob(x, output, **key_option(key)))
+
+    def log_prob_and_update(
+        self, x: jax.Array, output: jax.Array, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Self]:
+        """`log_prob` as in training, and the likelihood of the model with new running statistics."""
+        x, output = self._aligned(x, output)
+        log_prob, model = log_prob_and_update(self.model, x, output, **key_option(key))
+        new = nnx.clone(self)
+        new.model = nnx.data(model)
+        return widened(log_prob), new
 
     def mean(self, output: jax.Array) -> jax.Array:
         """Not available: an autoregressive model has no mean in closed form.

@@ -13,12 +13,15 @@ from dgmjax.checks import as_shape, widened
 from dgmjax.densities.normal import normal_kl
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
+from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.latent_variable import (
     LatentVariableModel,
+    LogProb,
     prior_of,
     prior_with_data_init,
+    with_densities,
 )
 from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.numerics import random
@@ -152,17 +155,37 @@ class HierarchicalVAE(LatentVariableModel):
         self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
         """One sample of both layers, its log-densities, and the divergences in closed form where there is one."""
+        return self._terms(log_prob_as_it_is, x, features, seed, key)[0]
+
+    def terms_and_update(
+        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> tuple[ELBOTerms, Self]:
+        """`terms` as in training, and the model with the new prior and likelihood."""
+        terms, prior, likelihood = self._terms(log_prob_and_update, x, features, seed, key)
+        return terms, with_densities(self, prior, likelihood)
+
+    def _terms(
+        self,
+        evaluate: LogProb,
+        x: jax.Array,
+        features: jax.Array,
+        seed: jax.Array,
+        key: jax.Array | None,
+    ) -> tuple[ELBOTerms, Any, Any]:
         keys: list[Any] = [None] * 4 if key is None else random.split(key, 4)
         (z1, z2), (log_q1, log_q2), q1 = self.sample_posterior(x, features, seed=seed, key=keys[0])
         p1 = self.lower_prior(z2, key=keys[1])
-        log_p1, log_p2 = self.lower.log_prob(z1, p1), self.prior_distribution().log_prob(z2)
+        log_p1 = self.lower.log_prob(z1, p1)
+        log_p2, prior = evaluate(self.prior_distribution(), z2)
         kl2 = (log_q2 - log_p2)[..., None]
         if self.prior_is_standard:
             kl2 = self.posterior.kl_standard_normal(features)
         kl1 = widened(normal_kl(*self.lower.moments(q1), *self.lower.moments(p1)))
-        log_likelihood = self.likelihood.log_prob(x, self.decode(z1, z2, key=keys[2]), key=keys[3])
+        output = self.decode(z1, z2, key=keys[2])
+        log_likelihood, likelihood = evaluate(self.likelihood, x, output, key=keys[3])
         kl = jnp.concatenate([kl1, kl2], axis=-1)
-        return ELBOTerms(log_likelihood, log_p1 + log_p2, log_q1 + log_q2, kl)
+        terms = ELBOTerms(log_likelihood, log_p1 + log_p2, log_q1 + log_q2, kl)
+        return terms, prior, likelihood
 
     def sample(
         self,

@@ -1,6 +1,7 @@
 """What models with latent variables share: bounds on the likelihood from samples of a posterior."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self, TypeAlias
 
 import jax
 from flax import nnx
@@ -11,6 +12,10 @@ from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.numerics import random
 from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
+
+LogProb: TypeAlias = Callable[
+    ..., tuple[jax.Array, Any]
+]  # (density, value, ...) to density's, and a new density
 
 
 def prior_of(model: Any) -> Any:
@@ -25,6 +30,15 @@ def prior_with_data_init(prior: Any, x: jax.Array, z: jax.Array) -> Any:
     if not hasattr(prior, "with_data_init"):
         return prior
     return prior.with_data_init(x if hasattr(prior, "given") else z)
+
+
+def with_densities(model: Any, prior: Any, likelihood: Any) -> Any:
+    """``model`` with another prior and likelihood; a prior that is made of posteriors stays."""
+    new = nnx.clone(model)
+    if not hasattr(model.prior, "given"):
+        new.prior = nnx.data(prior)
+    new.likelihood = likelihood
+    return new
 
 
 class LatentVariableModel(nnx.Module):
@@ -56,6 +70,12 @@ class LatentVariableModel(nnx.Module):
         """One sample of the posterior and its log-densities, given what `encode` returned."""
         raise NotImplementedError
 
+    def terms_and_update(
+        self, x: jax.Array, features: Any, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> tuple[ELBOTerms, Self]:
+        """`terms` as in training, and the model with new running statistics: itself, where there are none."""
+        return self.terms(x, features, seed=seed, key=key), self
+
     def elbo_terms(
         self, x: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
@@ -73,6 +93,26 @@ class LatentVariableModel(nnx.Module):
         self._check(x, "elbo_terms")
         encoder_key, decoder_key = (None, None) if key is None else random.split(key)
         return self.terms(x, self.encode(x, key=encoder_key), seed=seed, key=decoder_key)
+
+    def elbo_terms_and_update(
+        self, x: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> tuple[ELBOTerms, Self]:
+        """`elbo_terms` as in training, and the new model: batch statistics in use and accumulated.
+
+        They are those of densities that a code or an event goes through towards their base: a flow as prior, and as the
+        model of a `dgmjax.likelihoods.ConditionalModel`.
+        """
+        self._check(x, "elbo_terms_and_update")
+        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        features = self.encode(x, key=encoder_key)
+        return self.terms_and_update(x, features, seed=seed, key=decoder_key)
+
+    def log_prob_and_update(
+        self, value: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Self]:
+        """The ELBO of one sample as in training, and the new model, see `elbo_terms_and_update`."""
+        terms, new = self.elbo_terms_and_update(value, seed=seed, key=key)
+        return terms.elbo, new
 
     def bound(self, num_samples: int = 1) -> Bound:
         """What `log_prob` with ``num_samples`` returns: the ELBO, or the importance-weighted bound."""

@@ -11,12 +11,15 @@ from jax.typing import ArrayLike
 from dgmjax.checks import as_shape
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
+from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.latent_variable import (
     LatentVariableModel,
+    LogProb,
     prior_of,
     prior_with_data_init,
+    with_densities,
 )
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
 from dgmjax.numerics import random
@@ -158,19 +161,42 @@ class VAE(LatentVariableModel):
         self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
         """One sample of the posterior, its log-densities, and the divergence from a standard prior in closed form."""
+        return self._terms(log_prob_as_it_is, x, features, seed, key)[0]
+
+    def terms_and_update(
+        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> tuple[ELBOTerms, Self]:
+        """`terms` as in training, and the model with the new prior and likelihood."""
+        terms, prior, likelihood = self._terms(log_prob_and_update, x, features, seed, key)
+        return terms, with_densities(self, prior, likelihood)
+
+    def _terms(
+        self,
+        evaluate: LogProb,
+        x: jax.Array,
+        features: jax.Array,
+        seed: jax.Array,
+        key: jax.Array | None,
+    ) -> tuple[ELBOTerms, Any, Any]:
         z, log_posterior = self.posterior.sample_and_log_prob(features, seed=seed)
-        log_prior = self.prior_distribution().log_prob(z)
+        log_prior, prior = evaluate(self.prior_distribution(), z)
         kl = self.posterior.kl_standard_normal(features) if self.prior_is_standard else None
         if kl is None:
             kl = (log_posterior - log_prior)[..., None]
-        return ELBOTerms(self.log_likelihood(x, z, key=key), log_prior, log_posterior, kl)
+        log_likelihood, likelihood = self._log_likelihood(evaluate, x, z, key)
+        return ELBOTerms(log_likelihood, log_prior, log_posterior, kl), prior, likelihood
 
     def log_likelihood(
         self, x: jax.Array, z: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
         """``log p(x | z)`` in nats; batch axes broadcast."""
+        return self._log_likelihood(log_prob_as_it_is, x, z, key)[0]
+
+    def _log_likelihood(
+        self, evaluate: LogProb, x: jax.Array, z: jax.Array, key: jax.Array | None
+    ) -> tuple[jax.Array, Any]:
         decoder_key, key = (None, None) if key is None else random.split(key)
-        return self.likelihood.log_prob(x, self.decode(z, key=decoder_key), key=key)
+        return evaluate(self.likelihood, x, self.decode(z, key=decoder_key), key=key)
 
     def sample(
         self,

@@ -1,4 +1,4 @@
-"""Means, standard deviations at any scale (squares of data of 1e-30 or 1e30 leave the range of float32), their errors."""
+"""Means and standard deviations at any scale (squares of 1e-30 or 1e30 leave the range of float32), and their errors."""
 
 import math
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.densities.bound import bits_per_dim
+from dgmjax.layers.statistics import has_statistics
 from dgmjax.numerics import random
-from dgmjax.objectives.maximum_likelihood import Batch, Metrics
+from dgmjax.objectives.maximum_likelihood import Batch
 
 
 class ELBOTerms(NamedTuple):
@@ -109,10 +110,14 @@ class NegativeELBO:
 
     def __call__(
         self, model: Any, batch: Batch, key: jax.Array, *, step: jax.Array | None = None
-    ) -> tuple[jax.Array, Metrics]:
-        """Loss and metrics; without a ``step`` the warm-up is over."""
+    ) -> tuple[Any, ...]:
+        """Loss and metrics, and the model with new running statistics if it has any; no ``step``, no warm-up."""
         seed, dropout_key = random.split(key)
-        terms = model.elbo_terms(batch["x"], seed=seed, key=dropout_key)
+        new: tuple[Any, ...] = ()
+        if has_statistics(model) and hasattr(model, "elbo_terms_and_update"):
+            terms, *new = model.elbo_terms_and_update(batch["x"], seed=seed, key=dropout_key)
+        else:
+            terms = model.elbo_terms(batch["x"], seed=seed, key=dropout_key)
         nats = -terms.elbo
         count = jnp.asarray(nats.size, nats.dtype)
         groups = terms.kl.reshape(-1, terms.kl.shape[-1]).mean(0)
@@ -123,9 +128,10 @@ class NegativeELBO:
             beta = beta * jnp.minimum(step.astype(nats.dtype) / self.warmup_steps, 1.0)
         loss = -terms.log_likelihood.mean() + beta * groups.sum()
         event_size = math.prod(model.event_shape)
-        return loss, {
+        metrics = {
             "nats": (nats.sum(), count),
             "bits_per_dim": (bits_per_dim(nats.sum(), event_size), count),
             "reconstruction": (-terms.log_likelihood.sum(), count),
             "kl": (terms.kl.sum(), count),
         }
+        return loss, metrics, *new

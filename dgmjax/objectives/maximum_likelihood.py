@@ -1,11 +1,13 @@
 """Maximum likelihood: the training loss and its evaluation."""
 
+import inspect
 import math
 from typing import Any
 
 import jax
 
 from dgmjax.densities.bound import bits_per_dim
+from dgmjax.layers.statistics import has_statistics
 from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import log_prob
 
@@ -13,8 +15,8 @@ Batch = dict[str, jax.Array]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
 
 
-def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-    """Training loss ``-mean log p(x)``, or its bound, in nats, with dropout on.
+def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[Any, ...]:
+    """Training loss ``-mean log p(x)``, or its bound, in nats, with dropout and the statistics of the batch.
 
     Args:
       model: flow, `dgmjax.Dequantized` or anything with their ``log_prob``.
@@ -23,23 +25,28 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Ar
 
     Returns:
       The loss, and metrics ``nats`` and ``bits_per_dim`` as pairs (sum, count), so that means over ragged batches
-      merge exactly.
+      merge exactly. Of a model with running statistics (`dgmjax.BatchNorm` in a flow) also the model that has the new
+      ones, which the trainer takes over.
     """
     seed, dropout_key = random.split(key)
-    return _negative_log_likelihood(model, batch, seed, dropout_key)
+    x, context = batch["x"], batch.get("context")
+    if not (has_statistics(model) and hasattr(model, "log_prob_and_update")):
+        return _loss(model, log_prob(model, x, context, seed=seed, key=dropout_key))
+    known = inspect.signature(model.log_prob_and_update).parameters
+    options = {"context": context, "seed": seed, "key": dropout_key}
+    given = {name: value for name, value in options.items() if name in known and value is not None}
+    log_probs, new = model.log_prob_and_update(x, **given)
+    return *_loss(model, log_probs), new
 
 
 def negative_log_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-    """`maximum_likelihood` without dropout: what validation and test report."""
+    """`maximum_likelihood` without dropout, with running statistics: what validation and test report."""
     seed, _ = random.split(key)
-    return _negative_log_likelihood(model, batch, seed, None)
+    return _loss(model, log_prob(model, batch["x"], batch.get("context"), seed=seed))
 
 
-def _negative_log_likelihood(
-    model: Any, batch: Batch, seed: jax.Array, key: jax.Array | None
-) -> tuple[jax.Array, Metrics]:
-    x = batch["x"]
-    nats = -log_prob(model, x, batch.get("context"), seed=seed, key=key)
+def _loss(model: Any, log_probs: jax.Array) -> tuple[jax.Array, Metrics]:
+    nats = -log_probs
     total, count = nats.sum(), jax.numpy.asarray(nats.size, nats.dtype)
     event_size = math.prod(model.event_shape)
     return total / count, {

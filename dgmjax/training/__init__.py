@@ -10,11 +10,12 @@ from dgmjax.training.flops import count_flops, peak_flops
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.nonfinite import NonFinite, find_nonfinite
-from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.optimizer import decayed, default_optimizer
 from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.preemption import PreemptedError
 from dgmjax.training.program import Program
+from dgmjax.training.round_trip import RoundTripWarning
 from dgmjax.training.run_state import FitResult, RunState
 from dgmjax.training.save import load, save
 from dgmjax.training.schedule import Progress, Schedule
@@ -40,6 +41,7 @@ __all__ = [
     "Program",
     "Progress",
     "Restored",
+    "RoundTripWarning",
     "RunState",
     "Schedule",
     "Source",
@@ -52,6 +54,7 @@ __all__ = [
     "barrier",
     "claim",
     "count_flops",
+    "decayed",
     "default_optimizer",
     "find_nonfinite",
     "fit",

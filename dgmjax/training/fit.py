@@ -29,6 +29,7 @@ from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.profile import Profile
 from dgmjax.training.program import Program
 from dgmjax.training.resume import begin
+from dgmjax.training.round_trip import warn_of_lost_rows
 from dgmjax.training.run_state import FitResult, RunState
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.source import Source
@@ -72,6 +73,7 @@ def fit(
     workers: int = 0,
     max_skipped: int = 10,
     debug_nans: bool = False,
+    check_round_trip: bool = True,
     profile: str | pathlib.Path | None = None,
     workdir: str | pathlib.Path | None = None,
     continue_from: str | pathlib.Path | FitResult | None = None,
@@ -134,8 +136,8 @@ def fit(
         ``if __name__ == "__main__":``.
       max_skipped: a step whose loss or gradient is not finite changes nothing and is counted as ``skipped_steps`` in
         the history; if so many come in a row, the run stops when it logs next.
-      debug_nans: stop at the first such step, and find the operation, the layer and the line that made the first number
-        that is not finite; slow.
+      debug_nans: stop at the first such step, and find operation, layer and line of the first bad number; slow.
+      check_round_trip: warn if training rows of a flow do not come back, see `dgmjax.training.RoundTripWarning`.
       profile: directory for a trace of steps 11 to 20, for the profiler.
       workdir: run directory.
       continue_from: directory of another run, or what `fit` returned, with the same model, data and kind of optimizer:
@@ -221,7 +223,7 @@ def fit(
     )
     check_same(call)
     # Copies: the first step donates the state.
-    evaluated = functools.partial(averaged_params, ema_decay=ema_decay, statistics=statistics)
+    evaluated = functools.partial(averaged_params, statistics=statistics)
     best = evaluated(state)
     state, best = parallel.place_state(state), parallel.place_state(best)
     log = MetricsLog(None, on_record if is_first() else None)
@@ -288,6 +290,8 @@ def fit(
     if checkpoints is not None:
         checkpoints.close()
     trained = merge(parallel.gather(best), parallel.gather(state.fixed))
+    if check_round_trip:
+        warn_of_lost_rows(trained, train, eval_key, most=batch_size, transform=transform)
     run = None
     if jax.process_count() == 1:
         run = RunState(jax.device_get(state), {}, position, call)

@@ -8,6 +8,7 @@ import optax
 
 _ALGORITHMS = ("adamw", "adamax", "sgd")
 _SCHEDULES = ("cosine", "constant", "piecewise")
+_KERNELS = ("kernels", "edge", "direction", "embedding")  # and whatever ends in "kernel"
 
 
 def default_optimizer(
@@ -27,8 +28,7 @@ def default_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW, Adamax or SGD; the rate rises linearly over ``warmup_steps``, then follows a schedule, a half cosine to 0.
 
-    Weight decay acts on matrices only (arrays of rank 2 and more), not on biases and scales; that of SGD on arrays
-    whose name ends in ``kernel``, since the scales of stacked layers are of rank 2.
+    Weight decay acts on the kernels of networks and on nothing else, see `decayed`.
 
     Args:
       learning_rate: peak.
@@ -83,24 +83,42 @@ def default_optimizer(
         def rate(step: jax.Array) -> jax.Array:
             return warm_up(step) * steps_down(step)
 
-    def matrices(params: optax.Params) -> optax.Params:
-        return jax.tree.map(lambda array: array.ndim > 1, params)
-
     if algorithm == "sgd":
         made = optax.chain(
-            optax.add_decayed_weights(weight_decay, _kernels), optax.sgd(rate, momentum)
+            optax.add_decayed_weights(weight_decay, decayed), optax.sgd(rate, momentum)
         )
     else:
         adaptive = optax.adamw if algorithm == "adamw" else optax.adamaxw
-        made = adaptive(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices)
+        made = adaptive(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=decayed)
     return made if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), made)
 
 
-def _kernels(params: optax.Params) -> optax.Params:
-    """Whether the name of an array, the last key on the way to it, ends in ``kernel``."""
+def decayed(params: optax.Params) -> optax.Params:
+    """Whether weight decay acts on each array: a mask for optax, decided by the name of the array, whatever its rank.
 
-    def is_kernel(path: tuple[Any, ...], array: jax.Array) -> bool:
+    It acts on what a network multiplies its inputs by: arrays called ``kernel``, ``..._kernel`` or ``kernels`` (dense
+    layers and convolutions, here and in Flax), ``edge`` (the slice of a kernel for the indicator of the edge),
+    ``direction`` (the kernel of a weight-normalised layer before its gain; decay keeps its norm, and so its effective
+    rate, from drifting) and ``embedding``. Never on biases, gains and scales, on positions that are added, or on what
+    an invertible layer is made of: matrices, PLU factors, affine parameters, bins of splines; nor on priors and
+    pseudo-inputs. For another choice give optax a mask of your own.
+
+    Args:
+      params: a pytree of arrays. The name of one is the last word on the way to it that is no index: ``kernel`` of
+        ``"bijector/layers/0/conditioner/last/kernel"``, as in `dgmjax.training.partition`, and of
+        ``{"dense": {"kernel": array}}``.
+
+    Returns:
+      The same pytree of booleans.
+
+    Source: van Laarhoven, 2017, *L2 regularization versus batch and weight normalization*, arXiv:1706.05350 (what decay
+      does to a kernel whose norm the function does not depend on).
+    """
+
+    def acts(path: tuple[Any, ...], array: jax.Array) -> bool:
         del array
-        return jax.tree_util.keystr(path[-1:], simple=True).endswith("kernel")
+        words = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        names = [word for word in words if word != "value" and not word.isdigit()]
+        return bool(names) and (names[-1].endswith("kernel") or names[-1] in _KERNELS)
 
-    return jax.tree_util.tree_map_with_path(is_kernel, params)
+    return jax.tree_util.tree_map_with_path(acts, params)

@@ -1,5 +1,6 @@
 """The train step: a pure function ``(state, batch) -> (state, metrics)``."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -32,7 +33,7 @@ class TrainState(NamedTuple):
       params: trainable arrays by name.
       fixed: the model's other arrays by name; a step changes those of them that are running statistics.
       opt_state: of the optimizer, or of each by name.
-      average: running sum of the exponential moving average of ``params``, not yet debiased.
+      average: the debiased exponential moving average of ``params``; those of the start before the first update.
     """
 
     step: jax.Array
@@ -59,7 +60,7 @@ def init_state(
         params=jax.tree.map(jnp.copy, params),
         fixed=jax.tree.map(jnp.copy, fixed),
         opt_state=opt_state,
-        average=jax.tree.map(jnp.zeros_like, params),
+        average=jax.tree.map(jnp.copy, params),
     )
 
 
@@ -79,7 +80,9 @@ def make_train_step(
     A step whose loss, gradient or update is not finite changes nothing but ``step``; its metrics count for nothing, and
     ``skipped`` is 1.
 
-    ``average <- d average + (1 - d) params`` is kept undivided; `averaged_params` debiases it.
+    The average of the weights is ``sum_k d^(n-k) params_k / sum_k d^(n-k)`` over the ``n`` updates so far, kept in that
+    debiased form (Kingma and Ba, 2015, arXiv:1412.6980, sections 3 and 7.2): a parameter that no update changes is its
+    own average, to the last bit.
 
     Several losses by name, ``{"generator": f, "discriminator": g}``, are taken in that order within a step. Each
     trains the parameters of that attribute of the model with its own optimizer and its own noise, and sees what the
@@ -136,7 +139,7 @@ def make_train_step(
             prefix = f"{name}_" if name else ""
             named = found.metrics | {label: (value, one) for label, value in numbers.items()}
             metrics |= {prefix + label: pair for label, pair in named.items()}
-        average = optax.tree.update_moment(new.params, state.average, ema_decay, 1)
+        average = _averaged(new.params, state.average, ema_decay, state.updates)
         statistics = {k: leaf for k, leaf in new.fixed.items() if leaf is not state.fixed[k]}
         changed = (new.params, new.opt_state, average, statistics)
         before = {k: state.fixed[k] for k in statistics}
@@ -192,20 +195,28 @@ def _updated(
     return new, norms
 
 
-def averaged_params(
-    state: TrainState, ema_decay: float, *, statistics: tuple[str, ...] = ()
-) -> Arrays:
-    """The debiased exponential moving average, ``average / (1 - d^updates)``: fresh arrays.
+def _averaged(params: Arrays, average: Arrays, decay: float, updates: jax.Array) -> Arrays:
+    """The debiased average after one more update, ``p - r (p - a)``, ``r = d (1 - d^n) / (1 - d^(n+1))``.
+
+    In this form ``p = a`` gives ``p`` and ``r = 0``, of the first update and of ``d = 0``, gives ``p``, both exactly;
+    and an average goes on with another ``d``.
+    """
+    if decay == 0:
+        return params
+    old = updates.astype(jnp.result_type(float)) * math.log(decay)
+    kept = decay * jnp.expm1(old) / jnp.expm1(old + math.log(decay))
+    return {
+        name: param - kept.astype(param.dtype) * (param - average[name])
+        for name, param in params.items()
+    }
+
+
+def averaged_params(state: TrainState, *, statistics: tuple[str, ...] = ()) -> Arrays:
+    """The average of the weights, as fresh arrays: what is evaluated and returned.
 
     With the running ``statistics``, by name, as they are: what belongs to an evaluation besides ``state.fixed``.
-
-    Source: Kingma and Ba, 2015, *Adam*, arXiv:1412.6980, section 3 (the debiasing) and section 7.2.
     """
-    debiased = optax.tree.bias_correction(state.average, ema_decay, jnp.maximum(state.updates, 1))
-    # Nothing is averaged before the first update.
-    params = jax.tree.map(
-        lambda average, param: jnp.where(state.updates > 0, average, param), debiased, state.params
-    )
+    params = {name: jnp.copy(array) for name, array in state.average.items()}
     return params | {name: jnp.copy(state.fixed[name]) for name in statistics}
 
 

@@ -1,0 +1,55 @@
+"""After a fit: rows that do not come back from their latents are named, healthy fits are silent."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import dgmjax as dgm
+from dgmjax.training import RoundTripWarning
+from tests.instances import scramble
+
+pytestmark = pytest.mark.usefixtures("x32")
+
+KEY = jax.random.key(0)
+STILL = {"optimizer": optax.sgd(0.0), "data_init": False, "steps": 1}
+X = np.random.RandomState(0).standard_t(2, (600, 4)).astype(np.float32)
+
+
+def deep(**options) -> dgm.Flow:
+    """Thirty-two couplings away from the identity, whose shifts grow with the row."""
+    flow = dgm.RealNVP((4,), depth=32, width=8, rngs=nnx.Rngs(0), **options)
+    return scramble(flow, KEY, scale=0.3)
+
+
+def with_an_outlier(size: float) -> np.ndarray:
+    x = X.copy()
+    x[417, 2] = size
+    return x
+
+
+def test_a_row_that_does_not_come_back_is_named_whatever_the_number_of_rows():
+    x = with_an_outlier(1e6)
+    with pytest.warns(
+        RoundTripWarning, match=r"of 32 .* Worst is row 417, where .* float32"
+    ) as found:
+        result = dgm.fit(deep(), x, seed=KEY, batch_size=32, **STILL)
+    assert len(found) == 1
+    back = jax.jit(lambda b, x: b.forward(b.inverse(x)))(result.model.bijector, x[417])
+    assert np.abs(back - x[417]).max() > 0.01 * 1e6
+
+
+@pytest.mark.parametrize("name", ["float", "integers", "transform", "off"])
+def test_healthy_fits_and_fits_without_the_check_are_silent(name):
+    """Warnings are errors here."""
+    options = {"seed": KEY, "batch_size": 32} | STILL
+    if name == "float":
+        dgm.fit(deep(activation="tanh"), X, **options)
+    elif name == "off":
+        dgm.fit(deep(), with_an_outlier(1e6), check_round_trip=False, **options)
+    else:
+        levels = np.random.RandomState(1).randint(0, 5, (40, 4))
+        flow = dgm.RealNVP((4,), depth=2, width=8, preprocess=dgm.Logit((4,), 5), rngs=nnx.Rngs(0))
+        change = (lambda x, keys: 4 - x) if name == "transform" else None
+        dgm.fit(dgm.Dequantized(flow, 5), levels, transform=change, **options)
