@@ -38,7 +38,7 @@ def conditioner_factory(
     function: Any = given.func
     arguments = given.args
     if isinstance(function, type):  # the metaclass of modules hides their signature
-        function, arguments = function.__init__, (None, *arguments)
+        function, arguments = getattr(function, "__init__"), (None, *arguments)  # noqa: B009
     signature = inspect.signature(function)
     if "rngs" in signature.parameters and "rngs" not in given.keywords:
         given = functools.partial(given, rngs=rngs)
