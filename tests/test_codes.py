@@ -112,7 +112,7 @@ def test_codes_have_no_noise_and_come_back_as_events(name):
 
 @pytest.mark.parametrize("name", NOISELESS)
 def test_decoded_codes_are_the_reconstruction_without_noise(name, monkeypatch):
-    """The models' own reconstructions, with noise that is 0; no other test has batches of 7, so none meets these programs."""
+    """The models' own reconstructions, with noise that is 0; no other test has batches of 7."""
     model = built(name)
     x = events(model, (7,))
     expected = decode(model, encode(model, x))
