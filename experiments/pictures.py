@@ -1,6 +1,7 @@
 """The pictures of a run."""
 
 import functools
+import math
 import pathlib
 from typing import Any
 
@@ -16,6 +17,7 @@ from experiments.tensorboard import Events
 
 _PICTURES = 10
 _IMAGES, _POINTS = 64, 5_000  # samples in a picture
+_COLUMNS = 10  # images of a class in a row, at most
 
 
 def write_pictures(
@@ -128,11 +130,13 @@ def picture_of_samples(
     if dataset.image_shape is None:
         _picture_of_the_plane(path, model, dataset, truth, samples, conditions)
         return
-    labels = None
+    labels = columns = None
     if conditions is not None and conditions.classes:
         labels = [class_names(dataset)[index] for index in conditions.classes]
+        of_a_class = math.ceil(num / len(labels))
+        columns = math.ceil(of_a_class / math.ceil(of_a_class / _COLUMNS))
     images, maximum = as_picture(dataset, samples)
-    dgm.plots.image_grid(images, path, row_labels=labels, maximum=maximum)
+    dgm.plots.image_grid(images, path, columns=columns, row_labels=labels, maximum=maximum)
 
 
 def _picture_of_the_plane(

@@ -29,7 +29,8 @@ class Options:
     seed: int = 0
     """Seed of the samples."""
     out: pathlib.Path = pathlib.Path("samples.png")
-    """A picture (.png), whose rows are the classes, or the numbers (.npy); labels go beside these, to _labels.npy."""
+    """A picture (.png), whose rows have the names of their classes, or the numbers (.npy); labels go beside these, to
+    _labels.npy."""
 
 
 def sample(options: Options) -> list[pathlib.Path]:

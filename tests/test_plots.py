@@ -371,8 +371,13 @@ def test_image_grid_names_its_rows_to_the_left_of_the_same_pixels(tmp_path):
         plots.image_grid(np.zeros((90, 1, 50), np.uint8), tmp_path / "d.png", row_labels="x" * 90)
     )
     assert len(small) >= 90 * 20
-    with pytest.raises(ValueError, match="pass columns or row_labels"):
-        draw_grid(tmp_path / "e.png", columns=2, row_labels=["a"])
+    blocks = pixels(
+        plots.image_grid(images, tmp_path / "e.png", columns=2, row_labels=["a", "b"], **options)
+    )
+    empty = np.full((3, 4, 9), GREY, np.uint8)  # 0 2 / 4 . / 1 3 / . .
+    cells = np.concatenate([images[[0, 2, 4]], empty[:1], images[[1, 3]], empty[1:]])
+    bare = pixels(plots.image_grid(cells, tmp_path / "f.png", columns=2, **options))
+    np.testing.assert_array_equal(blocks[:, -bare.shape[1] :], bare)
 
 
 def test_classes_of_points_have_colours_and_names(tmp_path):

@@ -37,10 +37,9 @@ def image_grid(
     Args:
         images: ``[n, h, w]`` or ``[n, h, w, c]`` with c = 1 (grey) or 3 (RGB).
         path: Where to write, ending in ``.png``; missing folders are made.
-        columns: Images in a row; ``ceil(sqrt(n))`` by default.
-        row_labels: Names of the rows, written to their left. There are as many rows, and images go
-            to them in turn: with three names image 3 is the second of the first row. Instead of
-            ``columns``.
+        columns: Images in a row; ``ceil(sqrt(n))`` by default, with ``row_labels`` all of a name.
+        row_labels: Names, written to the left of rows, that images have in turn: with three names
+            image 3 is the second of the first one. A name has as many rows as ``columns`` demands.
         maximum: The value drawn white; by default 255 for integers and 1 for floats and booleans.
         title: A line above the grid.
         scale: Size of a pixel; by default such that the grid is about 800 pixels long, and rows
@@ -56,14 +55,14 @@ def image_grid(
     """
     array = _as_rgb(images, maximum)
     count, height, width, _ = array.shape
-    names = list(row_labels or ())
-    if names and columns is not None:
-        raise ValueError(f"image_grid: pass columns or row_labels, got {columns} and {names}.")
+    names = list(row_labels or [])
+    of_a_name = math.ceil(count / len(names)) if names else count
     if columns is None:
-        columns = math.ceil(count / len(names)) if names else math.ceil(math.sqrt(count))
+        columns = of_a_name if names else math.ceil(math.sqrt(count))
     if columns < 1:
         raise ValueError(f"image_grid: expected columns >= 1, got {columns}.")
-    rows = len(names) or math.ceil(count / columns)
+    rows_of_a_name = math.ceil(of_a_name / columns)
+    rows = rows_of_a_name * max(len(names), 1)
     if scale is None:
         least = math.ceil(_LABEL_HEIGHT / height) if names else 1
         scale = max(least, round(_TARGET / max(rows * height, columns * width)))
@@ -75,11 +74,13 @@ def image_grid(
     step_y, step_x = height * scale + gap, width * scale + gap
     grid = np.full((rows * step_y + gap, columns * step_x + gap, 3), _GAP_COLOUR, np.uint8)
     for index, tile in enumerate(tiles):
-        row, column = (index % rows, index // rows) if names else divmod(index, columns)
+        turn, name = divmod(index, max(len(names), 1))
+        row, column = name * rows_of_a_name + turn // columns, turn % columns
         top, left = gap + row * step_y, gap + column * step_x
         grid[top : top + height * scale, left : left + width * scale] = tile
     middles = [gap + row * step_y + height * scale / 2 for row in range(rows)]
-    return _save_pixels(grid, path, title, names, middles)
+    labels = [name for name in names for _ in range(rows_of_a_name)]
+    return _save_pixels(grid, path, title, labels, middles)
 
 
 def _as_rgb(images: ArrayLike, maximum: float | None) -> np.ndarray:
