@@ -178,6 +178,9 @@ def compare(
             )
             for name in ("inside", "outside")
         ]
+    own = f"{dataset.name} test"
+    if conditioning is not None and conditioning.only is not None:
+        own += f" of class {class_names(dataset)[conditioning.only]}"
     pictures = []
     areas = {}
     for name, (inside, outside) in scores.items():
@@ -187,7 +190,7 @@ def compare(
             inside,
             outside,
             options.out.with_stem(stem),
-            labels=(f"{dataset.name} test", f"{other.name} test"),
+            labels=(own, f"{other.name} test"),
             xlabel=_XLABELS[name].format(bound=_label(record)),
             title=f"{config.name}: {name}, AUROC {areas[name]:.4f}",
         )

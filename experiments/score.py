@@ -63,6 +63,8 @@ def score(
             f"expected --num >= 2 and --temperature >= 0, got {num} and {temperature}."
         )
     config, model, dataset = load_run(run)
+    if not hasattr(model, "sample"):
+        raise ValueError(f"{config.name} is a {type(model).__name__}, which has no samples.")
     if dataset.image_shape is None or dataset.num_levels is None:
         raise ValueError(
             f"{config.data} holds no images of integer levels, which classifiers here take."
@@ -70,8 +72,6 @@ def score(
     folder = _default_classifier(run, config) if classifier is None else classifier
     judge_config, judge, judge_data = load_run(folder)
     _check(folder, judge, dataset)
-    if not hasattr(model, "sample"):
-        raise ValueError(f"{config.name} is a {type(model).__name__}, which has no samples.")
     context = conditions_to_draw(dataset, num).context if config.conditional else None
     samples = [
         draw(

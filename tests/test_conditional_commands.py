@@ -240,7 +240,7 @@ def test_likelihoods_of_rows_are_written_in_their_order(run, files, tmp_path, ca
         if name == "rows.npy":
             found = np.load(out)
         else:
-            header, *rows = csv.reader(out.open())
+            header, *rows = csv.reader(out.read_text().splitlines())
             assert header == ["row", "log-likelihood [nats], exact"]
             assert [int(row[0]) for row in rows] == list(range(48))
             found = np.array([float(row[1]) for row in rows])

@@ -17,7 +17,8 @@ class Augment:
     """Warp and shift flattened images; levels stay integers, so bounds stay bounds.
 
     An image is warped with probability ``warp`` (rotation up to 10 degrees, scale and shear up to 10%, translation
-    up to half a pixel, bilinear, of integers rounded) and shifted by one pixel with probability ``shift``. Outside is level 0.
+    up to half a pixel, bilinear, of integers rounded) and shifted by one pixel with probability ``shift``. Outside is
+    level 0.
 
     Attributes:
       image_shape: ``(height, width, channels)``.

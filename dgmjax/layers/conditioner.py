@@ -75,11 +75,11 @@ def call_conditioner(
       ValueError: it returns another shape.
     """
     name = type(net).__name__
-    parameters = inspect.signature(type(net).__call__).parameters
+    parameters = inspect.signature(net).parameters
     positional = [
         p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
-    takes_context = len(positional) > 2  # self, kept, context
+    takes_context = len(positional) > 1
     anything = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     if context is not None and not takes_context and not anything:
         raise TypeError(
