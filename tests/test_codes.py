@@ -203,7 +203,7 @@ ERRORS = {
             dgm.PixelCNNpp(IMAGE, 4, levels=1, depth=1, width=4, rngs=nnx.Rngs(0)), jnp.zeros(3)
         ),
         TypeError,
-        "decode: expected a model with latents.*got PixelCNNpp, which has none",
+        "decode: expected a model with latents.*got PixelCNNpp; wrap",
     ),
     "floats for integers": (
         lambda: analysis.encode(built("VAE"), np.zeros(5, np.float32)),

@@ -148,8 +148,8 @@ def latent_shape(model: Model, *, where: str) -> tuple[int, ...]:
         return flow.bijector.latent_shape
     if not hasattr(model, "from_code"):
         raise TypeError(
-            f"{where}: expected a model with latents, such as a dgmjax.Flow, dgmjax.Dequantized or dgmjax.VAE, got "
-            f"{type(model).__name__}, which has none; wrap a bijector in dgmjax.Flow(bijector)."
+            f"{where}: expected a model with latents, such as a dgmjax.Flow, dgmjax.Dequantized or dgmjax.VAE, or any "
+            f"with code_shape and from_code, got {type(model).__name__}; wrap a bijector in dgmjax.Flow(bijector)."
         )
     return tuple(model.code_shape)
 
