@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import types
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ import dgmjax as dgm
 from experiments import attributes, evaluate, interpolate, outliers, sample, score, train
 from experiments.config import load_config
 from experiments.data import load_data
+from experiments.pictures import write_pictures
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
@@ -188,6 +190,16 @@ def test_points_have_the_colour_of_their_class(
         [np.exp(model.log_prob(points, np.eye(3, dtype=np.float32)[c])) for c in classes], axis=0
     )
     np.testing.assert_allclose(np.exp(jax.jit(log_prob)(points)), density, rtol=1e-4)
+
+
+def test_the_end_of_a_training_leaves_labels_beside_samples_without_a_picture(run, tmp_path):
+    config, model, dataset = evaluate.load_run(run("table"))
+    history = [{"step": step, "split": "train", "nats": 2.0 - step} for step in range(2)]
+    fitted = types.SimpleNamespace(model=model, history=history, best_step=1)
+    write_pictures(tmp_path, config, fitted, dataset, None)
+    labels = np.load(tmp_path / "samples" / "final_labels.npy")
+    np.testing.assert_array_equal(labels, np.arange(1_000) % 3)
+    assert np.load(tmp_path / "samples" / "final.npy").shape == (1_000, 5)
 
 
 def given_each_class(model, x):
