@@ -232,6 +232,13 @@ ERRORS = {
         ValueError,
         "'spherical_levels' is for flows with a MultiScale; VAE has none",
     ),
+    "one condition": (
+        lambda: analysis.decode_path(
+            built("VAE"), jnp.zeros(3), jnp.ones(3), 3, context2=jnp.zeros(1)
+        ),
+        ValueError,
+        "context2 is the condition of the second end; pass context too",
+    ),
     "a posterior without a point": (
         lambda: Pointless().centre(jnp.zeros(1)),
         NotImplementedError,

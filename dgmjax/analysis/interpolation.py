@@ -152,6 +152,10 @@ def decode_path(
       ValueError: as `decode`, different shapes, fewer than two positions, another kind, or levels of a model without.
     """
     _check_path(num, kind, "decode_path")
+    if context2 is not None and context is None:
+        raise ValueError(
+            "decode_path: context2 is the condition of the second end; pass context too."
+        )
     event_ndim = len(latent_shape(model, where="decode_path"))
     eps1, eps2 = jnp.asarray(eps1), jnp.asarray(eps2)
     t = jnp.linspace(0, 1, num, dtype=eps1.dtype)
