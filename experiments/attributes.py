@@ -13,7 +13,10 @@ import numpy as np
 import tyro
 
 import dgmjax as dgm
+from experiments.classes import class_index, class_names
 from experiments.evaluate import load_run
+from experiments.interpolate import check_latents
+from experiments.pictures import as_picture
 from experiments.results import write_json
 
 _CLASSIFIER_ROWS = 5_000
@@ -63,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.attributes")
     try:
         record = manipulate_attribute(options)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
     print(
         f"{record['attribute']} against {record['against']}: direction from {record['train_rows']:,} training images; "
@@ -92,6 +95,7 @@ def manipulate_attribute(options: Options) -> dict[str, Any]:
     config, model, dataset = load_run(options.run)
     if dataset.image_shape is None:
         raise ValueError(f"{config.data} holds no images, and other events have no picture.")
+    check_latents(config, model, encoder=True)
     rng = np.random.default_rng(options.seed)
     train, test = (
         labelled(dataset, split, options, rng, conditional=config.conditional)
@@ -104,13 +108,13 @@ def manipulate_attribute(options: Options) -> dict[str, Any]:
     without = test.only(np.flatnonzero(~test.has)[: max(options.rows, options.scored)])
     strengths = np.sort(np.array(options.strengths))
     moved = in_chunks(model, without, direction, strengths)
-    shown = np.swapaxes(moved[:, : options.rows], 0, 1).reshape(-1, *dataset.image_shape)
+    shown, maximum = as_picture(dataset, np.swapaxes(moved[:, : options.rows], 0, 1))
     against = "all others" if options.against is None else options.against
     dgm.plots.image_grid(
         shown,
         options.out,
         columns=len(strengths),
-        maximum=(dataset.num_levels or 256) - 1,
+        maximum=maximum,
         title=f"{options.attribute} against {against}, strengths {', '.join(f'{s:g}' for s in strengths)}",
     )
 
@@ -153,13 +157,12 @@ def labelled(
     if not dataset.labels:
         raise ValueError(f"data set {dataset.name!r} has no labels to take attributes from.")
     labels = dataset.labels[split]
-    size = labels.shape[1] if labels.ndim > 1 else dataset.context_shape[0]
-    names = dataset.label_names or tuple(map(str, range(size)))
-    has = _rows_with(labels, _index_of(options.attribute, names, "--attribute"))
+    names = class_names(dataset)
+    has = _rows_with(labels, class_index(options.attribute, names, "--attribute"))
     if options.against is None:
         compared = ~has
     else:
-        compared = ~has & _rows_with(labels, _index_of(options.against, names, "--against"))
+        compared = ~has & _rows_with(labels, class_index(options.against, names, "--against"))
     if not has.any() or not compared.any():
         raise ValueError(
             f"{split}: expected images with the attribute and others to compare with, got {has.sum()} and "
@@ -168,17 +171,6 @@ def labelled(
     index = rng.permutation(np.flatnonzero(has | compared))
     context = dataset.contexts(split)[index] if conditional else None
     return Split(getattr(dataset, split)[index], has[index], context)
-
-
-def _index_of(name: str, names: tuple[str, ...], option: str) -> int:
-    if name in names:
-        return names.index(name)
-    if name.isdecimal() and int(name) < len(names):
-        return int(name)
-    raise ValueError(
-        f"{option}: unknown class or attribute {name!r}; expected one of {', '.join(names)}, or a number from 0 to "
-        f"{len(names) - 1}."
-    )
 
 
 def _rows_with(labels: np.ndarray, index: int) -> np.ndarray:

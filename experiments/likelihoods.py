@@ -5,12 +5,41 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 import dgmjax as dgm
 
 # A one-sample bound is an expectation over the noise: the mean over draws estimates the same number, less noisily.
 NOISE_DRAWS = 16
 _CHUNK = 512
+
+
+def log_marginal(
+    model: Any,
+    x: jax.Array,
+    contexts: ArrayLike,
+    log_weights: ArrayLike,
+    *,
+    seed: jax.Array | None = None,
+    num_samples: int = 1,
+) -> jax.Array:
+    """``log sum_c w_c p(x | c)`` of a conditional model: ``[n]``; a bound where ``log p(x | c)`` is one.
+
+    Args:
+      model: the conditional model.
+      x: events ``[n, *event]``.
+      contexts: ``[k, *context]``, one a condition.
+      log_weights: ``log w_c``, ``[k]``.
+      seed: of the noise, which all conditions share.
+      num_samples: importance samples of a bound.
+    """
+
+    def given(context: jax.Array) -> jax.Array:
+        return dgm.objectives.log_prob(model, x, context, seed=seed, num_samples=num_samples)
+
+    values = jax.lax.map(given, jnp.asarray(contexts))
+    weights = jnp.asarray(log_weights, values.dtype)[:, None]
+    return jax.nn.logsumexp(values + jnp.broadcast_to(weights, values.shape), axis=0)
 
 
 def likelihood_on(
@@ -21,14 +50,20 @@ def likelihood_on(
     seed: int,
     num_samples: int = 1,
     draws: int = NOISE_DRAWS,
+    mixture: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dgm.Likelihood:
-    """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise."""
+    """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise.
+
+    With a ``mixture``, contexts and the logarithms of their weights, they are marginal over those (`log_marginal`).
+    """
     bound = dgm.objectives.bound_of(model, num_samples)
     draws = draws if bound.is_noisy else 1
 
     @jax.jit
     def evaluate(model: Any, x: jax.Array, context: jax.Array | None, key: jax.Array) -> jax.Array:
         def draw(key: jax.Array) -> jax.Array:
+            if mixture is not None:
+                return log_marginal(model, x, *mixture, seed=key, num_samples=num_samples)
             return dgm.objectives.log_prob(model, x, context, seed=key, num_samples=num_samples)
 
         return jax.lax.map(draw, jax.random.split(key, draws)).mean(0)

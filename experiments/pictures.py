@@ -1,6 +1,7 @@
 """The pictures of a run."""
 
 import functools
+import math
 import pathlib
 from typing import Any
 
@@ -9,10 +10,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 import dgmjax as dgm
+from experiments.classes import Conditions, class_names, conditions_to_draw
 from experiments.config import Config
+from experiments.likelihoods import log_marginal
 from experiments.tensorboard import Events
 
 _PICTURES = 10
+_IMAGES, _POINTS = 64, 5_000  # samples in a picture
+_COLUMNS = 10  # images of a class in a row, at most
 
 
 def write_pictures(
@@ -36,7 +41,11 @@ def write_pictures(
     folder = workdir / "samples"
     folder.mkdir(exist_ok=True)
     if dataset.image_shape is None and dataset.event_shape != (2,):
-        context = contexts_to_draw(dataset, 1_000) if config.conditional else None
+        context = None
+        if config.conditional:
+            conditions = conditions_to_draw(dataset, 1_000)
+            context = conditions.context
+            np.save(folder / "final_labels.npy", conditions.labels)
         np.save(folder / "final.npy", draw(fitted.model, num=1_000, context=context))
     else:
         picture_of_samples(
@@ -44,7 +53,6 @@ def write_pictures(
             fitted.model,
             dataset,
             truth,
-            num=64,
             conditional=config.conditional,
         )
 
@@ -86,7 +94,6 @@ class ProgressPictures:
             model,
             self._dataset,
             self._truth,
-            num=64,
             conditional=self._config.conditional,
         )
         self._events.picture(path, step)
@@ -98,12 +105,15 @@ def picture_of_samples(
     dataset: dgm.data.Dataset,
     truth: dgm.data.Toy | None,
     *,
-    num: int,
+    num: int | None = None,
     seed: int = 0,
     temperature: ArrayLike = 1.0,
     conditional: bool = False,
+    classes: tuple[int, ...] = (),
 ) -> None:
-    """A grid of images, or for 2-D data the data, the learned density and samples side by side.
+    """A grid of images, or for 2-D data the data, samples and the learned density side by side.
+
+    Of a model that is conditional on classes a row holds the images of one class, and points have the colour of theirs.
 
     Raises:
       ValueError: the events are neither images nor pairs of numbers.
@@ -113,31 +123,67 @@ def picture_of_samples(
         raise ValueError(
             f"events of shape {dataset.event_shape} have no picture; write the samples with --out samples.npy."
         )
-    count = max(num, 5_000) if planar else num
-    context = contexts_to_draw(dataset, count) if conditional else None
-    samples = draw(model, num=count, seed=seed, temperature=temperature, context=context)
-    if dataset.image_shape is not None:
-        images = samples.reshape(-1, *dataset.image_shape)
-        columns = len(set(map(tuple, context))) if context is not None else None  # one a class
-        dgm.plots.image_grid(images, path, columns=columns, maximum=(dataset.num_levels or 256) - 1)
+    num = num or (_POINTS if planar else _IMAGES)
+    conditions = conditions_to_draw(dataset, num, classes) if conditional else None
+    context = None if conditions is None else conditions.context
+    samples = draw(model, num=num, seed=seed, temperature=temperature, context=context)
+    if dataset.image_shape is None:
+        _picture_of_the_plane(path, model, dataset, truth, samples, conditions)
         return
+    labels = columns = None
+    if conditions is not None and conditions.classes:
+        labels = [class_names(dataset)[index] for index in conditions.classes]
+        of_a_class = math.ceil(num / len(labels))
+        columns = math.ceil(of_a_class / math.ceil(of_a_class / _COLUMNS))
+    images, maximum = as_picture(dataset, samples)
+    dgm.plots.image_grid(images, path, columns=columns, row_labels=labels, maximum=maximum)
+
+
+def _picture_of_the_plane(
+    path: pathlib.Path,
+    model: Any,
+    dataset: dgm.data.Dataset,
+    truth: dgm.data.Toy | None,
+    samples: np.ndarray,
+    conditions: Conditions | None,
+) -> None:
+    data, title, classes = dataset.train[:_POINTS], dataset.name, None
+    contexts = None
+    if conditions is not None:
+        # In turn, so that the first ones are one round.
+        contexts = conditions.context[: len(conditions.classes) or _IMAGES]
+        title = f"{title} (density: mean over {len(contexts)} conditions)"
+    if conditions is not None and conditions.classes:
+        labels = (dataset.labels or {})["train"]
+        chosen = np.flatnonzero(np.isin(labels, conditions.classes))[:_POINTS]
+        data, classes = dataset.train[chosen], (labels[chosen], conditions.labels)
+
+    def log_prob(x: jax.Array) -> jax.Array:
+        key = jax.random.key(0)
+        if contexts is None:
+            return dgm.objectives.log_prob(model, x, seed=key)
+        weights = np.full(len(contexts), -np.log(len(contexts)), np.float32)
+        return log_marginal(model, x, contexts, weights, seed=key)
+
     dgm.plots.density_2d(
-        model.log_prob,
+        log_prob if hasattr(model, "log_prob") else None,
         path,
-        data=dataset.train[:5_000],
+        data=data,
         samples=samples,
-        title=dataset.name,
+        title=title,
         true_log_prob=None if truth is None else truth.log_prob,
+        classes=classes,
+        class_names=None if classes is None else class_names(dataset),
     )
 
 
-def contexts_to_draw(dataset: dgm.data.Dataset, num: int) -> np.ndarray:
-    """Contexts of ``num`` samples: the classes in turn, or the conditions of the first test events."""
-    labels = (dataset.labels or {})["test"]
-    if labels.ndim == 1:
-        (size,) = dataset.context_shape
-        return np.eye(size, dtype=np.float32)[np.arange(num) % size]
-    return np.resize(dataset.contexts("test"), (num, *dataset.context_shape))
+def as_picture(dataset: dgm.data.Dataset, events: np.ndarray) -> tuple[np.ndarray, float]:
+    """Images ``[n, h, w, c]`` of events, and the value that is drawn white; of floats the range is that of the data."""
+    images = events.reshape(-1, *(dataset.image_shape or ()))
+    if dataset.num_levels is not None:
+        return images, dataset.num_levels - 1
+    low, high = float(dataset.train.min()), float(dataset.train.max())
+    return (images - low) / max(high - low, 1e-12), 1.0
 
 
 def draw(

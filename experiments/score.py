@@ -14,9 +14,10 @@ import numpy as np
 import tyro
 
 import dgmjax as dgm
+from experiments.classes import conditions_to_draw
 from experiments.config import Config, load_config
 from experiments.evaluate import load_run
-from experiments.pictures import contexts_to_draw, draw
+from experiments.pictures import draw
 from experiments.results import write_json
 from experiments.train import train
 
@@ -62,6 +63,8 @@ def score(
             f"expected --num >= 2 and --temperature >= 0, got {num} and {temperature}."
         )
     config, model, dataset = load_run(run)
+    if not hasattr(model, "sample"):
+        raise ValueError(f"{config.name} is a {type(model).__name__}, which has no samples.")
     if dataset.image_shape is None or dataset.num_levels is None:
         raise ValueError(
             f"{config.data} holds no images of integer levels, which classifiers here take."
@@ -69,7 +72,7 @@ def score(
     folder = _default_classifier(run, config) if classifier is None else classifier
     judge_config, judge, judge_data = load_run(folder)
     _check(folder, judge, dataset)
-    context = contexts_to_draw(dataset, num) if config.conditional else None
+    context = conditions_to_draw(dataset, num).context if config.conditional else None
     samples = [
         draw(
             model,

@@ -333,7 +333,7 @@ ERRORS = {
     "another model": (
         lambda: analysis.encode(distrax.Normal(0.0, 1.0), jnp.zeros(3)),
         TypeError,
-        r"expected a dgmjax.Flow or dgmjax.Dequantized, got Normal; wrap",
+        "expected a model with latents, such as a dgmjax.Flow.*got Normal; wrap",
     ),
     "floats for integers": (
         lambda: analysis.encode(dequantized(), np.zeros(4)),

@@ -143,3 +143,32 @@ def test_contexts_of_labels_are_one_hot_and_conditions_stay():
     assert conditions.contexts("train").dtype == np.float32
     with pytest.raises(ValueError, match="'mine' has no labels"):
         data.Dataset("mine", x, x, x).contexts("train")
+
+
+def test_files_hold_images_and_labels(tmp_path):
+    x = np.arange(20 * 3 * 2 * 3).reshape(20, 3, 2, 3) % 256
+    classes, names = np.arange(20) % 3, np.array(["a", "b", "c"])
+    np.savez(tmp_path / "one.npz", x=x.astype(np.uint8), labels=classes, label_names=names)
+    one = data.load_dataset(str(tmp_path / "one.npz"), num_levels=256)
+    assert one.image_shape == (3, 2, 3)
+    assert (one.context_shape, one.label_names) == ((3,), ("a", "b", "c"))
+    for split in ("train", "validation", "test"):  # rows keep their labels when they are shuffled
+        first = getattr(one, split)[:, 0, 0, 0]
+        row = np.array([np.flatnonzero(x[:, 0, 0, 0] == value)[0] for value in first])
+        np.testing.assert_array_equal(one.labels[split], classes[row])
+        assert one.labels[split].dtype == np.int32
+    splits = {"train": x[:10], "validation": x[10:15], "test": x[15:]}
+    conditions = {f"{name}_labels": np.ones((len(part), 2)) for name, part in splits.items()}
+    np.savez(tmp_path / "three.npz", **splits, **conditions)
+    three = data.load_dataset(str(tmp_path / "three.npz"), num_levels=256)
+    assert three.context_shape == (2,)
+    assert three.contexts("test").dtype == np.float32
+    del conditions["test_labels"]
+    np.savez(tmp_path / "part.npz", **splits, **conditions)
+    with pytest.raises(ValueError, match="holds train_labels, validation_labels; expected labels"):
+        data.load_dataset(str(tmp_path / "part.npz"))
+    np.savez(tmp_path / "short.npz", x=x, labels=classes[:7])
+    with pytest.raises(ValueError, match="expected one label for each"):
+        data.load_dataset(str(tmp_path / "short.npz"))
+    np.save(tmp_path / "table.npy", np.zeros((20, 3)))
+    assert data.load_dataset(str(tmp_path / "table.npy")).image_shape is None

@@ -341,3 +341,65 @@ def test_default_window_holds_the_data_and_ignores_an_outlier(tmp_path):
 def test_density_errors(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         draw_density(tmp_path / "x.png", **options)
+
+
+def test_image_grid_names_its_rows_to_the_left_of_the_same_pixels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 9), np.uint8)
+    options = {"scale": 6, "maximum": 255}
+    named = pixels(
+        plots.image_grid(images, tmp_path / "a.png", row_labels=["a", "$b_2"], **options)
+    )
+    # Images go to the rows in turn: 0 2 4 / 1 3.
+    bare = pixels(
+        plots.image_grid(images[[0, 2, 4, 1, 3]], tmp_path / "b.png", columns=3, **options)
+    )
+    np.testing.assert_array_equal(named[:, -bare.shape[1] :], bare)
+    assert named.shape[0] == bare.shape[0]
+    side = named[:, : -bare.shape[1]]
+    assert (side[:, [0, -1]] == 255).all()
+    for half in np.split(side, [len(side) // 2]):
+        dark = np.flatnonzero((half < 128).any((1, 2)))
+        assert abs(dark.mean() - len(half) / 2) < len(half) / 5
+    longer = pixels(
+        plots.image_grid(
+            images, tmp_path / "c.png", row_labels=["a", "b" * 40], title="t", **options
+        )
+    )
+    assert longer.shape[1] > named.shape[1] + 200
+    np.testing.assert_array_equal(longer[-len(bare) :, -bare.shape[1] :], bare)
+    small = pixels(
+        plots.image_grid(np.zeros((90, 1, 50), np.uint8), tmp_path / "d.png", row_labels="x" * 90)
+    )
+    assert len(small) >= 90 * 20
+    blocks = pixels(
+        plots.image_grid(images, tmp_path / "e.png", columns=2, row_labels=["a", "b"], **options)
+    )
+    empty = np.full((3, 4, 9), GREY, np.uint8)  # 0 2 / 4 . / 1 3 / . .
+    cells = np.concatenate([images[[0, 2, 4]], empty[:1], images[[1, 3]], empty[1:]])
+    bare = pixels(plots.image_grid(cells, tmp_path / "f.png", columns=2, **options))
+    np.testing.assert_array_equal(blocks[:, -bare.shape[1] :], bare)
+
+
+def test_classes_of_points_have_colours_and_names(tmp_path):
+    points = np.repeat([[0.25, 0.25], [0.75, 0.75]], 200, axis=0).astype(np.float32)
+    labels = np.repeat([0, 2], 200)
+    options = {"data": points, "samples": points[:300], "limits": (0, 1)}
+    path = draw_density(
+        tmp_path / "a.png", classes=(labels, labels[:300]), class_names=("p", "q", "r"), **options
+    )
+    picture = pixels(path)
+    plain = pixels(draw_density(tmp_path / "b.png", **options))
+    assert picture.shape[0] > plain.shape[0]  # the legend
+
+    def shown(picture, rgb):
+        return (np.abs(picture.astype(int) - rgb).max(-1) < 40).sum()
+
+    tab10 = [np.array(matplotlib.colormaps["tab10"](i, bytes=True)[:3], int) for i in range(3)]
+    assert min(shown(picture, tab10[0]), shown(picture, tab10[2])) > 20
+    assert max(shown(picture, tab10[1]), shown(plain, tab10[2])) == 0
+    without = pixels(draw_density(tmp_path / "c.png", log_prob=None, **options))
+    assert without.shape[1] < plain.shape[1]
+    with pytest.raises(
+        ValueError, match=r"expected classes 0, 1, ... of samples, 300 integers, got"
+    ):
+        draw_density(tmp_path / "d.png", classes=(labels, labels), **options)

@@ -4,7 +4,7 @@ from dgmjax.analysis.active_units import ActiveUnits, active_units
 from dgmjax.analysis.annealed_importance import AnnealedImportance, annealed_importance
 from dgmjax.analysis.attributes import attribute_direction, manipulate
 from dgmjax.analysis.inference_gaps import InferenceGaps, inference_gaps
-from dgmjax.analysis.interpolation import interpolate, lerp, slerp
+from dgmjax.analysis.interpolation import decode_path, interpolate, lerp, slerp
 from dgmjax.analysis.latent_path import cube_lerp, latent_path
 from dgmjax.analysis.latents import decode, encode, encode_in_batches
 from dgmjax.analysis.outliers import auroc, code_length, complexity_corrected, typicality
@@ -34,6 +34,7 @@ __all__ = [
     "complexity_corrected",
     "cube_lerp",
     "decode",
+    "decode_path",
     "encode",
     "encode_in_batches",
     "frechet_distance",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.analysis.latents import Model, decode, encode, flow_of, spread_context
+from dgmjax.analysis.latents import Model, decode, encode, latent_shape, spread_context
 
 
 def attribute_direction(eps: ArrayLike, labels: ArrayLike) -> jax.Array:
@@ -61,7 +61,7 @@ def manipulate(
     whole difference of the means.
 
     Args:
-      model: a `dgmjax.Flow`, or `dgmjax.Dequantized` for integers.
+      model: any that `encode` takes.
       x: events ``[*batch, *event]``.
       direction: ``[*latent]``, from `attribute_direction`.
       alphas: ``[num_alphas]``; in the paper -1 to 1.
@@ -73,10 +73,10 @@ def manipulate(
 
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 6.3.
     """
-    latent_shape = flow_of(model, where="manipulate").bijector.latent_shape
-    if np.shape(direction) != latent_shape:
+    shape = latent_shape(model, where="manipulate")
+    if np.shape(direction) != shape:
         raise ValueError(
-            f"manipulate: expected a direction of shape {latent_shape}, that of one event's latents, got "
+            f"manipulate: expected a direction of shape {shape}, that of one event's latents, got "
             f"{np.shape(direction)}; it comes from attribute_direction."
         )
     if np.ndim(alphas) != 1:
@@ -84,11 +84,9 @@ def manipulate(
             f"manipulate: expected alphas of shape [num_alphas], got {np.shape(alphas)}; one strength is [alpha]."
         )
     eps = encode(model, x, context)
-    ones = (1,) * (eps.ndim - len(latent_shape))
+    ones = (1,) * (eps.ndim - len(shape))
     steps = jnp.asarray(alphas).astype(eps.dtype).reshape(-1, *(1,) * eps.ndim)
-    moved = eps[None] + steps * jnp.asarray(direction).astype(eps.dtype).reshape(
-        1, *ones, *latent_shape
-    )
+    moved = eps[None] + steps * jnp.asarray(direction).astype(eps.dtype).reshape(1, *ones, *shape)
     return decode(model, moved, spread_context(model, context, moved.shape[: 1 + len(ones)]))
 
 

@@ -1,4 +1,4 @@
-"""Paths between two events through the latents of a flow."""
+"""Paths between two events through the latents of a model."""
 
 from typing import Literal, get_args
 
@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from dgmjax.analysis.latents import Model, decode, encode, flow_of, spread_context
+from dgmjax.analysis.latents import Model, decode, encode, latent_shape, spread_context
+from dgmjax.layers.dequantize import Dequantized
+from dgmjax.layers.flow import Flow
 
 Kind = Literal["linear", "spherical", "spherical_levels"]
 
@@ -84,19 +86,21 @@ def interpolate(
     *,
     kind: Kind = "linear",
     context: jax.Array | None = None,
+    context2: jax.Array | None = None,
 ) -> jax.Array:
     """``decode(path(encode(x1), encode(x2), t))`` at ``num`` even positions from 0 to 1: ``[num, *batch, *event]``.
 
-    The first and the last are ``x1`` and ``x2`` as far as `decode` inverts `encode`.
+    The first and the last are ``x1`` and ``x2`` as far as `decode` inverts `encode`: those themselves of a flow, their
+    reconstructions of an autoencoder.
 
     Args:
-      model: a `dgmjax.Flow`, or `dgmjax.Dequantized` for integers.
+      model: any that `encode` takes: flows, dequantized flows, autoencoders of all kinds.
       x1: events ``[*batch, *event]``.
       x2: same shape.
       num: positions, the ends included.
-      kind: ``"linear"`` (`lerp`, as in the paper), ``"spherical"`` (`slerp` of whole events) or ``"spherical_levels"``
-        (`slerp` of the latents of each level of a flow with a `dgmjax.MultiScale`).
+      kind: see `decode_path`.
       context: ``[*batch, *context_shape]`` or one row, for a conditional model; both ends share it.
+      context2: that of ``x2``, if it has another: the condition then goes straight from one to the other.
 
     Raises:
       TypeError: as `encode`.
@@ -110,30 +114,82 @@ def interpolate(
 
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 6.2.
     """
-    if num < 2:
-        raise ValueError(f"interpolate: num counts both ends: expected at least 2, got {num}.")
-    if kind not in get_args(Kind):
-        raise ValueError(
-            f"interpolate: kind: expected one of {list(get_args(Kind))}, got {kind!r}."
-        )
+    _check_path(num, kind, "interpolate")
     if jnp.shape(x1) != jnp.shape(x2):
         raise ValueError(
             f"interpolate: expected x1 and x2 of one shape, got {jnp.shape(x1)} and {jnp.shape(x2)}; broadcast one "
             f"with jnp.broadcast_to."
         )
-    eps1, eps2 = encode(model, x1, context), encode(model, x2, context)
+    eps1 = encode(model, x1, context)
+    eps2 = encode(model, x2, context if context2 is None else context2)
+    return decode_path(model, eps1, eps2, num, kind=kind, context=context, context2=context2)
+
+
+def decode_path(
+    model: Model,
+    eps1: jax.Array,
+    eps2: jax.Array,
+    num: int,
+    *,
+    kind: Kind = "linear",
+    context: jax.Array | None = None,
+    context2: jax.Array | None = None,
+) -> jax.Array:
+    """`decode` of ``num`` latents at even positions between two: ``[num, *batch, *event]``; needs no encoder.
+
+    Args:
+      model: any that `decode` takes.
+      eps1: latents ``[*batch, *latent]``, of `encode` or drawn.
+      eps2: same shape.
+      num: positions, the ends included.
+      kind: ``"linear"`` (`lerp`, as in the paper), ``"spherical"`` (`slerp` of whole events) or ``"spherical_levels"``
+        (`slerp` of the latents of each level of a flow with a `dgmjax.MultiScale`).
+      context: as in `interpolate`.
+      context2: as in `interpolate`.
+
+    Raises:
+      TypeError: as `decode`.
+      ValueError: as `decode`, different shapes, fewer than two positions, another kind, or levels of a model without.
+    """
+    _check_path(num, kind, "decode_path")
+    if context2 is not None and context is None:
+        raise ValueError(
+            "decode_path: context2 is the condition of the second end; pass context too."
+        )
+    event_ndim = len(latent_shape(model, where="decode_path"))
+    eps1, eps2 = jnp.asarray(eps1), jnp.asarray(eps2)
     t = jnp.linspace(0, 1, num, dtype=eps1.dtype)
-    flow = flow_of(model, where="interpolate")
-    event_ndim = len(flow.bijector.latent_shape)
     if kind == "linear":
         path = lerp(eps1, eps2, t)
     elif kind == "spherical":
         path = slerp(eps1, eps2, t, event_ndim=event_ndim)
     else:
-        levels = flow.multi_scale
-        pairs = zip(levels.split_latents(eps1), levels.split_latents(eps2), strict=True)
-        path = levels.join_latents([slerp(a, b, t, event_ndim=3) for a, b in pairs])
-    return decode(model, path, spread_context(model, context, path.shape[: path.ndim - event_ndim]))
+        path = _path_of_levels(model, eps1, eps2, t)
+    batch = path.shape[: path.ndim - event_ndim]
+    if context2 is not None:
+        shape = (*batch[1:], *model.context_shape)
+        ends = [jnp.broadcast_to(jnp.asarray(c, eps1.dtype), shape) for c in (context, context2)]
+        return decode(model, path, lerp(ends[0], ends[1], t))
+    return decode(model, path, spread_context(model, context, batch))
+
+
+def _check_path(num: int, kind: str, where: str) -> None:
+    if num < 2:
+        raise ValueError(f"{where}: num counts both ends: expected at least 2, got {num}.")
+    if kind not in get_args(Kind):
+        raise ValueError(f"{where}: kind: expected one of {list(get_args(Kind))}, got {kind!r}.")
+
+
+def _path_of_levels(model: Model, eps1: jax.Array, eps2: jax.Array, t: jax.Array) -> jax.Array:
+    flow = model.density if isinstance(model, Dequantized) else model
+    if not isinstance(flow, Flow):
+        raise ValueError(
+            f"kind 'spherical_levels' is for flows with a MultiScale; {type(model).__name__} has none: use "
+            f"'spherical'."
+        )
+    levels = flow.multi_scale
+    pairs = zip(levels.split_latents(eps1), levels.split_latents(eps2), strict=True)
+    return levels.join_latents([slerp(a, b, t, event_ndim=3) for a, b in pairs])
 
 
 def _operands(

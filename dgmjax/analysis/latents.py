@@ -1,4 +1,6 @@
-"""Between data and the latents of a trained flow, deterministically in both directions."""
+"""Between data and the latents of a trained model, deterministically in both directions."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,57 +19,80 @@ from dgmjax.checks import (
 from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.flow import Flow
 
-Model = Flow | Dequantized
+# A `Flow`, a `Dequantized`, or a model with ``code_shape`` and ``from_code(code)``, and with ``code(x)`` if it encodes.
+Model = Any
 
 
 def encode(model: Model, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
-    """``eps = f^{-1}(x)``: the latents of ``x`` in the space of the base, ``[*batch, *latent]``.
+    """The latents of ``x``, without noise: ``[*batch, *latent]``.
 
-    Of a flow with levels these are the latents of all levels, learned priors removed: Glow's "eps". Integers are
-    encoded at the middle of their bin, ``f^{-1}(x + 0.5)``, whatever the dequantization: no noise, and `decode` gives
-    them back.
+    ====================== ============================================================================================
+    model                  latents
+    ====================== ============================================================================================
+    `dgmjax.Flow`          ``f^{-1}(x)`` in the space of the base: of a flow with levels those of all, learned priors
+                           removed, Glow's "eps"
+    `dgmjax.Dequantized`   the same of the middle of the bin, ``f^{-1}(x + 0.5)``, whatever the dequantization
+    `dgmjax.VAE`, `VLAE`   the mean of ``q(z | x)``; of a flow as posterior, what it makes of the mean of its base
+    `HierarchicalVAE`      ``z1`` and ``z2`` side by side: the means of ``q(z1 | x, z2)``, given the latter, and of
+                           ``q(z2 | x)``
+    `IAFVAE`               the latents of all layers as one vector, the finest first, each without noise
+    `SparseAutoencoder`    its code
+    ====================== ============================================================================================
 
     Args:
-      model: a `dgmjax.Flow`, or `dgmjax.Dequantized` for integers.
+      model: one of these, or any with ``code_shape``, ``code(x)`` and ``from_code(code)``.
       x: events ``[*batch, *event]``.
       context: ``[*batch, *context_shape]`` or one row, for a conditional model.
 
     Raises:
-      TypeError: another kind of model, integers for a flow, or floats for a dequantized one.
+      TypeError: a model without latents or without an encoder, integers where floats are needed, or the reverse.
       ValueError: wrong event or context shape.
 
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 6, and its code (``get_eps``).
     """
-    flow = flow_of(model, where="encode")
-    if isinstance(model, Dequantized):
-        batch = check_integer_event(x, model.event_shape, where="encode")
-        x = model.dequantization.centre(x, floating_dtype(model))
-    else:
+    latent_shape(model, where="encode")
+    if not isinstance(model, Flow | Dequantized) and not hasattr(model, "code"):
+        raise TypeError(
+            f"encode: {type(model).__name__} has latents but no encoder; draw them, and go from latents to events with "
+            f"decode or decode_path."
+        )
+    if getattr(model, "num_levels", None) is None:
         x, batch = float_event(x, model.event_shape, where="encode", dtype=own_dtype(model))
-    context = as_context(context, model.context_shape, batch, where="encode", dtype=x.dtype)
-    return flow.bijector.inverse_and_log_det(jnp.asarray(x), context)[0]
+    else:
+        batch = check_integer_event(x, model.event_shape, where="encode")
+    context = _as_context(model, context, batch, where="encode")
+    if isinstance(model, Dequantized):
+        x = model.dequantization.centre(x, floating_dtype(model))
+        model = model.density
+    if isinstance(model, Flow):
+        return model.bijector.inverse_and_log_det(jnp.asarray(x), context)[0]
+    return model.code(jnp.asarray(x))
 
 
 def decode(model: Model, eps: jax.Array, context: jax.Array | None = None) -> jax.Array:
-    """``x = f(eps)``, the inverse of `encode`: events ``[*batch, *event]``, integers of a dequantized model.
+    """The event of every latent, without noise: ``[*batch, *latent] -> [*batch, *event]``.
 
-    ``decode(model, encode(model, x))`` is ``x`` to rounding, and exactly ``x`` for integers where rounding stays below
-    half a bin.
+    Of a `dgmjax.Flow` ``f(eps)``, the inverse of `encode`: ``decode(model, encode(model, x))`` is ``x`` to rounding. Of
+    a `dgmjax.Dequantized` integers, exactly ``x`` where rounding stays below half a bin. Of models whose latents are
+    fewer than the data it is the reconstruction: the mean ``E[x | z]`` of the likelihood, floats in units of the data
+    also for integers, of an autoencoder what its decoder gives, of a `dgmjax.GAN` its generator, integers for integers.
+    Where the likelihood is itself a model (`dgmjax.VLAE`) it is a draw with fixed noise, the same for all events.
 
     Args:
-      model: as in `encode`.
+      model: as in `encode`; it needs no encoder.
       eps: latents ``[*batch, *latent]``, floating point.
       context: as in `encode`.
 
     Raises:
-      TypeError: another kind of model, or integer latents.
+      TypeError: a model without latents, or integer latents.
       ValueError: wrong latent or context shape.
     """
-    flow = flow_of(model, where="decode")
-    eps, batch = float_event(
-        eps, flow.bijector.latent_shape, where="decode", dtype=own_dtype(model)
-    )
-    context = as_context(context, model.context_shape, batch, where="decode", dtype=eps.dtype)
+    shape, dtype = latent_shape(model, where="decode"), own_dtype(model)
+    eps, batch = float_event(eps, shape, where="decode", dtype=dtype)
+    context = _as_context(model, context, batch, where="decode")
+    flow = model.density if isinstance(model, Dequantized) else model
+    if not isinstance(flow, Flow):
+        return model.from_code(jnp.asarray(eps))
     x, _ = flow.bijector.forward_and_log_det(jnp.asarray(eps), context)
     if isinstance(model, Dequantized):
         levels = model.dequantization.quantize(x, model.num_levels)
@@ -90,55 +115,59 @@ def encode_in_batches(
 
     Raises:
       TypeError: as `encode`.
-      ValueError: as `encode`, not exactly one batch axis, no rows, or a batch size below 1.
+      ValueError: as `encode`, not exactly one batch axis, or a batch size below 1.
     """
     x = np.asarray(x)
     if batch_size < 1:
         raise ValueError(f"encode_in_batches: batch_size must be at least 1, got {batch_size}.")
     shape = tuple(model.event_shape)
-    if x.ndim != len(shape) + 1 or not len(x):
+    if x.ndim != len(shape) + 1:
         raise ValueError(
-            f"encode_in_batches: expected events {describe(shape).replace('*batch', 'n')} with n > 0, got {x.shape}; "
-            f"one event is x[None]."
+            f"encode_in_batches: expected events {describe(shape).replace('*batch', 'n')}, got {x.shape}; one event is "
+            f"x[None]."
         )
     rows = None
     if context is not None:
-        dtype = floating_dtype(model)
-        found = as_context(
-            context, model.context_shape, x.shape[:1], where="encode_in_batches", dtype=dtype
-        )
-        rows = np.broadcast_to(np.asarray(found), (len(x), *(model.context_shape or ())))
+        found = _as_context(model, context, x.shape[:1], where="encode_in_batches")
+        rows = np.broadcast_to(np.asarray(found), (len(x), *model.context_shape))
+    if not len(x):
+        return np.zeros((0, *latent_shape(model, where="encode_in_batches")), floating_dtype(model))
     size = min(batch_size, len(x))
     parts = []
     for start in range(0, len(x), size):
         index = np.minimum(np.arange(start, start + size), len(x) - 1)
-        eps = _encode(model, x[index], None if rows is None else rows[index])
+        eps = encode(model, x[index], None if rows is None else rows[index])
         parts.append(np.asarray(eps)[: len(x) - start])
     return np.concatenate(parts)
 
 
-_encode = jax.jit(encode)
-
-
-def flow_of(model: Model, *, where: str) -> Flow:
-    """The flow of a model, which has the bijector.
+def latent_shape(model: Model, *, where: str) -> tuple[int, ...]:
+    """Shape of the latents of one event.
 
     Raises:
-      TypeError: the model is none of this library's flows.
+      TypeError: the model has none.
     """
     flow = model.density if isinstance(model, Dequantized) else model
-    if not isinstance(flow, Flow):
+    if isinstance(flow, Flow):
+        return flow.bijector.latent_shape
+    if not hasattr(model, "from_code"):
         raise TypeError(
-            f"{where}: expected a dgmjax.Flow or dgmjax.Dequantized, got {type(model).__name__}; wrap a bijector in "
-            f"dgmjax.Flow(bijector)."
+            f"{where}: expected a model with latents, such as a dgmjax.Flow, dgmjax.Dequantized or dgmjax.VAE, or any "
+            f"with code_shape and from_code, got {type(model).__name__}; wrap a bijector in dgmjax.Flow(bijector)."
         )
-    return flow
+    return tuple(model.code_shape)
 
 
 def spread_context(
     model: Model, context: jax.Array | None, batch: tuple[int, ...]
 ) -> jax.Array | None:
     """The context of ``[*batch, *event]`` for several versions of every event: rows broadcast to ``[*batch]``."""
-    if context is None or model.context_shape is None:
-        return context
-    return jnp.broadcast_to(context, (*batch, *model.context_shape))
+    if context is None or getattr(model, "context_shape", None) is None:
+        return context  # `encode` says what is wrong with it, if anything
+    rows = _as_context(model, context, None, where="context")
+    return jnp.broadcast_to(rows, (*batch, *model.context_shape))
+
+
+def _as_context(model: Model, context: Any, batch: tuple[int, ...] | None, *, where: str) -> Any:
+    shape, dtype = getattr(model, "context_shape", None), floating_dtype(model)
+    return as_context(context, shape, batch, where=where, dtype=dtype)

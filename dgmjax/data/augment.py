@@ -14,10 +14,11 @@ _MAX_STRETCH = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Warp and shift flattened images of integers; levels stay integers, so bounds stay bounds.
+    """Warp and shift flattened images; levels stay integers, so bounds stay bounds.
 
     An image is warped with probability ``warp`` (rotation up to 10 degrees, scale and shear up to 10%, translation
-    up to half a pixel, bilinear, rounded) and shifted by one pixel with probability ``shift``. Outside is level 0.
+    up to half a pixel, bilinear, of integers rounded) and shifted by one pixel with probability ``shift``. Outside is
+    level 0.
 
     Attributes:
       image_shape: ``(height, width, channels)``.
@@ -30,7 +31,7 @@ class Augment:
     shift: float = 0.05
 
     def __call__(self, x: jax.Array, key: jax.Array) -> jax.Array:
-        """Augment ``[n, height * width * channels]`` integers, with one key or ``n``; same shape and dtype."""
+        """Augment ``[n, height * width * channels]``, with one key or ``n``; same shape and dtype."""
         images = x.reshape(-1, *self.image_shape)
         keys = example_keys(key, len(images)) if key.ndim == 0 else key
         return jax.vmap(self._one)(images, keys).reshape(x.shape)
@@ -63,7 +64,10 @@ class Augment:
             in_axes=-1,
             out_axes=-1,
         )
-        return jnp.round(warp_channel(image.astype(_FLOAT))).astype(image.dtype)
+        warped = warp_channel(image.astype(_FLOAT))
+        if jnp.issubdtype(image.dtype, jnp.integer):
+            warped = jnp.round(warped)
+        return warped.astype(image.dtype)
 
 
 def _unit_step(key: jax.Array) -> jax.Array:

@@ -16,6 +16,8 @@ from dgmjax.data.prepared import data_root, is_prepared
 from dgmjax.data.tfds import TFDS_NAMES, tfds_dataset
 from dgmjax.data.toy import TOYS
 
+_SPLITS = ("train", "validation", "test")
+
 
 def digits() -> Dataset:
     """The 1,797 handwritten digits that scikit-learn ships: 8x8, 17 grey levels, flattened to 64 integers.
@@ -58,7 +60,10 @@ def file_dataset(path: str | pathlib.Path, *, num_levels: int | None = None) -> 
     """A user's ``.npy`` array or ``.npz`` archive.
 
     An ``.npz`` with arrays ``train``, ``validation`` and ``test`` keeps its splits. One array (any name) is shuffled
-    with a fixed seed and split 80 / 10 / 10.
+    with a fixed seed and split 80 / 10 / 10. Events ``(height, width, channels)`` with 1 or 3 channels are images.
+
+    Labels, one a row, classes ``[n]`` of integers or conditions ``[n, k]``, are ``train_labels``, ``validation_labels``
+    and ``test_labels``, or ``labels`` beside one array; ``label_names`` may name the classes or conditions.
 
     Args:
       path: the file.
@@ -66,7 +71,8 @@ def file_dataset(path: str | pathlib.Path, *, num_levels: int | None = None) -> 
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: another format, pickled objects, several arrays without the split names, or too few rows.
+      ValueError: another format, pickled objects, several arrays without the split names, labels of some splits only,
+        or too few rows.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -80,25 +86,54 @@ def file_dataset(path: str | pathlib.Path, *, num_levels: int | None = None) -> 
             f"{path} is not a .npy or .npz file of plain arrays ({error}); write it with np.save(path, x) or "
             f"np.savez(path, train=..., validation=..., test=...)."
         ) from None
+    names = arrays.pop("label_names", None)
+    labels = {name: arrays.pop(name) for name in list(arrays) if name.endswith("labels")}
     if {"train", "validation", "test"} <= set(arrays):
-        parts = [arrays[name] for name in ("train", "validation", "test")]
+        parts = [arrays[name] for name in _SPLITS]
+        expected = [f"{split}_labels" for split in _SPLITS]
     elif len(arrays) == 1:
-        (x,) = arrays.values()
+        (x,), expected = arrays.values(), ["labels"]
         if x.ndim < 2 or len(x) < 10:
             raise ValueError(
                 f"{path}: expected an array [n, *event] with n >= 10 to split 80/10/10, got {x.shape}."
             )
-        x = x[np.random.RandomState(0).permutation(len(x))]
+        order = np.random.RandomState(0).permutation(len(x))
         ends = [len(x) * 8 // 10, len(x) * 9 // 10]
-        parts = np.split(x, ends)
+        parts = np.split(x[order], ends)
+        if len(labels.get("labels", ())) == len(x):
+            labels = {"labels": labels["labels"][order]}
     else:
         raise ValueError(
             f"{path} holds arrays {sorted(arrays)}; expected one array, or 'train', 'validation' and 'test'."
         )
+    if labels and sorted(labels) != sorted(expected):
+        raise ValueError(
+            f"{path} holds {', '.join(sorted(labels))}; expected labels for every row, as {', '.join(expected)}."
+        )
     if parts[0].dtype == np.float64:
         parts = [part.astype(np.float32) for part in parts]
     train, validation, test = parts
-    return Dataset(path.stem, train, validation, test, num_levels=num_levels)
+    shape = train.shape[1:]
+    return Dataset(
+        path.stem,
+        train,
+        validation,
+        test,
+        num_levels=num_levels,
+        image_shape=shape if len(shape) == 3 and shape[-1] in (1, 3) else None,
+        labels=_labels_of_splits([labels[name] for name in expected], parts) if labels else None,
+        label_names=None if names is None else tuple(map(str, names)),
+    )
+
+
+def _labels_of_splits(labels: list[np.ndarray], parts: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Labels by the name of their split; those beside one array are split as it is."""
+    if len(labels) == 1:
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        labels = np.split(labels[0], ends)
+    classes = labels[0].ndim == 1 and np.issubdtype(labels[0].dtype, np.integer)
+    dtype = np.int32 if classes else np.float32
+    return {split: part.astype(dtype) for split, part in zip(_SPLITS, labels, strict=True)}
 
 
 DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits} | {

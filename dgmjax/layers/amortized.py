@@ -1,13 +1,13 @@
 """Parameters of a bijector that may depend on the context."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-MakeConditioner = Callable[..., nnx.Module]
+from dgmjax.layers.conditioner import MakeConditioner
 
 
 class AmortizedParameters(nnx.Module):

@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from flax import nnx
 
+import dgmjax.nets as nets
+
 T = TypeVar("T", bound=type[nnx.Module])
 
 _RECORDED: dict[str, type[nnx.Module]] = {}
@@ -24,7 +26,8 @@ _MAX_ARRAY_SIZE = 100_000
 def recorded(cls: T) -> T:
     """Class decorator: remember the constructor's arguments, under the name of the class.
 
-    Arguments may be None, bool, int, float, str, arrays, lists, tuples and dicts of those, and recorded modules.
+    Arguments may be None, bool, int, float, str, arrays, lists, tuples and dicts of those, and recorded modules;
+    factories too: recorded classes, those of `dgmjax.nets`, and ``functools.partial`` of them with keyword arguments.
     ``rngs`` is left out. Anything else is accepted by the constructor but makes `describe`, and so `dgmjax.save`,
     raise an error that names the argument.
     """
@@ -135,6 +138,8 @@ def _encode(value: Any, where: str) -> Any:
         return {"array": value.tolist(), "dtype": value.dtype.name}
     if isinstance(value, nnx.Module):
         return {"module": describe(value)}
+    if callable(value):
+        return _encode_factory(value, where)
     raise TypeError(
         f"{where}: an argument of type {type(value).__name__} cannot be saved as configuration; pass a name, a "
         f"number, a NumPy array or a recorded module."
@@ -149,5 +154,37 @@ def _decode(value: Any, rngs: nnx.Rngs) -> Any:
             return np.asarray(value["array"], value["dtype"])
         if set(value) == {"module"}:
             return build(value["module"], rngs=rngs)
+        if set(value) == {"factory", "arguments"}:
+            return _decode_factory(value["factory"], _decode(value["arguments"], rngs))
         return {key: _decode(item, rngs) for key, item in value.items()}
     return value
+
+
+def _encode_factory(value: Any, where: str) -> dict[str, Any]:
+    """The name of a class that makes networks, with the keyword arguments of a partial of it but for ``rngs``."""
+    partial = value if isinstance(value, functools.partial) else functools.partial(value)
+    if partial.args or not isinstance(partial.func, type) or _named(partial.func) is None:
+        name = getattr(partial.func, "__qualname__", type(partial.func).__name__)
+        what = f"{name} with positional arguments" if partial.args else name
+        raise TypeError(
+            f"{where}: the callable {what} cannot be saved as configuration; pass a class that is decorated with "
+            f"@dgmjax.recorded or one of dgmjax.nets, or functools.partial of such a class with keyword arguments."
+        )
+    arguments = {key: item for key, item in partial.keywords.items() if key != "rngs"}
+    return {"factory": partial.func.__name__, "arguments": _encode(arguments, where)}
+
+
+def _decode_factory(name: str, arguments: dict[str, Any]) -> Any:
+    cls = _RECORDED.get(name, getattr(nets, name, None))
+    if cls is None:
+        raise ValueError(
+            f"unknown class of networks {name!r}. Import the module that defines it (and decorates it with "
+            f"@dgmjax.recorded) before loading."
+        )
+    return functools.partial(cls, **arguments) if arguments else cls
+
+
+def _named(cls: type) -> type | None:
+    """The class, if its name is enough to find it again."""
+    name = cls.__name__
+    return cls if cls in (_RECORDED.get(name), getattr(nets, name, None)) else None

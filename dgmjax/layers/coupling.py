@@ -8,7 +8,8 @@ from flax import nnx
 
 from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse
 from dgmjax.bijectors.masks import vector_mask
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.conditioner import call_conditioner
 from dgmjax.nets.static import StaticArray
 
 
@@ -23,7 +24,8 @@ class Coupling(Bijector):
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through unchanged.
       make_conditioner: called once as ``make_conditioner(in_size, out_shape, context_size=...)``, returns a module
         ``net(kept, context, key=None) -> [*batch, *out_shape]``, ``out_shape = (|B|, transformer.num_params)``;
-        e.g. a partial of `dgmjax.nets.MLP`.
+        e.g. a partial of `dgmjax.nets.MLP`. A network without dropout may leave ``key`` out, and without a context
+        ``context`` too.
       transformer: the elementwise map `f`.
       swap: exchange A and B on the latent side, so that equal layers in a row, e.g. of a `dgmjax.Stack`, alternate. A
         and B must be of one size.
@@ -89,5 +91,7 @@ class Coupling(Bijector):
     def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:
         if self.context_shape is None:
             context = None  # the context of a conditional chain is not for this layer
-        keyword = key_option(key)
-        return lambda kept: self.conditioner(kept, context, **keyword)
+        out_shape = self.mask.value.size - int(self.mask.value.sum()), self.transformer.num_params
+        return lambda kept: call_conditioner(
+            self.conditioner, kept, context, key, out_shape=out_shape
+        )

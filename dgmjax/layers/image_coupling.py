@@ -12,7 +12,8 @@ from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_in
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward, pixel_coupling_inverse
 from dgmjax.bijectors.masks import image_mask
 from dgmjax.checks import check_float_event
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.conditioner import call_conditioner
 from dgmjax.nets.static import StaticArray
 
 
@@ -30,7 +31,8 @@ class ImageCoupling(Bijector):
         channel ``(c,)``; ``True`` passes through unchanged.
       make_conditioner: called once as ``make_conditioner((h, w, in_channels), out_channels, context_size=...)``,
         returns a module ``net(kept, context, key=None) -> [*batch, h, w, out_channels]``. The
-        ``transformer.num_params`` parameters of an element are neighbours among the ``out_channels``, as in Glow.
+        ``transformer.num_params`` parameters of an element are neighbours among the ``out_channels``, as in Glow. A
+        network without dropout may leave ``key`` out, and without a context ``context`` too.
       transformer: the elementwise map `f`.
       swap: exchange A and B, which must be channels and equally many, on the latent side, so that equal layers in a
         row, e.g. of a `dgmjax.Stack`, alternate. Pixels cannot be exchanged: put ``"checkerboard"`` and
@@ -76,8 +78,7 @@ class ImageCoupling(Bijector):
         self.mask = StaticArray(values)
         # No channel mask has one channel: one of its parts would be empty.
         self.of_pixels = values.shape[-1] == 1
-        kept = channels if self.of_pixels else int(values.sum())
-        moved = channels if self.of_pixels else channels - kept
+        kept, moved = channels if self.of_pixels else int(values.sum()), self._moved
         if swap and (self.of_pixels or kept != moved):
             raise ValueError(
                 f"ImageCoupling: swap exchanges two halves of the channels, got the mask {mask!r} on images of shape "
@@ -92,6 +93,11 @@ class ImageCoupling(Bijector):
             moved * transformer.num_params,
             context_size=0 if self.context_shape is None else self.context_shape[-1],
         )
+
+    @property
+    def _moved(self) -> int:
+        """Channels of which the network gives the parameters."""
+        return self.event_shape[-1] - (0 if self.of_pixels else int(self.mask.value.sum()))
 
     @property
     def depends_on_data(self) -> bool:
@@ -139,12 +145,13 @@ class ImageCoupling(Bijector):
         """The conditioner with its output as ``[*batch, h, w, moved channels, num_params]``."""
         if self.context_shape is None:
             context = None  # the context of a conditional chain is not for this layer
-        keyword = key_option(key)
+        moved, num_params = self._moved, self.transformer.num_params
 
         def net(kept: jax.Array) -> jax.Array:
-            out = self.conditioner(self._marked(kept), context, **keyword)
-            count = self.transformer.num_params
-            return out.reshape(*out.shape[:-1], out.shape[-1] // count, count)
+            out = call_conditioner(
+                self.conditioner, self._marked(kept), context, key, out_shape=(moved * num_params,)
+            )
+            return out.reshape(*out.shape[:-1], moved, num_params)
 
         return net
 

@@ -102,9 +102,22 @@ class SparseAutoencoder(nnx.Module):
         batch_shape(code, (self.code_dim,), where="SparseAutoencoder.decode")
         return self.decoder(code, key=key)
 
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """``(code_dim,)``."""
+        return (self.code_dim,)
+
+    def code(self, x: jax.Array) -> jax.Array:
+        """``E(x)``, what `encode` gives."""
+        return self.encode(x)
+
     def reconstruct(self, x: jax.Array) -> jax.Array:
         """``D(E(x))`` in units of the data, floats: ``[*batch, *event]`` in and out."""
-        out = self.decode(self.encode(x))
+        return self.from_code(self.encode(x))
+
+    def from_code(self, code: jax.Array) -> jax.Array:
+        """``D(code)`` in units of the data, floats: ``[*batch, code_dim] -> [*batch, *event]``."""
+        out = self.decode(code)
         return out if self.num_levels is None else (out + 1.0) * (0.5 * (self.num_levels - 1))
 
     def scaled(self, x: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from dgmjax.bijectors.coupling import Transformer
 from dgmjax.bijectors.masks import vector_mask
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
+from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.stack import Stack
 from dgmjax.nets.mlp import MLP
@@ -25,9 +26,11 @@ def alternating_couplings(
     mask: str | np.ndarray | Sequence[bool],
     width: int,
     hidden_layers: int,
+    conditioner: MakeConditioner | None,
     context_shape: Sequence[int] | None,
     reversible: bool,
     remat: bool,
+    rngs: nnx.Rngs,
     **options: Any,
 ) -> list[Bijector]:
     """``depth`` couplings with MLP conditioners, whose masks alternate between ``mask`` and its complement.
@@ -42,9 +45,11 @@ def alternating_couplings(
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans, of the first coupling.
       width: hidden units of the conditioners.
       hidden_layers: hidden layers of the conditioners.
+      conditioner: makes networks of the user's instead, see `dgmjax.RealNVP`.
       context_shape: ``(c,)`` or None.
       reversible: see `dgmjax.Stack`.
       remat: see `dgmjax.Stack`.
+      rngs: for the initial weights.
       **options: further arguments of `dgmjax.nets.MLP`.
 
     Raises:
@@ -59,10 +64,11 @@ def alternating_couplings(
     if depth < 2:
         raise ValueError(f"{name}: depth must be at least 2, got {depth}.")
     values = vector_mask(mask, event_shape[0])
+    net = functools.partial(MLP, width=width, depth=hidden_layers, rngs=rngs, **options)
     make = functools.partial(
         Coupling,
         event_shape,
-        make_conditioner=functools.partial(MLP, width=width, depth=hidden_layers, **options),
+        make_conditioner=conditioner_factory(name, conditioner, net, rngs=rngs),
         transformer=transformer,
         context_shape=context_shape,
     )

@@ -15,6 +15,7 @@ from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
+from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.elementwise import Sigmoid
 from dgmjax.layers.encoded_context import EncodedContext
@@ -47,6 +48,8 @@ class FlowPP(Flow):
       couplings: number of couplings of the three groups; 0 leaves a group out, and the squeeze if none follows it.
       width: channels of the conditioners.
       depth: blocks of a conditioner.
+      conditioner: makes your own network of every coupling: ``conditioner((h, w, in_channels), out_channels,
+        context_size=k)``, see `dgmjax.RealNVP`.
       num_components: logistics of a mixture.
       coupling: ``"mixture"``, or ``"affine"``.
       scale_fn: bounded map of the (outer) log-scales, see `dgmjax.bijectors.scale_fn`.
@@ -78,6 +81,7 @@ class FlowPP(Flow):
         couplings: Sequence[int] = (4, 2, 3),
         width: int = 96,
         depth: int = 10,
+        conditioner: MakeConditioner | None = None,
         num_components: int = 32,
         coupling: Coupling = "mixture",
         scale_fn: str = "tanh",
@@ -105,7 +109,7 @@ class FlowPP(Flow):
                 f"FlowPP: expected context_shape (k,), got {tuple(context_shape)}; encode images to vectors."
             )
         shape = check_image("FlowPP", event_shape, 1 if sum(counts[1:]) else 0)
-        make_net = functools.partial(
+        net = functools.partial(
             GatedAttentionNet,
             width=width,
             depth=depth,
@@ -116,6 +120,7 @@ class FlowPP(Flow):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
+        make_net = conditioner_factory("FlowPP", conditioner, net, rngs=rngs)
         make = functools.partial(
             _steps,
             make_net=make_net,

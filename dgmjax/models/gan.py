@@ -149,7 +149,16 @@ class GAN(nnx.Module):
         """
         dtype = floating_dtype(self)
         z = jax.random.normal(seed, (*as_shape(sample_shape), self.latent_dim), dtype)
-        return self.unscaled(self.generate(z * jnp.asarray(temperature, dtype)))
+        return self.from_code(z * jnp.asarray(temperature, dtype))
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """``(d,)``; there are codes, ``z``, but no encoder."""
+        return (self.latent_dim,)
+
+    def from_code(self, code: jax.Array) -> jax.Array:
+        """``G(z)`` as the data are: ``[*batch, d] -> [*batch, *event]``, int32 for discrete data."""
+        return self.unscaled(self.generate(code))
 
     def scaled(self, x: jax.Array) -> jax.Array:
         """Events as the networks take them: levels in [-1, 1], floats as they are."""

@@ -10,6 +10,7 @@ from dgmjax.bijectors.affine import AdditiveTransformer, AffineTransformer
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
+from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.gaussian_prior import GaussianPrior
@@ -37,6 +38,8 @@ class Glow(Flow):
       levels: number of levels.
       depth: steps a level.
       width: channels of the conditioners; 512 in the paper.
+      conditioner: makes your own network of every coupling: ``conditioner((h, w, in_channels), out_channels,
+        context_size=k)``, see `dgmjax.RealNVP`.
       coupling: ``"affine"`` or ``"additive"``.
       scale_fn: bounded map of the log-scales of affine couplings, see `dgmjax.bijectors.scale_fn`.
       mixing: of the channels between couplings: ``"conv1x1"``, or one of the two it generalises, the fixed
@@ -76,6 +79,7 @@ class Glow(Flow):
         levels: int = 3,
         depth: int = 32,
         width: int = 512,
+        conditioner: MakeConditioner | None = None,
         coupling: Literal["affine", "additive"] = "affine",
         scale_fn: str = "tanh",
         mixing: Literal["conv1x1", "shuffle", "reverse"] = "conv1x1",
@@ -105,7 +109,7 @@ class Glow(Flow):
             )
         shape = check_image("Glow", event_shape, levels)
         make_conv = functools.partial(Invertible1x1Conv, parametrization=parametrization, rngs=rngs)
-        make_net = functools.partial(
+        default_net = functools.partial(
             ConvNet,
             width=width,
             activation=activation,
@@ -113,6 +117,7 @@ class Glow(Flow):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
+        make_net = conditioner_factory("Glow", conditioner, default_net, rngs=rngs)
         transformer = AffineTransformer(scale_fn) if coupling == "affine" else AdditiveTransformer()
 
         def mix(shape: tuple[int, ...]) -> Bijector:

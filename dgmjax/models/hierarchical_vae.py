@@ -16,6 +16,7 @@ from dgmjax.layers.flow import standard_normal
 from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
+from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
     LatentVariableModel,
     LogProb,
@@ -218,6 +219,22 @@ class HierarchicalVAE(LatentVariableModel):
         mean, log_std = self.lower.moments(self.lower_prior(z2))
         noise = jax.random.normal(key1, mean.shape, mean.dtype)
         return mean + jnp.asarray(temperature, mean.dtype) * jnp.exp(log_std) * noise, z2
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """``(d1 + d2,)``."""
+        return (sum(self.latent_dims),)
+
+    def code(self, x: jax.Array) -> jax.Array:
+        """``z1`` and ``z2`` side by side, ``[*batch, d1 + d2]``: the means of ``q(z1 | x, z2)`` and ``q(z2 | x)``."""
+        z2 = self.posterior.centre(self.encode(x))
+        inputs = jnp.concatenate([self._flat(self.scaled(x)), z2], axis=-1)
+        return jnp.concatenate([self.lower.centre(self.lower_encoder(inputs)), z2], axis=-1)
+
+    def from_code(self, code: jax.Array) -> jax.Array:
+        """The event of a code, ``E[x | z1, z2]``, or a draw with fixed noise where the likelihood is a model."""
+        z1, z2 = jnp.split(code, self.latent_dims[:1], axis=-1)
+        return decoded(self.likelihood, self.decode(z1, z2))
 
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z1, z2]`` for one sample of the posterior; shape of ``x``, floats in units of the data."""

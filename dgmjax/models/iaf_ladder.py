@@ -112,6 +112,19 @@ class LadderLayer(nnx.Module):
         )
         return self._finish(x, z, deterministic), terms
 
+    def centre(self, x: jax.Array, features: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """`infer` without noise: the features that come down, and the latents ``[*batch, h, w, c]``."""
+        _, own, deterministic = self._heads(x)
+        gaussian, context = jnp.split(features + own, (2 * self.latent_channels,), axis=-1)
+        z, _ = self._moments(gaussian)
+        if self.flow is not None:
+            z, _ = self.transform(z, context)
+        return self._finish(x, z, deterministic), z
+
+    def given(self, x: jax.Array, z: jax.Array) -> jax.Array:
+        """The block that comes down, with the latents ``z``."""
+        return self._finish(x, z, self._heads(x)[2])
+
     def generate(self, x: jax.Array, *, seed: jax.Array, temperature: ArrayLike = 1.0) -> jax.Array:
         """The block that comes down, with a sample of the prior; ``temperature`` is a factor on its noise."""
         (mean, log_std), _, deterministic = self._heads(x)

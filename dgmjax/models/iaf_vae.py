@@ -3,29 +3,27 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from dgmjax.bijectors.squeeze import squeeze, squeezed_shape, unsqueeze
+from dgmjax.bijectors.squeeze import squeezed_shape, unsqueeze
 from dgmjax.checks import as_shape, floating_dtype
 from dgmjax.layers.constructor import recorded
 from dgmjax.likelihoods import DiscretizedLogistic, Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
-from dgmjax.models.iaf_ladder import LadderLayer, LayerTerms
+from dgmjax.models.codes import decoded
+from dgmjax.models.iaf_ladder import LadderLayer
+from dgmjax.models.iaf_passes import Features, climb, code_of, descend, generate, output_of_code
 from dgmjax.models.latent_variable import LatentVariableModel
 from dgmjax.nets.conv import Conv
-from dgmjax.numerics import random
 from dgmjax.objectives.elbo import ELBOTerms
 
 _INIT = nnx.initializers.lecun_normal()
 # Outputs near 0 are what likelihoods start well from.
 _LAST_INIT = nnx.initializers.variance_scaling(0.01, "fan_in", "normal")
-
-_Features = list[jax.Array]
 
 
 @recorded
@@ -99,7 +97,7 @@ class IAFVAE(LatentVariableModel):
                 f"of events {likelihood.event_shape} and parameters {likelihood.output_shape}."
             )
         self.likelihood = likelihood
-        self.patch = patch
+        self.patch, self.depth = patch, depth
         shape = self.event_shape if patch == 1 else squeezed_shape(self.event_shape, factor=patch)
         for _ in range(levels - 1):
             shape = (*squeezed_shape(shape)[:2], 1)
@@ -125,16 +123,16 @@ class IAFVAE(LatentVariableModel):
         """Those of the likelihood."""
         return self.likelihood.num_levels
 
-    def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> _Features:
+    def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> Features:
         """What the posteriors need of the data: for every level ``[*batch, depth, h_l, w_l, f]``."""
         del key
-        return _climb(self, x)
+        return climb(self, x)
 
     def terms(
-        self, x: jax.Array, features: _Features, *, seed: jax.Array, key: jax.Array | None = None
+        self, x: jax.Array, features: Features, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
         """One sample of all latents, its log-densities, and the divergences in groups."""
-        output, terms = _descend(self, features, seed)
+        output, terms = descend(self, features, seed)
         log_likelihood = self.likelihood.log_prob(x, output, key=key)
         return ELBOTerms(log_likelihood, *terms)
 
@@ -164,11 +162,32 @@ class IAFVAE(LatentVariableModel):
     ) -> jax.Array:
         """Parameters of the likelihood for latents drawn from the prior: ``[*sample_shape, *output_shape]``."""
         temperature = jnp.asarray(temperature, floating_dtype(self))
-        return _generate(self, seed, temperature, shape=as_shape(sample_shape))
+        return generate(self, seed, temperature, shape=as_shape(sample_shape))
 
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z]`` for one sample of the posterior; shape of ``x``, floats in units of the data."""
-        return self.likelihood.mean(_descend(self, self.encode(x), seed)[0])
+        return self.likelihood.mean(descend(self, self.encode(x), seed)[0])
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, ...]]:
+        """``(depth, h, w, c)`` of the latents of every level, the finest first."""
+        height, width = self.top
+        channels, last = self.ladder[0].latent_channels, len(self.ladder) - 1
+        factors = [2 ** (last - level) for level in range(last + 1)]
+        return [(self.depth, height * f, width * f, channels) for f in factors]
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """``(d,)``, all latents."""
+        return (sum(map(math.prod, self.latent_shapes)),)
+
+    def code(self, x: jax.Array) -> jax.Array:
+        """All latents as one vector, the finest first, of the posteriors without noise: ``[*batch, d]``."""
+        return code_of(self, x)
+
+    def from_code(self, code: jax.Array) -> jax.Array:
+        """``E[x | z]`` in units of the data: ``[*batch, d] -> [*batch, *event]``."""
+        return decoded(self.likelihood, output_of_code(self, code))
 
     def _start(self, batch: tuple[int, ...]) -> jax.Array:
         return jnp.broadcast_to(self.start[...], (*batch, *self.top, self.start.shape[0]))
@@ -179,72 +198,3 @@ class IAFVAE(LatentVariableModel):
         if self.patch > 1:
             out = unsqueeze(out, order="outer", factor=self.patch)
         return out.reshape(*out.shape[:-3], *self.likelihood.output_shape)
-
-
-# Compiled once a shape also where the caller compiles nothing: an eager scan would be compiled at every call.
-@jax.jit
-def _climb(model: IAFVAE, x: jax.Array) -> _Features:
-    x = model.scaled(x)
-    if model.patch > 1:
-        x = squeeze(x, order="outer", factor=model.patch)
-    x, features = model.first(x), []
-    for level, layers in enumerate(model.ladder):
-        if level:
-            x = model.shrink[level - 1](squeeze(jax.nn.elu(x), order="outer"))
-        x, outputs = jax.lax.scan(lambda x, layer: layer.up(x), x, layers)
-        features.append(jnp.moveaxis(outputs, 0, -4))
-    return features
-
-
-@jax.jit
-def _descend(
-    model: IAFVAE, features: _Features, seed: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    """Parameters of the likelihood, and ``log p(z)``, ``log q(z | x)`` and the divergences."""
-    batch = features[0].shape[:-4]
-
-    def body(x: jax.Array, inputs: Any) -> tuple[jax.Array, LayerTerms]:
-        layer, own, index = inputs
-        return layer.infer(x, own, seed=random.fold_in(seed, index))
-
-    x, parts = model._start(batch), []
-    for level in reversed(range(len(model.ladder))):
-        own = jnp.moveaxis(features[level], -4, 0)
-        inputs = (model.ladder[level], own, _indices(own, level))
-        x, terms = jax.lax.scan(body, x, inputs, reverse=True)
-        parts.append(terms)
-        x = _grown(model, x, level)
-    log_prior, log_posterior, kl = map(jnp.concatenate, zip(*parts[::-1], strict=True))
-    kl = jnp.moveaxis(kl, 0, -2).reshape(*batch, len(kl) * kl.shape[-1])
-    return model._end(x), (log_prior.sum(0), log_posterior.sum(0), kl)
-
-
-@functools.partial(jax.jit, static_argnames="shape")
-def _generate(
-    model: IAFVAE, seed: jax.Array, temperature: jax.Array, *, shape: tuple[int, ...]
-) -> jax.Array:
-    def body(x: jax.Array, inputs: Any) -> tuple[jax.Array, None]:
-        layer, index = inputs
-        own = jax.random.fold_in(seed, index)
-        return layer.generate(x, seed=own, temperature=temperature), None
-
-    x = model._start(shape)
-    for level in reversed(range(len(model.ladder))):
-        layers = model.ladder[level]
-        inputs = (layers, _indices(jax.tree.leaves(layers)[0], level))
-        x, _ = jax.lax.scan(body, x, inputs, reverse=True)
-        x = _grown(model, x, level)
-    return model._end(x)
-
-
-def _grown(model: IAFVAE, x: jax.Array, level: int) -> jax.Array:
-    """Features at the next finer resolution; those of the finest are done."""
-    if not level:
-        return x
-    return unsqueeze(model.grow[level - 1](jax.nn.elu(x)), order="outer")
-
-
-def _indices(stack: jax.Array, level: int) -> jax.Array:
-    """Numbers of the layers of a level, which no other level has."""
-    depth = stack.shape[0]
-    return level * depth + jnp.arange(depth)

@@ -40,6 +40,9 @@ class MAF(Flow):
       base: distribution of the latents; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.
 
+    Unlike coupling flows it takes no network of yours: an own one would have to be autoregressive, which nothing here
+    could check, and sampling needs the masked kernels.
+
     Example:
       >>> import jax, dgmjax as dgm
       >>> from flax import nnx

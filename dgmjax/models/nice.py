@@ -12,6 +12,7 @@ from flax import nnx
 from dgmjax.bijectors.affine import AdditiveTransformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
+from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import IID, Flow
 from dgmjax.layers.linear import DiagonalLinear
@@ -31,6 +32,8 @@ class NICE(Flow):
       depth: number of couplings, at least 2.
       width: hidden units of the conditioners.
       hidden_layers: hidden layers of the conditioners.
+      conditioner: makes your own network of every coupling: ``conditioner(in_size, out_shape, context_size=k)``, see
+        `dgmjax.RealNVP`.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
       activation: of the conditioners.
       dropout: in the conditioners, active when a key is given to `log_prob`.
@@ -53,6 +56,7 @@ class NICE(Flow):
         depth: int = 4,
         width: int = 128,
         hidden_layers: int = 2,
+        conditioner: MakeConditioner | None = None,
         mask: str | np.ndarray | Sequence[bool] = "alternating",
         activation: str = "relu",
         dropout: float = 0.0,
@@ -75,6 +79,7 @@ class NICE(Flow):
             mask=mask,
             width=width,
             hidden_layers=hidden_layers,
+            conditioner=conditioner,
             context_shape=context_shape,
             reversible=reversible,
             remat=remat,

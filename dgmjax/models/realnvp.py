@@ -13,6 +13,7 @@ from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.batchnorm import BatchNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
+from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.image_coupling import ImageCoupling
@@ -43,6 +44,13 @@ class RealNVP(Flow):
         those of a group, default 3.
       width: hidden units, or channels, of the conditioners of the first scale; each next scale has twice as many.
       hidden_layers: hidden layers of the conditioners, default 2. On images their residual blocks, default 4.
+      conditioner: makes your own network of every coupling, called as ``conditioner(in_size, out_shape,
+        context_size=k)``, on images as ``conditioner((h, w, in_channels), out_channels, context_size=k)``, and with
+        ``rngs=`` if it has such a parameter. What it returns is called as ``net(kept, context, key=None)``, see
+        `dgmjax.Coupling` and `dgmjax.ImageCoupling`; e.g. ``functools.partial(dgmjax.nets.MLP, width=32)``. It decides
+        on ``width``, ``hidden_layers``, ``activation``, ``dropout`` and ``compute_dtype``, so these are not used.
+        `dgmjax.save` can write classes of `dgmjax.nets`, classes decorated with `dgmjax.recorded`, and
+        ``functools.partial`` of either with keyword arguments.
       levels: scales; only on images, default 2. The paper has 2 for CIFAR-10, with 8 blocks of width 64.
       widen: whether to double the width; only on images, default True.
       normalization: after every coupling of images, and if not ``"none"`` in their networks too: ``"actnorm"``, the
@@ -85,6 +93,7 @@ class RealNVP(Flow):
         depth: int | None = None,
         width: int = 64,
         hidden_layers: int | None = None,
+        conditioner: MakeConditioner | None = None,
         levels: int | None = None,
         widen: bool | None = None,
         normalization: Normalization | None = None,
@@ -103,6 +112,7 @@ class RealNVP(Flow):
     ):
         shared: dict[str, Any] = {
             "width": width,
+            "conditioner": conditioner,
             "context_shape": context_shape,
             "reversible": reversible,
             "remat": remat,
@@ -158,11 +168,13 @@ def _multi_scale(
     depth: int,
     width: int,
     blocks: int,
+    conditioner: MakeConditioner | None,
     widen: bool,
     normalization: Normalization,
     context_shape: Sequence[int] | None,
     reversible: bool,
     remat: bool,
+    rngs: nnx.Rngs,
     **options: Any,
 ) -> MultiScale:
     """The architecture of section 3.6, figure 4 (b) and the authors' code, which widens the networks."""
@@ -176,16 +188,18 @@ def _multi_scale(
     normalize = _NORMALIZATIONS[normalization]
 
     def coupling(shape: tuple[int, ...], width: int, mask: str) -> Bijector:
+        net = functools.partial(
+            ResNet,
+            width=width,
+            depth=blocks,
+            normalization="none" if normalization == "none" else "actnorm",
+            rngs=rngs,
+            **options,
+        )
         layer = ImageCoupling(
             shape,
             mask=mask,
-            make_conditioner=functools.partial(
-                ResNet,
-                width=width,
-                depth=blocks,
-                normalization="none" if normalization == "none" else "actnorm",
-                **options,
-            ),
+            make_conditioner=conditioner_factory("RealNVP", conditioner, net, rngs=rngs),
             transformer=transformer,
             context_shape=context_shape,
         )

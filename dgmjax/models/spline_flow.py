@@ -9,6 +9,7 @@ from flax import nnx
 from dgmjax.bijectors.spline import SplineTransformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
+from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
 from dgmjax.models.couplings import alternating_couplings, first_layer
@@ -23,6 +24,8 @@ class NeuralSplineFlow(Flow):
       depth: number of couplings, at least 2.
       width: hidden units of the conditioners.
       hidden_layers: hidden layers of the conditioners.
+      conditioner: makes your own network of every coupling: ``conditioner(in_size, out_shape, context_size=k)``, see
+        `dgmjax.RealNVP`.
       num_bins: bins of each spline.
       bound: the splines act on ``[-bound, bound]`` and are the identity outside.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
@@ -46,6 +49,7 @@ class NeuralSplineFlow(Flow):
         depth: int = 6,
         width: int = 64,
         hidden_layers: int = 2,
+        conditioner: MakeConditioner | None = None,
         num_bins: int = 8,
         bound: float = 4.0,
         mask: str | np.ndarray | Sequence[bool] = "alternating",
@@ -67,6 +71,7 @@ class NeuralSplineFlow(Flow):
             mask=mask,
             width=width,
             hidden_layers=hidden_layers,
+            conditioner=conditioner,
             context_shape=context_shape,
             reversible=reversible,
             remat=remat,

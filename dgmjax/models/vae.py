@@ -14,6 +14,7 @@ from dgmjax.layers.flow import standard_normal
 from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
+from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
     LatentVariableModel,
     LogProb,
@@ -142,7 +143,7 @@ class VAE(LatentVariableModel):
         return self.posterior.event_shape[0]
 
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        """Parameters of the posterior: ``[*batch, *event] -> [*batch, feature_size]``."""
+        """Parameters of the posterior: ``[*batch, *event] -> [*batch, feature_size]``; the latents are `code`'s."""
         return self.encode_scaled(self.scaled(x), key=key)
 
     def encode_scaled(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
@@ -224,6 +225,19 @@ class VAE(LatentVariableModel):
     def decoded_mean(self, z: jax.Array) -> jax.Array:
         """``E[x | z]``, in units of the data: ``[*batch, d] -> [*batch, *event]``."""
         return self.likelihood.mean(self.decode(z))
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """``(d,)``."""
+        return (self.latent_dim,)
+
+    def code(self, x: jax.Array) -> jax.Array:
+        """The centre of ``q(z | x)``, the mean of a Gaussian: ``[*batch, *event] -> [*batch, d]``."""
+        return self.posterior.centre(self.encode(x))
+
+    def from_code(self, code: jax.Array) -> jax.Array:
+        """The event of a code: ``E[x | z]``, or a draw with fixed noise where the likelihood is a model."""
+        return decoded(self.likelihood, self.decode(code))
 
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z]`` for one ``z ~ q(z | x)``; shape of ``x``, floats."""

@@ -1,4 +1,4 @@
-"""Means and standard deviations at any scale (squares of 1e-30 or 1e30 leave the range of float32), and their errors."""
+"""Means and standard deviations at any scale (squares of 1e-30 and 1e30 are none of float32), and their errors."""
 
 import math
 

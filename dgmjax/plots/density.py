@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 _MAX_POINTS = 5000
 _PANEL = 3.125  # inches: 400 pixels, whole pixels for the default resolution
 _COLOURS = "magma"
+_DOTS = "#3b528b"
+_LEGEND_COLUMNS, _LEGEND_ROW = 10, 0.25  # and inches
+_MAX_LEGEND = 40
 
 
 def density_2d(
-    log_prob: LogProb,
+    log_prob: LogProb | None,
     path: str | os.PathLike[str],
     *,
     data: ArrayLike,
@@ -30,6 +34,8 @@ def density_2d(
     limits: tuple[float, float] | None = None,
     true_log_prob: LogProb | None = None,
     resolution: int = 200,
+    classes: tuple[ArrayLike, ArrayLike] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> pathlib.Path:
     """Write panels side by side: data, samples, ``exp(log_prob)`` and ``exp(true_log_prob)``.
 
@@ -40,7 +46,7 @@ def density_2d(
 
     Args:
         log_prob: The learned density, ``[n, 2] -> [n]``, traceable by ``jit``. It is evaluated
-            4,096 points at a time, in the dtype of ``samples``.
+            4,096 points at a time, in the dtype of ``samples``. None for a model without one.
         path: Where to write, ending in ``.png``; missing folders are made.
         data: ``[n, 2]``.
         samples: ``[m, 2]``, drawn from the learned density.
@@ -48,6 +54,9 @@ def density_2d(
         limits: ``(low, high)`` of both axes; by default a square about the bulk of ``data``.
         true_log_prob: The density ``data`` came from, where it is known.
         resolution: Points of the grid along each axis.
+        classes: Classes ``0, 1, ...`` of the data, ``[n]``, and of the samples, ``[m]``: points get
+            the colour of their class, which the legend below names (of 40 classes at most).
+        class_names: Names of the classes; default their numbers.
 
     Returns:
         ``path``.
@@ -60,17 +69,20 @@ def density_2d(
     window = picture_window(clouds["data"], limits)
     if resolution < 2:
         raise ValueError(f"density_2d: expected resolution >= 2 points per axis, got {resolution}.")
-    functions = {"learned density": log_prob}
-    if true_log_prob is not None:
-        functions["true density"] = true_log_prob
+    given = {"learned density": log_prob, "true density": true_log_prob}
+    functions = {name: function for name, function in given.items() if function is not None}
+    points_of = _classes(classes, clouds)
+    shown = sorted({int(label) for labels in points_of.values() for label in labels})
     grid = jnp.asarray(picture_grid(window, resolution), jnp.asarray(samples).dtype)
     densities = {name: density_on(function, grid, name) for name, function in functions.items()}
-    top = max(map(robust_maximum, densities.values())) or 1.0  # 1 for a picture of no mass
+    # 1 for a picture of no mass.
+    top = max(map(robust_maximum, densities.values()), default=0.0) or 1.0
 
     count = len(clouds) + len(densities)
-    figure, panels = _panels(count, title)
+    legend = shown if len(shown) <= _MAX_LEGEND else []
+    figure, panels = _panels(count, title, below=_LEGEND_ROW * -(-len(legend) // _LEGEND_COLUMNS))
     for axes, (name, cloud) in zip(panels, clouds.items(), strict=False):
-        _scatter(axes, cloud)
+        _scatter(axes, cloud, points_of.get(name), len(shown) and shown[-1] + 1)
         _dress(axes, f"{name} ({len(cloud):,})", window)
     for axes, (name, density) in zip(panels[len(clouds) :], densities.items(), strict=True):
         image = axes.imshow(
@@ -83,6 +95,10 @@ def density_2d(
             interpolation="nearest",
         )
         _dress(axes, name, window)
+    if legend:
+        _name_classes(figure, legend, shown[-1] + 1, class_names)
+    if not densities:
+        return save_figure(figure, path)
     clipped = any((density > top).any() for density in densities.values())
     bar = figure.colorbar(
         image,
@@ -96,9 +112,10 @@ def density_2d(
     return save_figure(figure, path)
 
 
-def _panels(count: int, title: str | None) -> tuple["Figure", list["Axes"]]:
+def _panels(count: int, title: str | None, *, below: float = 0.0) -> tuple["Figure", list["Axes"]]:
     """A row of square axes, placed in inches: automatic layouts leave unequal panels and gaps."""
-    left, gap, right, bottom, top = 0.45, 0.2, 0.95, 0.35, 0.35 if title is None else 0.7
+    left, gap, right, bottom = 0.45, 0.2, 0.95, 0.35 + below
+    top = 0.35 if title is None else 0.7
     width = left + count * _PANEL + (count - 1) * gap + right
     height = bottom + _PANEL + top
     figure = new_figure(width, height)
@@ -125,11 +142,55 @@ def _points(values: ArrayLike, name: str) -> np.ndarray:
     return points.astype(np.float64)
 
 
-def _scatter(axes: "Axes", points: np.ndarray) -> None:
-    shown = points[:: -(-len(points) // _MAX_POINTS)]
+def _classes(
+    classes: tuple[ArrayLike, ArrayLike] | None, clouds: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Classes by the name of the cloud; none if the points have none."""
+    if classes is None:
+        return {}
+    found = {}
+    for (name, cloud), labels in zip(clouds.items(), classes, strict=True):
+        found[name] = np.asarray(labels)
+        integers = np.issubdtype(found[name].dtype, np.integer)
+        if found[name].shape != cloud.shape[:1] or not integers or found[name].min() < 0:
+            raise ValueError(
+                f"density_2d: expected classes 0, 1, ... of {name}, {len(cloud)} integers, got "
+                f"{found[name].dtype} of shape {found[name].shape}."
+            )
+    return found
+
+
+def _class_colours(count: int) -> np.ndarray:
+    """``[count, 4]``."""
+    import matplotlib
+
+    if count <= 10:
+        return matplotlib.colormaps["tab10"](np.arange(count))
+    return matplotlib.colormaps["turbo"](np.arange(count) / (count - 1))
+
+
+def _name_classes(
+    figure: "Figure", shown: list[int], count: int, names: Sequence[str] | None
+) -> None:
+    from matplotlib.lines import Line2D
+
+    dots = [
+        Line2D([], [], linestyle="", marker="o", markersize=5, color=colour)
+        for colour in _class_colours(count)[shown]
+    ]
+    written = [str(index) if names is None else names[index] for index in shown]
+    columns = min(len(shown), _LEGEND_COLUMNS)
+    style = {"frameon": False, "labelcolor": INK, "fontsize": 8, "handletextpad": 0.1}
+    figure.legend(dots, written, loc="lower center", ncols=columns, **style)
+
+
+def _scatter(axes: "Axes", points: np.ndarray, classes: np.ndarray | None, count: int) -> None:
+    every = slice(None, None, -(-len(points) // _MAX_POINTS))
+    shown = points[every]
+    colours = _DOTS if classes is None else _class_colours(count)[classes[every]]
     # Fewer points, larger dots: the ink stays about the same.
     size = float(np.clip(10_000 / len(shown), 2, 14))
-    axes.scatter(shown[:, 0], shown[:, 1], s=size, c="#3b528b", alpha=0.5, linewidths=0)
+    axes.scatter(shown[:, 0], shown[:, 1], s=size, c=colours, alpha=0.5, linewidths=0)
 
 
 def _dress(axes: "Axes", name: str, window: np.ndarray) -> None:

@@ -57,6 +57,12 @@ class FlowPosterior(Posterior):
         z, log_det = self.bijector.forward_and_log_det(z0, context)
         return z0, log_q0, z, log_det
 
+    def centre(self, features: jax.Array) -> jax.Array:
+        """What the bijector makes of the centre of the base, ``[*batch, d]``; not the mean, which has no formula."""
+        self._check_features(features, "centre")
+        own, context = self._split(features)
+        return self.bijector.forward(self.base.centre(own), context)
+
     def sample_and_log_prob(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:

@@ -47,6 +47,10 @@ class DiagonalGaussian(Posterior):
         mean, raw = jnp.split(features, 2, axis=-1)
         return mean, _bounded(raw)
 
+    def centre(self, features: jax.Array) -> jax.Array:
+        """The mean, ``[*batch, d]``."""
+        return self.moments(features)[0]
+
     def sample_and_log_prob(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:
@@ -116,6 +120,10 @@ class FullCovarianceGaussian(Posterior):
         diagonal = np.arange(size)
         tril = jnp.zeros((*mean.shape, size), features.dtype).at[..., rows, columns].set(below)
         return mean, tril.at[..., diagonal, diagonal].set(jnp.exp(_bounded(raw)))
+
+    def centre(self, features: jax.Array) -> jax.Array:
+        """The mean, ``[*batch, d]``."""
+        return self.moments(features)[0]
 
     def sample_and_log_prob(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()

@@ -55,6 +55,17 @@ class Posterior(nnx.Module):
         """The draws of `sample_and_log_prob` alone."""
         return self.sample_and_log_prob(features, seed=seed, sample_shape=sample_shape)[0]
 
+    def centre(self, features: jax.Array) -> jax.Array:
+        """The point that stands for the density, ``[*batch, d]``: a Gaussian's mean, of a flow the image of its base's.
+
+        Raises:
+          NotImplementedError: the posterior has no such point.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no centre, so a model with it has no codes; write centre(features), the point "
+            f"that stands for the density."
+        )
+
     def kl_standard_normal(self, features: jax.Array) -> jax.Array | None:
         """``KL(q(. | features) || N(0, I))`` in nats, ``[*batch, groups]``, or None where it has no closed form.
 
