@@ -15,6 +15,7 @@ import tyro
 import dgmjax as dgm
 from experiments.evaluate import load_run
 from experiments.results import write_json
+from experiments.runtime import Processes, run_in_first
 
 _CLASSIFIER_ROWS = 5_000
 _CHUNK = 16
@@ -42,6 +43,7 @@ class Options:
     """Of the choice of images."""
     out: pathlib.Path = pathlib.Path("attributes.png")
     """The picture (.png); the numbers go beside it (.json)."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 class Split(NamedTuple):
@@ -61,10 +63,11 @@ class Split(NamedTuple):
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.attributes")
-    try:
-        record = manipulate_attribute(options)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_first(_attributes, options)
+
+
+def _attributes(options: Options) -> None:
+    record = manipulate_attribute(options)
     print(
         f"{record['attribute']} against {record['against']}: direction from {record['train_rows']:,} training images; "
         f"classifier on pixels right on {100 * record['classifier_accuracy']:.1f} % of the test images of both"

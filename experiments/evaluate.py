@@ -12,6 +12,7 @@ from experiments.data import load_data
 from experiments.likelihoods import NOISE_DRAWS, as_record, likelihood_on
 from experiments.models import ModelConfig
 from experiments.results import write_json
+from experiments.runtime import Processes, run_in_first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Options:
     """Samples K of the importance-weighted bound; without effect where the likelihood is exact."""
     seed: int = 0
     """Of the noise."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def load_run(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
@@ -96,6 +98,10 @@ def measure(
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.evaluate")
+    run_in_first(_evaluate, options)
+
+
+def _evaluate(options: Options) -> None:
     try:
         if options.importance_samples < 1:
             raise ValueError(

@@ -12,6 +12,7 @@ import tyro
 import dgmjax as dgm
 from dgmjax.analysis.interpolation import Kind
 from experiments.evaluate import load_run
+from experiments.runtime import Processes, run_in_first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +31,16 @@ class Options:
     """Of the choice of pairs."""
     out: pathlib.Path = pathlib.Path("interpolation.png")
     """The picture (.png)."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.interpolate")
+    run_in_first(_interpolate, options)
+
+
+def _interpolate(options: Options) -> None:
     try:
         if options.rows < 1 or options.num < 2:
             raise ValueError(

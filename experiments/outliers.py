@@ -17,6 +17,7 @@ from experiments.config import Config
 from experiments.evaluate import load_other_data, load_run
 from experiments.likelihoods import likelihood_on
 from experiments.results import write_json
+from experiments.runtime import Processes, run_in_first
 
 _XLABELS = {
     "likelihood": "negative log-likelihood [bits/dim], {bound}",
@@ -39,11 +40,16 @@ class Options:
     """Of the choice of rows and of the noise."""
     out: pathlib.Path = pathlib.Path("outliers.png")
     """The histogram of likelihoods (.png); those of the other scores and the numbers (.json) go beside it."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.outliers")
+    run_in_first(_outliers, options)
+
+
+def _outliers(options: Options) -> None:
     try:
         if options.num < 2:
             raise ValueError(f"expected --num >= 2, got {options.num}.")

@@ -10,6 +10,7 @@ import tyro
 import dgmjax as dgm
 from experiments.evaluate import load_run
 from experiments.pictures import contexts_to_draw, draw, picture_of_samples
+from experiments.runtime import Processes, run_in_first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +28,16 @@ class Options:
     """Of the samples."""
     out: pathlib.Path = pathlib.Path("samples.png")
     """A picture (.png) or the numbers (.npy)."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.sample")
+    run_in_first(_sample, options)
+
+
+def _sample(options: Options) -> None:
     try:
         if options.num < 1 or not options.temperature or min(options.temperature) < 0:
             raise ValueError(

@@ -18,6 +18,8 @@ from experiments.config import Config, load_config
 from experiments.evaluate import load_run
 from experiments.pictures import contexts_to_draw, draw
 from experiments.results import write_json
+from experiments.runtime import Runtime, run_in_all
+from experiments.train import Options as TrainOptions
 from experiments.train import train
 
 _CHUNK = 500
@@ -40,6 +42,7 @@ class Options:
     """Neighbours, of precision and recall."""
     seed: int = 0
     """Of the samples."""
+    runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
 def score(
@@ -61,12 +64,8 @@ def score(
         raise ValueError(
             f"expected --num >= 2 and --temperature >= 0, got {num} and {temperature}."
         )
-    config, model, dataset = load_run(run)
-    if dataset.image_shape is None or dataset.num_levels is None:
-        raise ValueError(
-            f"{config.data} holds no images of integer levels, which classifiers here take."
-        )
-    folder = _default_classifier(run, config) if classifier is None else classifier
+    config, model, dataset = _load_images(run)
+    folder = default_classifier(run) if classifier is None else classifier
     judge_config, judge, judge_data = load_run(folder)
     _check(folder, judge, dataset)
     context = contexts_to_draw(dataset, num) if config.conditional else None
@@ -81,7 +80,7 @@ def score(
         for i in range(0, num, _CHUNK)
     ]
     events = dataset.as_images()
-    images = np.concatenate(samples).reshape(-1, *dataset.image_shape)
+    images = np.concatenate(samples).reshape(-1, *events.test.shape[1:])
     scores = dgm.analysis.sample_scores(judge, images, events.test, k=k)
     of_data = dgm.analysis.sample_scores(judge, events.train[:num], events.test, k=k)
     of_test = dgm.analysis.sample_scores(judge, events.test, events.test, k=k)
@@ -106,8 +105,18 @@ def score(
     return record | {"line": str(scores), "line_of_data": str(of_data)}
 
 
-def _default_classifier(run: pathlib.Path, config: Config) -> pathlib.Path:
-    """The run of the default classifier of the data, trained if it is not finished."""
+def _load_images(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
+    config, model, dataset = load_run(run)
+    if dataset.image_shape is None or dataset.num_levels is None:
+        raise ValueError(
+            f"{config.data} holds no images of integer levels, which classifiers here take."
+        )
+    return config, model, dataset
+
+
+def default_classifier(run: pathlib.Path, runtime: Runtime | None = None) -> pathlib.Path:
+    """The run of the default classifier of the data, trained if it is not finished, by all processes."""
+    config, _, _ = _load_images(run)
     if config.data not in _DEFAULTS or config.binarize or config.n_bits != 8:
         raise ValueError(
             f"there is no default classifier of {config.data} as {config.name} takes it; train one and pass "
@@ -115,9 +124,11 @@ def _default_classifier(run: pathlib.Path, config: Config) -> pathlib.Path:
         )
     name = _DEFAULTS[config.data]
     folder = run.parent / name
-    if not (folder / "model").exists():
-        print(f"training the classifier {name} in {folder}", flush=True)
-        train(load_config(name), workdir=folder)
+    if not dgm.training.agree((folder / "model").exists):
+        if dgm.training.is_first():
+            print(f"training the classifier {name} in {folder}", flush=True)
+        judge = load_config(name)
+        train(judge, TrainOptions(judge, runtime=runtime or Runtime()), workdir=folder)
     return folder
 
 
@@ -147,10 +158,17 @@ def _rounded(scores: dgm.analysis.SampleScores) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.score")
-    try:
-        found = score(**dataclasses.asdict(options))
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_all(_score, options)
+
+
+def _score(options: Options) -> None:
+    chosen = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    runtime = chosen.pop("runtime")
+    if options.classifier is None:
+        chosen["classifier"] = default_classifier(options.run, runtime)
+    found = dgm.training.agree(lambda: score(**chosen))
+    if not dgm.training.is_first():
+        return
     print(f"{found['config']}, by {found['classifier']}: {found['line']}")
     print(f"training images: {found['line_of_data']}")
     print(f"wrote {options.run / 'scores.json'}")

@@ -3,10 +3,12 @@
 from dgmjax.training.checkpoint import Checkpoints, Restored
 from dgmjax.training.compilation_cache import use_compilation_cache
 from dgmjax.training.diagnosis import make_diagnosis
-from dgmjax.training.distributed import agree, barrier, initialize, is_first
+from dgmjax.training.distributed import agree, barrier, check_same, initialize, is_first
 from dgmjax.training.fit import FitResult, fit
 from dgmjax.training.fit_density import fit_density
 from dgmjax.training.flops import count_flops, peak_flops
+from dgmjax.training.launcher import several_tasks
+from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.nonfinite import NonFinite, find_nonfinite
@@ -46,6 +48,7 @@ __all__ = [
     "agree",
     "averaged_params",
     "barrier",
+    "check_same",
     "claim",
     "count_flops",
     "default_optimizer",
@@ -60,10 +63,12 @@ __all__ = [
     "make_eval_step",
     "make_train_step",
     "merge_metrics",
+    "one_run_at_a_time",
     "partition",
     "peak_flops",
     "read_settings",
     "save",
+    "several_tasks",
     "statistics_of",
     "use_compilation_cache",
 ]

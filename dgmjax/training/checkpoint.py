@@ -166,7 +166,7 @@ class Checkpoints:
             warnings.warn(
                 f"{story} {then}; moved what was damaged to {aside[0].parent}.",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return sound, bool(unusable)
 
