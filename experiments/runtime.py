@@ -39,7 +39,9 @@ class Processes:
             dgm.training.use_compilation_cache()
         given = (self.coordinator, self.num_processes, self.process_id)
         tasks = dgm.training.several_tasks()
-        if self.distributed or (tasks is not None and self.num_processes != 1):
+        if jax.distributed.is_initialized():
+            pass  # a command after another, in the same processes
+        elif self.distributed or (tasks is not None and self.num_processes != 1):
             try:
                 dgm.training.initialize(
                     coordinator=self.coordinator,
