@@ -112,6 +112,7 @@ def fail(error: BaseException) -> NoReturn:
     """End the command with ``error`` as its last line and status 1."""
     if jax.distributed.is_initialized():
         # At once: the farewell of the runtime would wait for processes that are gone, or for this one.
+        sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr, flush=True)
         os._exit(1)
     raise SystemExit(f"error: {error}") from error
