@@ -53,8 +53,12 @@ def score(
     temperature: float = 1.0,
     k: int = 3,
     seed: int = 0,
+    runtime: Runtime | None = None,
 ) -> dict[str, Any]:
     """What ``scores.json`` holds: the scores of samples and, to compare, of the training images.
+
+    Where several processes take part, all call it: they train a missing classifier together, and the first does the
+    rest.
 
     Raises:
       FileNotFoundError: an unfinished run.
@@ -64,8 +68,16 @@ def score(
         raise ValueError(
             f"expected --num >= 2 and --temperature >= 0, got {num} and {temperature}."
         )
+    folder = _default_classifier(run, runtime or Runtime()) if classifier is None else classifier
+    return dgm.training.agree(
+        lambda: _write_scores(run, folder, num=num, temperature=temperature, k=k, seed=seed)
+    )
+
+
+def _write_scores(
+    run: pathlib.Path, folder: pathlib.Path, *, num: int, temperature: float, k: int, seed: int
+) -> dict[str, Any]:
     config, model, dataset = _load_images(run)
-    folder = default_classifier(run) if classifier is None else classifier
     judge_config, judge, judge_data = load_run(folder)
     _check(folder, judge, dataset)
     context = contexts_to_draw(dataset, num) if config.conditional else None
@@ -114,7 +126,7 @@ def _load_images(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
     return config, model, dataset
 
 
-def default_classifier(run: pathlib.Path, runtime: Runtime | None = None) -> pathlib.Path:
+def _default_classifier(run: pathlib.Path, runtime: Runtime) -> pathlib.Path:
     """The run of the default classifier of the data, trained if it is not finished, by all processes."""
     config, _, _ = _load_images(run)
     if config.data not in _DEFAULTS or config.binarize or config.n_bits != 8:
@@ -128,7 +140,7 @@ def default_classifier(run: pathlib.Path, runtime: Runtime | None = None) -> pat
         if dgm.training.is_first():
             print(f"training the classifier {name} in {folder}", flush=True)
         judge = load_config(name)
-        train(judge, TrainOptions(judge, runtime=runtime or Runtime()), workdir=folder)
+        train(judge, TrainOptions(judge, runtime=runtime), workdir=folder)
     return folder
 
 
@@ -162,11 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _score(options: Options) -> None:
-    chosen = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
-    runtime = chosen.pop("runtime")
-    if options.classifier is None:
-        chosen["classifier"] = default_classifier(options.run, runtime)
-    found = dgm.training.agree(lambda: score(**chosen))
+    found = score(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
     if not dgm.training.is_first():
         return
     print(f"{found['config']}, by {found['classifier']}: {found['line']}")
