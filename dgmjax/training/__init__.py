@@ -7,7 +7,7 @@ from dgmjax.training.distributed import agree, barrier, check_same, initialize, 
 from dgmjax.training.fit import FitResult, fit
 from dgmjax.training.fit_density import fit_density
 from dgmjax.training.flops import count_flops, peak_flops
-from dgmjax.training.launcher import several_tasks
+from dgmjax.training.launcher import Tasks, several_tasks
 from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
@@ -44,6 +44,7 @@ __all__ = [
     "Source",
     "StepMetrics",
     "Strategy",
+    "Tasks",
     "TrainState",
     "agree",
     "averaged_params",

@@ -40,8 +40,13 @@ class Tasks:
         return f"{self.launcher} started it as task {self.rank} of {self.count}"
 
 
-def several_tasks(environ: Mapping[str, str] = os.environ) -> Tasks | None:
-    """The tasks that this process is one of, from the variables of its launcher; None if it was started alone."""
+def several_tasks(environ: Mapping[str, str] | None = None) -> Tasks | None:
+    """The tasks that this process is one of, from the variables of its launcher; None if it was started alone.
+
+    Args:
+      environ: variables; default those of this process.
+    """
+    environ = os.environ if environ is None else environ
     for launcher, rank, counts in _LAUNCHERS:
         if not environ.get(rank, "").isdecimal():
             continue
