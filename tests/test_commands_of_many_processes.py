@@ -79,7 +79,7 @@ def test_commands_run_to_their_end_and_the_first_writes(together):
         "everything is in",
         "training the classifier",
         "scores.json",
-        "AUROC",
+        "AUROC of likelihood",
         "ends differ",
     ):
         assert out.count(line) == 1, out
