@@ -24,6 +24,8 @@ import dgmjax as dgm
 from experiments.config import Config, load_config, smoke
 from experiments.data import load_data
 from experiments.image_models import FlowPPConfig, GlowConfig
+from experiments.runtime import Runtime, run_in_all
+from experiments.train import Options as TrainOptions
 from experiments.train import train
 
 MIXINGS: tuple[Literal["reverse", "shuffle", "conv1x1"], ...] = ("reverse", "shuffle", "conv1x1")
@@ -44,6 +46,7 @@ class Options:
     """Folder of the runs; default runs/<config>_ablation."""
     smoke: bool = False
     """Small versions in a few minutes: does everything fit together?"""
+    runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
 def variants(config: Config) -> dict[str, dict[str, Config]]:
@@ -83,17 +86,32 @@ def variants(config: Config) -> dict[str, dict[str, Config]]:
     return found
 
 
-def run_ablation(config: Config, workdir: pathlib.Path) -> Table:
+def run_ablation(config: Config, workdir: pathlib.Path, runtime: Runtime | None = None) -> Table:
     """Train the variants, write the curves and the table; returns the results by row and column."""
     results: Table = {}
-    curves: Table = {}
+    folders: dict[str, dict[str, pathlib.Path]] = {}
     for row, columns in variants(config).items():
-        results[row], curves[row] = {}, {}
+        results[row], folders[row] = {}, {}
         for column, one in columns.items():
             folder = workdir / one.name.removeprefix(f"{config.name}_")
-            results[row][column] = train(one, workdir=folder)
-            curves[row][column] = _validation(folder)
+            options = TrainOptions(one, runtime=runtime or Runtime())
+            results[row][column] = train(one, options, workdir=folder)
+            folders[row][column] = folder
             jax.clear_caches()
+    dgm.training.agree(lambda: _write(config, workdir, results, folders))
+    return results
+
+
+def _write(
+    config: Config,
+    workdir: pathlib.Path,
+    results: Table,
+    folders: dict[str, dict[str, pathlib.Path]],
+) -> None:
+    curves = {
+        row: {column: _validation(folder) for column, folder in columns.items()}
+        for row, columns in folders.items()
+    }
     bounds = {str(result["test"]["bound"]) for row in results.values() for result in row.values()}
     bound = " or ".join(sorted(bounds))
     dgm.plots.curve_panels(
@@ -104,7 +122,6 @@ def run_ablation(config: Config, workdir: pathlib.Path) -> Table:
         title=f"{config.data}, {bound}",
     )
     (workdir / "ablation.md").write_text(_table(results, bound))
-    return results
 
 
 def _named(config: Config, name: str, **changes: Any) -> Config:
@@ -179,12 +196,17 @@ def main(arguments: list[str] | None = None) -> None:
         options = tyro.cli(
             Options, args=rest, default=default, prog=f"python -m experiments.ablation {name}"
         )
-        config = smoke(options.config) if options.smoke else options.config
-        workdir = options.workdir or pathlib.Path("runs") / f"{config.name}_ablation"
-        run_ablation(config, workdir)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
-    print((workdir / "ablation.md").read_text() + f"curves: {workdir / 'ablation.png'}")
+    run_in_all(_ablate, options)
+
+
+def _ablate(options: Options) -> None:
+    config = smoke(options.config) if options.smoke else options.config
+    workdir = options.workdir or pathlib.Path("runs") / f"{config.name}_ablation"
+    run_ablation(config, workdir, options.runtime)
+    if dgm.training.is_first():
+        print((workdir / "ablation.md").read_text() + f"curves: {workdir / 'ablation.png'}")
 
 
 if __name__ == "__main__":

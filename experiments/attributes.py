@@ -18,6 +18,7 @@ from experiments.evaluate import load_run
 from experiments.interpolate import check_latents
 from experiments.pictures import as_picture
 from experiments.results import write_json
+from experiments.runtime import Processes, run_in_first
 
 _CLASSIFIER_ROWS = 5_000
 _CHUNK = 16
@@ -45,6 +46,7 @@ class Options:
     """Of the choice of images."""
     out: pathlib.Path = pathlib.Path("attributes.png")
     """The picture (.png); the numbers go beside it (.json)."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 class Split(NamedTuple):
@@ -64,10 +66,11 @@ class Split(NamedTuple):
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.attributes")
-    try:
-        record = manipulate_attribute(options)
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_first(_attributes, options)
+
+
+def _attributes(options: Options) -> None:
+    record = manipulate_attribute(options)
     print(
         f"{record['attribute']} against {record['against']}: direction from {record['train_rows']:,} training images; "
         f"classifier on pixels right on {100 * record['classifier_accuracy']:.1f} % of the test images of both"

@@ -14,6 +14,7 @@ from experiments.data import load_data
 from experiments.likelihoods import NOISE_DRAWS, as_record, likelihood_on
 from experiments.models import ModelConfig
 from experiments.results import write_json
+from experiments.runtime import Processes, run_in_first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Options:
     rows: pathlib.Path | None = None
     """A file for the log-likelihood of each row of the split, in their order, in nats: .npy, or .csv with the label of
     the bound in its header; what they are goes beside them (.json)."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def load_run(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
@@ -134,17 +136,18 @@ def write_rows(path: pathlib.Path, likelihood: dgm.Likelihood, record: dict[str,
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.evaluate")
-    try:
-        if options.importance_samples < 1:
-            raise ValueError(
-                f"--importance-samples must be at least 1, got {options.importance_samples}."
-            )
-        config, model, dataset = load_run(options.run)
-        check_rows(config, options.rows)
-        if options.data is not None:
-            dataset = load_other_data(config, dataset, options.data)
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_first(_evaluate, options)
+
+
+def _evaluate(options: Options) -> None:
+    if options.importance_samples < 1:
+        raise ValueError(
+            f"--importance-samples must be at least 1, got {options.importance_samples}."
+        )
+    config, model, dataset = load_run(options.run)
+    check_rows(config, options.rows)
+    if options.data is not None:
+        dataset = load_other_data(config, dataset, options.data)
     numbers, headline, likelihood = measure(config, model, dataset, options)
     of = "" if options.data is None else f"{dataset.name} "
     print(f"{config.name}, {of}{options.split}: {headline}")

@@ -20,6 +20,7 @@ from experiments.classes import class_names, has_classes
 from experiments.config import Config
 from experiments.evaluate import load_run
 from experiments.pictures import as_picture
+from experiments.runtime import Processes, run_in_first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Options:
     """Seed of the choice of pairs, or of latents."""
     out: pathlib.Path = pathlib.Path("interpolation.png")
     """The picture (.png)."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 class Ends(NamedTuple):
@@ -232,10 +234,11 @@ def choose_pairs(
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.interpolate")
-    try:
-        largest = interpolate(options)
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_first(_interpolate, options)
+
+
+def _interpolate(options: Options) -> None:
+    largest = interpolate(options)
     ends = (
         "the ends are random latents"
         if largest is None

@@ -21,6 +21,7 @@ from experiments.config import Config
 from experiments.evaluate import load_other_data, load_run
 from experiments.likelihoods import likelihood_on
 from experiments.results import write_json
+from experiments.runtime import Processes, run_in_first
 
 _XLABELS = {
     "likelihood": "negative log-likelihood [bits/dim]\n{bound}",
@@ -47,26 +48,28 @@ class Options:
     """Seed of the choice of rows and of the noise."""
     out: pathlib.Path = pathlib.Path("outliers.png")
     """The histogram of likelihoods (.png); those of the other scores and the numbers (.json) go beside it."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.outliers")
-    try:
-        if options.num < 2:
-            raise ValueError(f"expected --num >= 2, got {options.num}.")
-        if options.out.suffix != ".png":
-            raise ValueError(f"--out must end in .png, got {options.out}.")
-        config, model, dataset = load_run(options.run)
-        if not hasattr(model, "log_prob"):
-            raise ValueError(
-                f"{config.name} is a {type(model).__name__}, which has no likelihood to score by."
-            )
-        conditioning = conditioning_of(config, dataset, options)
-        other = load_other_data(config, dataset, options.against, labels=conditioning is None)
-        record, pictures = compare(config, model, dataset, other, options, conditioning)
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_first(_outliers, options)
+
+
+def _outliers(options: Options) -> None:
+    if options.num < 2:
+        raise ValueError(f"expected --num >= 2, got {options.num}.")
+    if options.out.suffix != ".png":
+        raise ValueError(f"--out must end in .png, got {options.out}.")
+    config, model, dataset = load_run(options.run)
+    if not hasattr(model, "log_prob"):
+        raise ValueError(
+            f"{config.name} is a {type(model).__name__}, which has no likelihood to score by."
+        )
+    conditioning = conditioning_of(config, dataset, options)
+    other = load_other_data(config, dataset, options.against, labels=conditioning is None)
+    record, pictures = compare(config, model, dataset, other, options, conditioning)
     bits = record["bits_per_dim"]
     print(
         f"{config.name}, {_label(record)}: {dataset.name} test {bits['inside']:.3f} bits/dim, {other.name} test "

@@ -6,7 +6,7 @@ Trains every config of ``experiments/configs/plane.py`` that has no result yet, 
 
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -15,6 +15,8 @@ import dgmjax as dgm
 from experiments.config import load_config
 from experiments.configs.plane import MODELS
 from experiments.results import finished_result
+from experiments.runtime import Runtime, run_in_all
+from experiments.train import Options as TrainOptions
 from experiments.train import train
 
 SYSTEMS = tuple(model.system for model in MODELS)
@@ -33,6 +35,7 @@ class Options:
     """Folder of the runs, one a config."""
     steps: int | None = None
     """Optimizer steps, instead of those of the configs."""
+    runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
 def run_suite(options: Options) -> None:
@@ -43,8 +46,13 @@ def run_suite(options: Options) -> None:
             if options.steps is not None:
                 training = dataclasses.replace(config.training, steps=options.steps)
                 config = dataclasses.replace(config, training=training)
-            train(config, workdir=options.workdir / config.name)
+            training_options = TrainOptions(config, runtime=options.runtime)
+            train(config, training_options, workdir=options.workdir / config.name)
             jax.clear_caches()  # hundreds of programs otherwise
+    dgm.training.agree(lambda: _write(options))
+
+
+def _write(options: Options) -> None:
     results = {
         (system, toy): result
         for system in SYSTEMS
@@ -97,4 +105,4 @@ def _picture(workdir: pathlib.Path, results: dict[tuple[str, str], dict[str, Any
 
 
 if __name__ == "__main__":
-    run_suite(tyro.cli(Options))
+    run_in_all(run_suite, tyro.cli(Options))

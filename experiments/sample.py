@@ -11,6 +11,7 @@ import dgmjax as dgm
 from experiments.classes import chosen_classes, conditions_to_draw
 from experiments.evaluate import load_run
 from experiments.pictures import draw, picture_of_samples
+from experiments.runtime import Processes, run_in_first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Options:
     out: pathlib.Path = pathlib.Path("samples.png")
     """A picture (.png), whose rows have the names of their classes, or the numbers (.npy); labels go beside these, to
     _labels.npy."""
+    runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
 
 
 def sample(options: Options) -> list[pathlib.Path]:
@@ -81,10 +83,11 @@ def sample(options: Options) -> list[pathlib.Path]:
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.sample")
-    try:
-        written = sample(options)
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_first(_sample, options)
+
+
+def _sample(options: Options) -> None:
+    written = sample(options)
     print(f"wrote {' and '.join(map(str, written))}")
 
 

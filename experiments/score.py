@@ -19,6 +19,8 @@ from experiments.config import Config, load_config
 from experiments.evaluate import load_run
 from experiments.pictures import draw
 from experiments.results import write_json
+from experiments.runtime import Runtime, run_in_all
+from experiments.train import Options as TrainOptions
 from experiments.train import train
 
 _CHUNK = 500
@@ -41,6 +43,7 @@ class Options:
     """Neighbours, of precision and recall."""
     seed: int = 0
     """Of the samples."""
+    runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
 def score(
@@ -51,8 +54,12 @@ def score(
     temperature: float = 1.0,
     k: int = 3,
     seed: int = 0,
+    runtime: Runtime | None = None,
 ) -> dict[str, Any]:
     """What ``scores.json`` holds: the scores of samples and, to compare, of the training images.
+
+    Where several processes take part, all call it: they train a missing classifier together, and the first does the
+    rest.
 
     Raises:
       FileNotFoundError: an unfinished run.
@@ -62,14 +69,16 @@ def score(
         raise ValueError(
             f"expected --num >= 2 and --temperature >= 0, got {num} and {temperature}."
         )
-    config, model, dataset = load_run(run)
-    if not hasattr(model, "sample"):
-        raise ValueError(f"{config.name} is a {type(model).__name__}, which has no samples.")
-    if dataset.image_shape is None or dataset.num_levels is None:
-        raise ValueError(
-            f"{config.data} holds no images of integer levels, which classifiers here take."
-        )
-    folder = _default_classifier(run, config) if classifier is None else classifier
+    folder = _default_classifier(run, runtime or Runtime()) if classifier is None else classifier
+    return dgm.training.agree(
+        lambda: _write_scores(run, folder, num=num, temperature=temperature, k=k, seed=seed)
+    )
+
+
+def _write_scores(
+    run: pathlib.Path, folder: pathlib.Path, *, num: int, temperature: float, k: int, seed: int
+) -> dict[str, Any]:
+    config, model, dataset = _load_images(run)
     judge_config, judge, judge_data = load_run(folder)
     _check(folder, judge, dataset)
     context = conditions_to_draw(dataset, num).context if config.conditional else None
@@ -84,7 +93,7 @@ def score(
         for i in range(0, num, _CHUNK)
     ]
     events = dataset.as_images()
-    images = np.concatenate(samples).reshape(-1, *dataset.image_shape)
+    images = np.concatenate(samples).reshape(-1, *events.test.shape[1:])
     scores = dgm.analysis.sample_scores(judge, images, events.test, k=k)
     of_data = dgm.analysis.sample_scores(judge, events.train[:num], events.test, k=k)
     of_test = dgm.analysis.sample_scores(judge, events.test, events.test, k=k)
@@ -109,8 +118,20 @@ def score(
     return record | {"line": str(scores), "line_of_data": str(of_data)}
 
 
-def _default_classifier(run: pathlib.Path, config: Config) -> pathlib.Path:
-    """The run of the default classifier of the data, trained if it is not finished."""
+def _load_images(run: pathlib.Path) -> tuple[Config, Any, dgm.data.Dataset]:
+    config, model, dataset = load_run(run)
+    if not hasattr(model, "sample"):
+        raise ValueError(f"{config.name} is a {type(model).__name__}, which has no samples.")
+    if dataset.image_shape is None or dataset.num_levels is None:
+        raise ValueError(
+            f"{config.data} holds no images of integer levels, which classifiers here take."
+        )
+    return config, model, dataset
+
+
+def _default_classifier(run: pathlib.Path, runtime: Runtime) -> pathlib.Path:
+    """The run of the default classifier of the data, trained if it is not finished, by all processes."""
+    config, _, _ = _load_images(run)
     if config.data not in _DEFAULTS or config.binarize or config.n_bits != 8:
         raise ValueError(
             f"there is no default classifier of {config.data} as {config.name} takes it; train one and pass "
@@ -118,9 +139,11 @@ def _default_classifier(run: pathlib.Path, config: Config) -> pathlib.Path:
         )
     name = _DEFAULTS[config.data]
     folder = run.parent / name
-    if not (folder / "model").exists():
-        print(f"training the classifier {name} in {folder}", flush=True)
-        train(load_config(name), workdir=folder)
+    if not dgm.training.agree((folder / "model").exists):
+        if dgm.training.is_first():
+            print(f"training the classifier {name} in {folder}", flush=True)
+        judge = load_config(name)
+        train(judge, TrainOptions(judge, runtime=runtime), workdir=folder)
     return folder
 
 
@@ -150,10 +173,13 @@ def _rounded(scores: dgm.analysis.SampleScores) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.score")
-    try:
-        found = score(**dataclasses.asdict(options))
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_in_all(_score, options)
+
+
+def _score(options: Options) -> None:
+    found = score(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+    if not dgm.training.is_first():
+        return
     print(f"{found['config']}, by {found['classifier']}: {found['line']}")
     print(f"training images: {found['line_of_data']}")
     print(f"wrote {options.run / 'scores.json'}")

@@ -48,6 +48,7 @@ class Options:
     runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
+@dgm.training.one_run_at_a_time
 def train(
     config: Config, options: Options | None = None, *, workdir: pathlib.Path
 ) -> dict[str, Any]:
@@ -149,13 +150,14 @@ def train(
         )
         for split in ("validation", "test")
     }
-    if is_first:
+
+    def finish() -> dict[str, Any]:
         dgm.save(workdir / "model", fitted.model)
         write_pictures(workdir, config, fitted, dataset, truth)
         seconds = time.perf_counter() - started
-        write_result(workdir, config, dataset, truth, fitted, numbers, seconds=seconds)
-    dgm.training.barrier("result")
-    return agree(lambda: finished_result(workdir))
+        return write_result(workdir, config, dataset, truth, fitted, numbers, seconds=seconds)
+
+    return agree(finish)
 
 
 def _in_turn(watchers: list[Callable[[int, Any], None]]) -> Callable[[int, Any], None]:
@@ -192,6 +194,11 @@ def _completed(settings: dict[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(config_from_dict(settings))
 
 
+def _check_resume(options: Options, workdir: pathlib.Path) -> None:
+    if options.resume and not (workdir / "config.json").exists():
+        raise ValueError(f"--resume: {workdir} holds no run to continue; leave --resume out.")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -207,11 +214,11 @@ def main(arguments: list[str] | None = None) -> None:
         )
         if options.smoke:
             options = dataclasses.replace(options, config=smoke(options.config))
+        options.runtime.start(options)
+        if options.smoke and dgm.training.is_first():
             print(f"smoke: a small {name} on {options.config.data}; its number means nothing.")
-        options.runtime.start()
         workdir = options.workdir or pathlib.Path("runs") / options.config.name
-        if options.resume and not (workdir / "config.json").exists():
-            raise ValueError(f"--resume: {workdir} holds no run to continue; leave --resume out.")
+        dgm.training.agree(lambda: _check_resume(options, workdir))
         result = train(options.config, options, workdir=workdir)
         if dgm.training.is_first():
             print_result(options.config, result, workdir)

@@ -9,10 +9,11 @@ Source: Tomczak and Welling, 2018, arXiv:1705.07120, tables 1 and 2; Chen et al.
 """
 
 import dataclasses
+import functools
 import math
 import pathlib
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -23,7 +24,8 @@ from experiments.config import Config, load_config, smoke
 from experiments.data import load_data
 from experiments.likelihoods import likelihood_on
 from experiments.results import write_json
-from experiments.runtime import fail
+from experiments.runtime import Runtime, run_in_all
+from experiments.train import Options as TrainOptions
 from experiments.train import train
 from experiments.vae_models import VAEConfig
 
@@ -69,10 +71,11 @@ class Options:
     """Folder of the runs; default runs/<config>_<what>."""
     smoke: bool = False
     """Small versions in a few minutes: does everything fit together?"""
+    runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
 def compare(
-    what: Literal["priors", "posteriors"], options: Options, workdir: pathlib.Path
+    what: str, options: Options, workdir: pathlib.Path
 ) -> dict[str, list[dict[str, float]]]:
     """Train what is missing and measure; the numbers of every row, one dict a seed, all in nats where they have a unit.
 
@@ -101,9 +104,11 @@ def compare(
                 seed=seed,
                 model=dataclasses.replace(config.model, **changes),
             )
-            result = train(one, workdir=workdir / label)
+            train_options = TrainOptions(one, runtime=options.runtime)
+            result = train(one, train_options, workdir=workdir / label)
             model = dgm.load(workdir / label / "model")
-            rows[name].append(measure(model, dataset, result, samples=options.samples))
+            found = functools.partial(measure, model, dataset, result, samples=options.samples)
+            rows[name].append(dgm.training.agree(found))
             jax.clear_caches()
     return rows
 
@@ -177,10 +182,20 @@ def main(arguments: list[str] | None = None) -> None:
         )
         if options.smoke:
             options = dataclasses.replace(options, config=smoke(options.config), seeds=2, samples=8)
-        workdir = options.workdir or pathlib.Path("runs") / f"{options.config.name}_{what}"
-        rows = compare(what, options, workdir)  # type: ignore[arg-type]
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        fail(error)
+        raise SystemExit(f"error: {error}") from error
+    run_in_all(functools.partial(_compare, what), options)
+
+
+def _compare(what: str, options: Options) -> None:
+    workdir = options.workdir or pathlib.Path("runs") / f"{options.config.name}_{what}"
+    rows = compare(what, options, workdir)
+    dgm.training.agree(lambda: _write(what, options, workdir, rows))
+
+
+def _write(
+    what: str, options: Options, workdir: pathlib.Path, rows: dict[str, list[dict[str, float]]]
+) -> None:
     text = table(rows, options.samples)
     write_json(workdir / f"{what}.json", {"samples": options.samples, "rows": rows})
     (workdir / f"{what}.md").write_text(text)

@@ -11,6 +11,8 @@ import time
 import numpy as np
 import pytest
 
+import dgmjax as dgm
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -98,6 +100,17 @@ def test_a_process_reads_its_rows_of_every_batch_only(alone, together):
     assert set(alone["rows"]) == {40}
     for process in seen:
         assert set(process["rows"]) == {20}
+
+
+def test_two_processes_save_and_load_models(alone, together):
+    """All call it, or the first alone; arrays of one process, copies, parts; errors are everybody's."""
+    workdir, seen = together
+    for process in (alone, *seen):
+        changes = {name: value for name, value in process.items() if name.startswith("change/")}
+        assert len(changes) == 5
+        assert not any(changes.values()), changes
+        assert "exists and is not a saved model" in str(process["refused"])
+    assert dgm.load(workdir.parent / "parts").event_shape == (4,)
 
 
 @pytest.mark.slow

@@ -136,7 +136,8 @@ def encode_in_batches(
     parts = []
     for start in range(0, len(x), size):
         index = np.minimum(np.arange(start, start + size), len(x) - 1)
-        eps = encode(model, x[index], None if rows is None else rows[index])
+        part = None if rows is None else jnp.asarray(rows[index])
+        eps = encode(model, jnp.asarray(x[index]), part)
         parts.append(np.asarray(eps)[: len(x) - start])
     return np.concatenate(parts)
 

@@ -3,10 +3,12 @@
 from dgmjax.training.checkpoint import Checkpoints, Restored
 from dgmjax.training.compilation_cache import use_compilation_cache
 from dgmjax.training.diagnosis import make_diagnosis
-from dgmjax.training.distributed import agree, barrier, initialize, is_first
+from dgmjax.training.distributed import agree, barrier, check_same, initialize, is_first
 from dgmjax.training.fit import fit
 from dgmjax.training.fit_density import fit_density
 from dgmjax.training.flops import count_flops, peak_flops
+from dgmjax.training.launcher import Tasks, several_tasks
+from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.nonfinite import NonFinite, find_nonfinite
@@ -47,11 +49,13 @@ __all__ = [
     "Source",
     "StepMetrics",
     "Strategy",
+    "Tasks",
     "TrainState",
     "Transfer",
     "agree",
     "averaged_params",
     "barrier",
+    "check_same",
     "claim",
     "count_flops",
     "decayed",
@@ -67,11 +71,13 @@ __all__ = [
     "make_eval_step",
     "make_train_step",
     "merge_metrics",
+    "one_run_at_a_time",
     "partition",
     "peak_flops",
     "read_settings",
     "record_changes",
     "save",
+    "several_tasks",
     "statistics_of",
     "transfer",
     "use_compilation_cache",

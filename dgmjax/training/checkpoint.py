@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dgmjax.training.distributed import agree, any_process, is_first
+from dgmjax.training.distributed import agree, any_process, is_first, is_local
 from dgmjax.training.manifest import Damage, find_damage, write_manifest
 
 
@@ -111,6 +111,8 @@ class Checkpoints:
 
     def _write_files(self, step: int, arrays: Any, progress: dict[str, Any]) -> None:
         args = self._ocp.args
+        if jax.process_count() > 1:  # Orbax takes arrays that all have, and NumPy's of the first
+            arrays = jax.tree.map(lambda leaf: np.asarray(leaf) if is_local(leaf) else leaf, arrays)
         both = args.Composite(arrays=args.StandardSave(arrays), progress=args.JsonSave(progress))
         self._manager.save(step, args=both, force=True)
 
@@ -166,7 +168,7 @@ class Checkpoints:
             warnings.warn(
                 f"{story} {then}; moved what was damaged to {aside[0].parent}.",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return sound, bool(unusable)
 

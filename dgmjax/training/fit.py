@@ -20,6 +20,7 @@ from dgmjax.training.evaluation import make_evaluator
 from dgmjax.training.gradient import Loss
 from dgmjax.training.identity import describe_call, name_of
 from dgmjax.training.inputs import Transform, on_data, with_data_init
+from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, Record
 from dgmjax.training.optimizer import default_optimizer
@@ -44,6 +45,7 @@ from dgmjax.training.step import (
 Model = TypeVar("Model")
 
 
+@one_run_at_a_time
 def fit(
     model: Model,
     x: ArrayLike | Records,
@@ -155,7 +157,8 @@ def fit(
         another run, or impossible settings.
       FloatingPointError: ``max_skipped`` steps in a row gave numbers that are not finite; it names the first such term.
       OSError: a checkpoint could not be written; the one before is intact.
-      RuntimeError: every checkpoint in ``workdir`` is damaged, or another process of the run has ended.
+      RuntimeError: every checkpoint in ``workdir`` is damaged, another run is at work there, or another process of
+        this one has ended.
       PreemptedError: SIGTERM came, with a ``workdir``; a checkpoint is written first.
     """
     numbers = (steps, batch_size, learning_rate, ema_decay, eval_every, patience, init_rows)

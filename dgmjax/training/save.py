@@ -1,9 +1,10 @@
 """Saving a model: its configuration as JSON and its arrays, no pickle."""
 
+import contextlib
 import json
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,8 +14,11 @@ from flax import nnx
 
 from dgmjax.layers.constructor import build, describe
 from dgmjax.nets.data_init import MEMORY
+from dgmjax.training.distributed import agree, whole
 from dgmjax.training.manifest import find_damage, write_manifest
 from dgmjax.training.partition import Arrays, partition
+
+_LONGEST_WAIT = 3_600.0  # seconds, for the first process to come and write
 
 
 def save(path: str | pathlib.Path, model: nnx.Module) -> None:
@@ -22,13 +26,19 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
 
     The folder appears, or is replaced, in one piece: a killed writer leaves the old one.
 
+    Where several processes take part, all of them call it, as they call `dgmjax.fit`: the first writes, the others
+    wait for it, and what goes wrong there is raised in all. The first may also call it alone (``if is_first():``),
+    unless arrays are spread over the processes.
+
     Args:
       path: folder to write; its parents are made.
-      model: any model of `dgmjax.models`, or a class decorated with ``@dgmjax.recorded``.
+      model: any model of `dgmjax.models`, or a class decorated with ``@dgmjax.recorded``. Its arrays are those of one
+        process, as `dgmjax.fit` returns them, or global arrays; parts that other processes have are gathered.
 
     Raises:
       TypeError: the model cannot describe its constructor.
       FileExistsError: ``path`` exists and is not a saved model.
+      RuntimeError: several processes, of which some did not call it.
 
     Example:
       >>> import tempfile, dgmjax as dgm
@@ -37,13 +47,18 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
       ...     dgm.load(f"{folder}/model").event_shape
       (2,)
     """
-    import orbax.checkpoint as ocp
+    folder = pathlib.Path(path).absolute()
+    params, fixed, _ = partition(model)
+    name = f"save {folder}"
+    arrays = whole(params | fixed, name=name)
+    agree(lambda: _write(folder, model, arrays), name=name, longest=_LONGEST_WAIT, told=10.0)
 
-    path = _recover(pathlib.Path(path).absolute())
+
+def _write(path: pathlib.Path, model: nnx.Module, arrays: dict[str, np.ndarray]) -> None:
+    """By one process."""
+    path = _recover(path)
     if path.exists() and not (path / "model.json").exists():
         raise FileExistsError(f"{path} exists and is not a saved model; choose another path.")
-    params, fixed, _ = partition(model)
-    arrays = params | fixed
     record = {
         "model": describe(model),
         "arrays": {
@@ -55,8 +70,8 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
     new, old = path.with_name(f".{path.name}.new"), _old(path)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(new / "arrays", arrays)
+    with _checkpointer() as (checkpointer, args):
+        checkpointer.save(new / "arrays", args=args.StandardSave(arrays))
     (new / "model.json").write_text(json.dumps(record, indent=1))
     write_manifest(new)
     shutil.rmtree(old, ignore_errors=True)
@@ -67,15 +82,15 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
 
 
 def load(path: str | pathlib.Path) -> Any:
-    """Read the model that `save` wrote; works on any number of devices.
+    """Read the model that `save` wrote, onto the first device of this process; works on any number of devices.
+
+    A process asks no other: one may call it, or all.
 
     Raises:
       FileNotFoundError: no saved model at ``path``.
       RuntimeError: a file is missing, truncated or altered; the message names it.
       ValueError: a class this process does not know, or arrays that do not fit it.
     """
-    import orbax.checkpoint as ocp
-
     path = _recover(pathlib.Path(path).absolute())
     if not (path / "model.json").exists():
         raise FileNotFoundError(f"{path} is not a saved model: {path / 'model.json'} is missing.")
@@ -84,7 +99,7 @@ def load(path: str | pathlib.Path) -> Any:
         raise RuntimeError(f"saved model {path} is damaged: {damage.what}.")
     record = json.loads((path / "model.json").read_text())
     params, fixed, merge = _shapes(record["model"])
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = {
         name: jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"], sharding=sharding)
         for name, entry in record["arrays"].items()
@@ -103,9 +118,21 @@ def load(path: str | pathlib.Path) -> Any:
             f"{path}: the arrays do not fit the model class as it is now; first difference: {odd[0]}. It was saved "
             f"by another version of the class."
         )
-    with ocp.StandardCheckpointer() as checkpointer:
-        arrays = checkpointer.restore(path / "arrays", like) | unsaved
+    with _checkpointer() as (checkpointer, args):
+        arrays = checkpointer.restore(path / "arrays", args=args.StandardRestore(like)) | unsaved
     return merge({name: arrays[name] for name in params}, {name: arrays[name] for name in fixed})
+
+
+@contextlib.contextmanager
+def _checkpointer() -> Iterator[tuple[Any, Any]]:
+    """Orbax's, with the names of its arguments; its barriers are between the active processes, here this one."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+        yield checkpointer, ocp.args
 
 
 def _old(path: pathlib.Path) -> pathlib.Path:
@@ -115,7 +142,8 @@ def _old(path: pathlib.Path) -> pathlib.Path:
 def _recover(path: pathlib.Path) -> pathlib.Path:
     """A writer killed between its two renames left the model under its old name: put it back."""
     if not path.exists() and _old(path).exists():
-        _old(path).rename(path)
+        with contextlib.suppress(FileNotFoundError):  # several processes may load at once
+            _old(path).rename(path)
     return path
 
 

@@ -30,6 +30,7 @@ from experiments.figures import (
     vae_reconstructions,
     vae_samples,
 )
+from experiments.runtime import refuse_tasks
 
 FIGURES: dict[str, Callable[..., dict[str, Any]]] = {
     "autoencoder": autoencoder.draw,
@@ -119,6 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{name:20}{(inspect.getmodule(draw).__doc__ or '').splitlines()[0]}")
         return
     try:
+        refuse_tasks("experiments.figures")
         if options.name not in FIGURES:
             raise ValueError(f"expected a figure, one of {', '.join(FIGURES)}, got {options.name}.")
         out = options.out if options.out.suffix else options.out / f"{options.name}.png"

@@ -37,6 +37,7 @@ from experiments.reproduce import (  # noqa: F401
 from experiments.reproduce.entry import ENTRIES, Context, Entry, finite
 from experiments.reproduce.report import read_runs, results_page
 from experiments.results import commit_of_checkout, write_json
+from experiments.runtime import refuse_tasks
 
 _LONG = 20.0
 
@@ -120,6 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = tyro.cli(Options, args=arguments, prog="python -m experiments.reproduce")
     try:
+        refuse_tasks("experiments.reproduce")
         entries = chosen(options.only)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error

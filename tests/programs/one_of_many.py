@@ -46,6 +46,49 @@ class Slow:
         return {"x": self.x[rows]}
 
 
+def save_and_load(model: dgm.Flow) -> dict[str, float | str]:
+    """The largest change of a model on its way through files, written in every way that several processes have."""
+    folder, found = WORKDIR.parent, {}
+    params, fixed, merge = dgm.training.partition(model)
+    spread = dgm.training.Parallel(fsdp=PROCESSES)
+    leaves = list((params | fixed).values())
+
+    def change(others: list) -> float:
+        pairs = zip(leaves, map(np.asarray, others), strict=True)
+        return max(float(np.abs(np.asarray(a) - b).max()) for a, b in pairs)
+
+    if dgm.training.is_first():
+        dgm.save(folder / "alone", model)  # the others do not
+    dgm.save(folder / "together", model)
+    dgm.save(folder / "together", model)  # once more
+    dgm.save(folder / "copies", merge(spread.replicate(params), spread.replicate(fixed)))
+    parts = {"params": spread.place_state(params), "fixed": spread.place_state(fixed)}
+    assert PROCESSES == 1 or not all(a.is_fully_addressable for a in parts["params"].values())
+    assert PROCESSES == 1 or not all(a.is_fully_replicated for a in parts["params"].values())
+    dgm.save(folder / "parts", merge(**parts))
+    for name in ("alone", "together", "copies", "parts"):
+        loaded = dgm.load(folder / name)
+        params, fixed, _ = dgm.training.partition(loaded)
+        found[f"change/{name}"] = change(list((params | fixed).values()))
+        assert all(leaf.is_fully_addressable for leaf in (params | fixed).values())
+    try:
+        dgm.save(folder, model)
+    except FileExistsError as error:
+        found["refused"] = str(error)
+    # The last of all that Orbax does: after what the first process did alone.
+    checkpoints = dgm.training.Checkpoints(folder / "more")
+    arrays = {"local": dict(zip("abc", leaves, strict=False)), "parts": parts["params"]}
+    checkpoints.save(1, arrays, {"step": 1})
+    checkpoints.wait()
+    restored = checkpoints.restore(arrays).arrays["local"]
+    found["change/checkpoint"] = max(
+        float(np.abs(np.asarray(restored[name]) - np.asarray(leaf)).max())
+        for name, leaf in arrays["local"].items()
+    )
+    checkpoints.close()
+    return found
+
+
 def main() -> None:
     """Train."""
     if PROCESSES > 1:
@@ -88,6 +131,7 @@ def main() -> None:
         WORKDIR.parent / f"seen_{PROCESS}.npz",
         rows=np.asarray(batches),
         steps=[record["step"] for record in result.history],
+        **save_and_load(result.model),
         **{f"params/{name}": np.asarray(leaf) for name, leaf in (params | fixed).items()},
     )
 
