@@ -168,6 +168,8 @@ def categorical_pixel_log_prob(y: jax.Array, num_levels: int, params: jax.Array)
       ValueError: parameters that do not fit the channels.
     """
     log_masses = log_softmax(_logits(params, num_levels, y.shape[-1]), axis=-1)
+    if jnp.issubdtype(y.dtype, jnp.integer):
+        y = y.astype(jnp.int32)  # 256 is no uint8
     known = (y >= 0) & (y < num_levels)
     index = jnp.where(known, y, 0).astype(jnp.int32)[..., None]
     found = jnp.take_along_axis(log_masses, index, axis=-1)[..., 0]
