@@ -78,7 +78,7 @@ def near_zero(net: _Net) -> _Net:
     scales: those of a network that keeps the variance of its input start at scales that are some powers of e off, and
     the decoder, whose input they scale, farther away still.
     """
-    last = getattr(net, "net", net).last
+    last: Any = getattr(net, "net", net).last  # type: ignore[attr-defined]
     last.kernel = nnx.Param(_HEAD_SCALE * last.kernel[...])
     return net
 
