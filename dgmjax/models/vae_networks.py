@@ -78,7 +78,8 @@ def near_zero(net: _Net) -> _Net:
     scales: those of a network that keeps the variance of its input start at scales that are some powers of e off, and
     the decoder, whose input they scale, farther away still.
     """
-    last: Any = getattr(net, "net", net).last  # type: ignore[attr-defined]
+    inner: Any = getattr(net, "net", net)
+    last = inner.last
     last.kernel = nnx.Param(_HEAD_SCALE * last.kernel[...])
     return net
 
