@@ -155,6 +155,10 @@ def smoke(config: Config) -> Config:
         config.training, steps=60, batch_size=16, eval_every=20, init_rows=256, steps_per_call=1
     )
     optimizer = dataclasses.replace(config.optimizer, warmup_steps=10)
+    if optimizer.algorithm == "sgd":
+        # Its rate belongs to a size of the batch, linearly (Goyal et al., 2017, arXiv:1706.02677).
+        rate = optimizer.learning_rate * training.batch_size / config.training.batch_size
+        optimizer = dataclasses.replace(optimizer, learning_rate=rate)
     data, bits = config.data, config.n_bits
     try:
         dgm.data.find_prepared(data.removeprefix("tfds:"))

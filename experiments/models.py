@@ -104,6 +104,11 @@ class FlowConfig(ModelConfig):
         dequantization: DequantizationConfig = _UNIFORM,
     ) -> Any:
         """The flow for ``dataset``: dequantized if its values are integers; ``conditional`` on its labels if asked."""
+        if dequantization.kind == "gaussian" and self.preprocess not in ("none", "standardize"):
+            raise ValueError(
+                f"dequantization.kind: gaussian noise leaves the range of the data, outside of which "
+                f"{self.preprocess!r} has no value; use --model.preprocess standardize."
+            )
         options = self.options(dataset, conditional=conditional)
         if options.get("mask") == "checkerboard":
             options["mask"] = _checkerboard(dataset)

@@ -159,7 +159,7 @@ def test_what_is_no_level_has_no_mass():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.every(2)
 def test_extremes_stay_finite_in_the_dtype_of_the_parameters(dtype):
-    params = random_params(3, 8, scale=30.0).astype(dtype)
+    params = jnp.stack([random_params(3, scale=10.0**n, seed=n) for n in range(8)]).astype(dtype)
     y = jax.random.randint(jax.random.key(1), (8, 3), 0, 256)
     value, gradient = jax.jit(jax.value_and_grad(lambda p: rgb_mixture_log_prob(y, 256, p).sum()))(
         params
@@ -169,6 +169,33 @@ def test_extremes_stay_finite_in_the_dtype_of_the_parameters(dtype):
     assert jnp.isfinite(gradient).all()
     single = jax.vmap(lambda y, p: rgb_mixture_log_prob(y, 256, p))(y, params)
     np.testing.assert_allclose(single.sum(), value, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("log_prob", "params"),
+    [
+        (rgb_mixture_log_prob, random_params(3, 4)),
+        (categorical_pixel_log_prob, jnp.zeros((4, 768))),
+    ],
+)
+def test_the_levels_of_a_byte_are_bytes(log_prob, params):
+    y = jnp.asarray([[0, 1, 255], [255, 128, 0], [127, 129, 3], [254, 0, 255]])
+    expected = log_prob(y, 256, params)
+    assert jnp.isfinite(expected).all()
+    np.testing.assert_array_equal(log_prob(y.astype(jnp.uint8), 256, params), expected)
+
+
+def test_a_wide_logistic_leaves_all_mass_at_the_ends():
+    """Of scale ``s`` an inner level has ``1 / (4 s)``, also where ``s`` overflows; a draw is the first or the last."""
+    log_scales = jnp.asarray([20.0, 200.0, 1e6], jnp.float32)
+    params = jnp.stack([jnp.zeros(3, jnp.float32), jnp.zeros(3, jnp.float32), log_scales], axis=-1)
+    y = jnp.asarray([[0], [7], [255]])
+    first, inner, last = rgb_mixture_log_prob(y[:, None], 256, params[None])
+    np.testing.assert_allclose(first, -np.log(2.0), rtol=1e-5)
+    np.testing.assert_allclose(last, -np.log(2.0), rtol=1e-5)
+    np.testing.assert_allclose(inner, -np.log(4.0 * 127.5) - log_scales, rtol=1e-5)
+    drawn = rgb_mixture_sample(jax.random.key(0), 256, params, 1, temperature=0.0)
+    assert set(np.unique(drawn)) <= set(range(256))
 
 
 def test_parameters_that_do_not_fit_say_so():

@@ -7,6 +7,7 @@ Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517, equation 2.
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -17,6 +18,8 @@ from jax.nn import log_sigmoid, log_softmax
 from dgmjax.numerics import ends
 from dgmjax.numerics.ends import log_sum_exp
 from dgmjax.numerics.tails import log_difference
+
+_MIN_LOG_SCALE = -50.0
 
 
 def discretized_log_prob(
@@ -74,7 +77,8 @@ def discretized_logistic_mixture_log_prob(
 
     With ``r_k, l_k = (y +- 1/2 - mu_k) / s_k`` the difference is a product without cancellation:
     ``sigmoid(r) - sigmoid(l) = sigmoid(r) sigmoid(-l) (1 - exp(-1/s))``. It needs no floor on the mass and no
-    approximation by the density. Finite for ``|log_scales|`` up to 50 in float32.
+    approximation by the density. It is finite, with its gradients, wherever the distance of ``y`` from a mean in scales
+    is; no ``log_scales`` is too large, and those below -50 count as -50, where one bin has all the mass already.
 
     Args:
       y: levels ``0 .. num_levels - 1``, integers or whole floats, any shape ``[...]``.
@@ -96,10 +100,15 @@ def discretized_logistic_mixture_log_prob(
     y, logits, means, log_scales = (
         jnp.broadcast_to(a, shape) for a in (y, logits, means, log_scales)
     )
+    log_scales = jnp.maximum(log_scales, _MIN_LOG_SCALE)
     inverse_scales = jnp.exp(-log_scales)
     log_below = log_sigmoid((y + 0.5 - means) * inverse_scales)
     log_above = log_sigmoid(-(y - 0.5 - means) * inverse_scales)
-    inner = log_below + log_above + jnp.log(-jnp.expm1(-inverse_scales))
+    # log(1 - exp(-1 / s)); for wide logistics -log s, to working precision, also where 1 / s underflows.
+    wide = log_scales > -math.log(jnp.finfo(log_scales.dtype).eps)
+    narrow_inverse = jnp.where(wide, jnp.ones_like(inverse_scales), inverse_scales)
+    log_width = jnp.where(wide, -log_scales, jnp.log(-jnp.expm1(-narrow_inverse)))
+    inner = log_below + log_above + log_width
     log_masses = _fold(y, num_levels, log_below, inner, log_above)
     log_mass = log_sum_exp(log_softmax(logits, axis=-1) + log_masses)
     return ends.outside(jnp.broadcast_to(beyond, log_mass.shape), log_mass)

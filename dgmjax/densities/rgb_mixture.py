@@ -29,6 +29,8 @@ from dgmjax.numerics.ends import log_sum_exp
 
 # The paper's: at 256 levels a logistic of this scale has all but 3% of its mass in one bin.
 MIN_LOG_SCALE = -7.0
+# Draws of a wider logistic are the first or the last level, as of this one, whose exponential has a value.
+_MAX_LOG_SCALE_DRAWN = 50.0
 
 
 class RGBMixture(NamedTuple):
@@ -147,7 +149,7 @@ def rgb_mixture_sample(
 
     means, log_scales, coefficients = chosen(means), chosen(log_scales), chosen(coefficients)
     noise = jax.random.logistic(noise_key, means.shape, means.dtype)
-    noise = temperature[..., :1] * noise * jnp.exp(log_scales)
+    noise = temperature[..., :1] * noise * jnp.exp(jnp.minimum(log_scales, _MAX_LOG_SCALE_DRAWN))
     levels: list[jax.Array] = []
     for channel, start in enumerate(_starts(channels)):
         x = means[..., channel] + noise[..., channel]

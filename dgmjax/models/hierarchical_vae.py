@@ -24,6 +24,7 @@ from dgmjax.models.latent_variable import (
     prior_with_data_init,
     with_densities,
 )
+from dgmjax.models.vae_networks import near_zero
 from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.numerics import random
 from dgmjax.objectives.elbo import ELBOTerms
@@ -94,9 +95,10 @@ class HierarchicalVAE(LatentVariableModel):
         size = math.prod(self.event_shape)
 
         def net(in_size: int, out_shape: Sequence[int]) -> GatedMLP:
-            return GatedMLP(
+            made = GatedMLP(
                 in_size, out_shape, width=width, depth=depth, dropout=dropout, rngs=rngs
             )
+            return near_zero(made)
 
         self.encoder = net(size, (self.posterior.feature_size,))
         self.lower_encoder = net(size + second, (self.lower.feature_size,))

@@ -22,7 +22,7 @@ from dgmjax.models.latent_variable import (
     prior_with_data_init,
     with_densities,
 )
-from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
+from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder, near_zero
 from dgmjax.numerics import random
 from dgmjax.objectives.elbo import ELBOTerms
 from dgmjax.posteriors import Posterior
@@ -34,7 +34,8 @@ class VAE(LatentVariableModel):
     """``p(x) = int p(x | z) p(z) dz`` with the amortised posterior ``q(z | x)``; every part can be exchanged.
 
     The encoder maps the data (levels in [-1, 1]) to the parameters of the posterior, the decoder maps latents to those
-    of the likelihood.
+    of the likelihood. The outputs of both start near 0, a tenth of what the layers before would make: posteriors near
+    ``N(0, I)``, pixels of discrete data nearly uniform.
 
     Args:
       event_shape: shape of an event, a vector or an image ``(h, w, c)``.
@@ -115,9 +116,13 @@ class VAE(LatentVariableModel):
             "rngs": rngs,
         }
         if encoder is None:
-            encoder = make_encoder(network, self.event_shape, posterior.feature_size, **options)
+            encoder = near_zero(
+                make_encoder(network, self.event_shape, posterior.feature_size, **options)
+            )
         if decoder is None:
-            decoder = make_decoder(network, latent_dim, likelihood.output_shape, **options)
+            decoder = near_zero(
+                make_decoder(network, latent_dim, likelihood.output_shape, **options)
+            )
         for name, found, expected in (
             ("the likelihood's event_shape", likelihood.event_shape, self.event_shape),
             ("the posterior's event_shape", posterior.event_shape, (latent_dim,)),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from flax import nnx
 
@@ -15,6 +15,9 @@ from dgmjax.nets.mlp import MLP
 NetworkName = Literal["mlp", "gated_mlp", "gated_conv", "residual_conv"]
 
 _MAX_HALVINGS = 2
+_HEAD_SCALE = 0.1
+
+_Net = TypeVar("_Net", bound=nnx.Module)
 
 
 def make_encoder(
@@ -66,6 +69,19 @@ def make_decoder(
         return GatedMLP(latent_dim, out_shape, width=width, **options)
     options |= {"activation": activation, "zero_init": False}
     return MLP(latent_dim, out_shape, width=width, **options)
+
+
+def near_zero(net: _Net) -> _Net:
+    """``net``, just made, with a tenth of the weights in its last layer, so that its outputs start near 0.
+
+    There a posterior is the standard normal, and the distribution of a pixel nearly uniform. Both take logarithms of
+    scales: those of a network that keeps the variance of its input start at scales that are some powers of e off, and
+    the decoder, whose input they scale, farther away still.
+    """
+    inner: Any = getattr(net, "net", net)
+    last = inner.last
+    last.kernel = nnx.Param(_HEAD_SCALE * last.kernel[...])
+    return net
 
 
 def _check(name: str) -> None:

@@ -16,20 +16,33 @@ ConvKind = Literal["gated", "residual"]
 
 CONV_KINDS: tuple[ConvKind, ...] = ("gated", "residual")
 
+# Of maps that follow an activation, and of those that follow none: both keep the variance.
 _INIT = nnx.initializers.he_normal()
+_LINEAR_INIT = nnx.initializers.lecun_normal()
 # Outputs of a residual branch with a tenth of the variance of its input: a deep network does not explode.
 _BRANCH_INIT = nnx.initializers.variance_scaling(0.1, "fan_in", "normal")
 
 
 class KindedConv(nnx.Module):
-    """A convolution from one width to another: gated, ``a sigmoid(b)``, or, in residual networks, plain."""
+    """A convolution from one width to another: gated, ``a sigmoid(b)``, or, in residual networks, plain.
+
+    ``activated`` says that its input comes out of an activation, which sets the scale of the initial weights.
+    """
 
     def __init__(
-        self, kind: ConvKind, size: int, in_channels: int, out_channels: int, *, rngs: nnx.Rngs
+        self,
+        kind: ConvKind,
+        size: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        activated: bool = False,
+        rngs: nnx.Rngs,
     ):
         self.gated = kind == "gated"
         outputs = 2 * out_channels if self.gated else out_channels
-        self.conv = Conv(size, in_channels, outputs, init=_INIT, edge=False, bias=True, rngs=rngs)
+        init = _INIT if self.gated or activated else _LINEAR_INIT
+        self.conv = Conv(size, in_channels, outputs, init=init, edge=False, bias=True, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]``."""
@@ -50,7 +63,7 @@ class ConvBlock(nnx.Module):
         if kind == "gated":
             self.inner = KindedConv(kind, 5, width, width, rngs=rngs)
             return
-        self.inner = KindedConv(kind, 3, width, width, rngs=rngs)
+        self.inner = KindedConv(kind, 3, width, width, activated=True, rngs=rngs)
         self.outer = Conv(3, width, width, init=_BRANCH_INIT, edge=False, bias=True, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, key: jax.Array | None) -> jax.Array:

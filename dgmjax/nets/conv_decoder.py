@@ -21,7 +21,8 @@ from dgmjax.nets.conv_blocks import (
 )
 from dgmjax.nets.gates import gate
 
-_HIDDEN_INIT = nnx.initializers.he_normal()
+_GATED_INIT = nnx.initializers.he_normal()
+_LINEAR_INIT = nnx.initializers.lecun_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
 
 
@@ -79,7 +80,8 @@ class ConvDecoder(nnx.Module):
         dtype = None if compute_dtype is None else jnp.dtype(compute_dtype)
         units = math.prod(self.grid)
         units = 2 * units if kind == "gated" else units
-        self.dense = nnx.Linear(in_size, units, kernel_init=_HIDDEN_INIT, dtype=dtype, rngs=rngs)
+        init = _GATED_INIT if kind == "gated" else _LINEAR_INIT
+        self.dense = nnx.Linear(in_size, units, kernel_init=init, dtype=dtype, rngs=rngs)
         self.blocks = make_blocks(kind, widths, depth, dropout=dropout, rngs=rngs)
         self.moves = nnx.List(
             [

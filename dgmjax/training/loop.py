@@ -171,7 +171,7 @@ class Loop:
             who = many if progress.streak > 1 else f"step {step + 1}"
             raise FloatingPointError(
                 f"{who} gave numbers that are not finite and changed nothing; first: {term}. Lower the "
-                f"learning rate or bound the scales (scale_fn='tanh')."
+                f"learning rate, clip the gradients, or bound the scales where the model has an option for that."
                 + ("" if self.checkpoints is None else " The checkpoints up to here are kept.")
             )
 
