@@ -22,41 +22,43 @@ pytestmark = pytest.mark.usefixtures("x32")
 # renew it, `python -m tests.test_weight_decay`, and read the difference.
 TABLE = pathlib.Path(__file__).parent / "weight_decay.txt"
 
-R = {"rngs": nnx.Rngs(0)}
 V, C, IMAGE = (4,), {"context_shape": (3,)}, (4, 4, 2)
-NET = {"width": 4, "hidden_layers": 1} | R
-SMALL = {"width": 4, "depth": 2} | R
-UNITS = {"filters": (4, 4, 8, 8), "units": (1, 1, 1)} | R
+NET = {"width": 4, "hidden_layers": 1}
+SMALL = {"width": 4, "depth": 2}
+UNITS = {"filters": (4, 4, 8, 8), "units": (1, 1, 1)}
+WIDTHS = {"generator_widths": (8, 4), "discriminator_widths": (4, 8)}
 MODELS = {
-    "FlowPP": lambda: dgm.FlowPP(IMAGE, num_components=2, num_heads=2, **C, **SMALL),
-    "FlowPPDequantizer": lambda: dgm.FlowPPDequantizer(IMAGE, num_heads=2, **SMALL),
-    "GAN": lambda: dgm.GAN(V, generator_widths=(4,), discriminator_widths=(4,), spectral_norm=True, **R),
-    "GAN, images": lambda: dgm.GAN((8, 8, 1), network="dcgan", generator_widths=(4,), discriminator_widths=(4,), **R),
-    "Glow": lambda: dgm.Glow(IMAGE, levels=2, **C, **SMALL),
-    "Glow, dense mixing": lambda: dgm.Glow(IMAGE, levels=2, parametrization="dense", **SMALL),
-    "HierarchicalVAE": lambda: dgm.HierarchicalVAE(V, latent_dims=(2, 2), prior=GaussianMixture(2, 3, **R), **SMALL),
-    "IAF": lambda: dgm.IAF(V, depth=2, **C, **NET),
-    "IAFVAE": lambda: dgm.IAFVAE((8, 8, 1), 4, levels=1, latent_channels=2, **SMALL),
-    "IRevNet": lambda: dgm.IRevNet((4, 4, 2), 3, blocks=(1, 1), strides=(1, 2), **R),
-    "MAF": lambda: dgm.MAF(V, depth=2, **C, **NET),
-    "NICE": lambda: dgm.NICE(V, depth=2, **NET),
-    "NeuralSplineFlow": lambda: dgm.NeuralSplineFlow(V, depth=2, **NET),
-    "PixelCNNpp": lambda: dgm.PixelCNNpp(IMAGE, 4, num_components=2, **C, **SMALL),
-    "PixelCNNpp, gated": lambda: dgm.PixelCNNpp(IMAGE, 4, variant="gated", num_components=2, **C, **SMALL),
-    "PlanarFlow": lambda: dgm.PlanarFlow(V, depth=2, **NET),
-    "PlanarFlow, context": lambda: dgm.PlanarFlow(V, depth=2, **C, **NET),
-    "PreActResNet": lambda: dgm.PreActResNet((8, 8, 1), 3, **UNITS),
-    "RadialFlow": lambda: dgm.RadialFlow(V, depth=2, **NET),
-    "RealNVP": lambda: dgm.RealNVP(V, depth=4, **C, **NET),
-    "RealNVP, images": lambda: dgm.RealNVP(IMAGE, depth=2, normalization="batch", **NET),
-    "ResidualFlow": lambda: dgm.ResidualFlow(V, depth=2, **C, **NET),
-    "RevNet": lambda: dgm.RevNet((8, 8, 1), 3, **UNITS),
-    "SparseAutoencoder": lambda: dgm.SparseAutoencoder(V, 2, **SMALL),
-    "VAE": lambda: dgm.VAE(V, latent_dim=2, prior=VampPrior(V, 3, **R), posterior="iaf", posterior_width=4,
-                           posterior_depth=1, context_size=3, network="gated_mlp", **SMALL),
-    "VAE, images": lambda: dgm.VAE((8, 8, 1), latent_dim=2, network="residual_conv", num_levels=4,
-                                   likelihood="discretized_logistic_mixture", **SMALL),
-    "VLAE": lambda: dgm.VLAE((8, 8, 1), 4, latent_dim=2, prior_width=4, pixel_width=4, context_channels=2, **SMALL),
+    "FlowPP": lambda r: dgm.FlowPP(IMAGE, num_components=2, num_heads=2, **C, **SMALL, rngs=r),
+    "FlowPPDequantizer": lambda r: dgm.FlowPPDequantizer(IMAGE, num_heads=2, **SMALL, rngs=r),
+    "GAN": lambda r: dgm.GAN(V, spectral_norm=True, **WIDTHS, rngs=r),
+    "GAN, images": lambda r: dgm.GAN((8, 8, 1), network="conv", **WIDTHS, rngs=r),
+    "Glow": lambda r: dgm.Glow(IMAGE, levels=2, **C, **SMALL, rngs=r),
+    "Glow, dense mixing": lambda r: dgm.Glow(IMAGE, levels=2, parametrization="dense", **SMALL, rngs=r),
+    "HierarchicalVAE": lambda r: dgm.HierarchicalVAE(
+        V, latent_dims=(2, 2), prior=GaussianMixture(2, 3, rngs=r), **SMALL, rngs=r),
+    "IAF": lambda r: dgm.IAF(V, depth=2, **C, **NET, rngs=r),
+    "IAFVAE": lambda r: dgm.IAFVAE((8, 8, 1), 4, levels=1, latent_channels=2, **SMALL, rngs=r),
+    "IRevNet": lambda r: dgm.IRevNet((4, 4, 2), 3, blocks=(1, 1), strides=(1, 2), rngs=r),
+    "MAF": lambda r: dgm.MAF(V, depth=2, **C, **NET, rngs=r),
+    "NICE": lambda r: dgm.NICE(V, depth=2, **NET, rngs=r),
+    "NeuralSplineFlow": lambda r: dgm.NeuralSplineFlow(V, depth=2, **NET, rngs=r),
+    "PixelCNNpp": lambda r: dgm.PixelCNNpp((8, 8, 1), 4, num_components=2, **C, **SMALL, rngs=r),
+    "PixelCNNpp, gated": lambda r: dgm.PixelCNNpp((8, 8, 1), 4, variant="gated", num_components=2, **C, **SMALL, rngs=r),
+    "PlanarFlow": lambda r: dgm.PlanarFlow(V, depth=2, **NET, rngs=r),
+    "PlanarFlow, context": lambda r: dgm.PlanarFlow(V, depth=2, **C, **NET, rngs=r),
+    "PreActResNet": lambda r: dgm.PreActResNet((8, 8, 1), 3, **UNITS, rngs=r),
+    "RadialFlow": lambda r: dgm.RadialFlow(V, depth=2, **NET, rngs=r),
+    "RealNVP": lambda r: dgm.RealNVP(V, depth=4, **C, **NET, rngs=r),
+    "RealNVP, images": lambda r: dgm.RealNVP(IMAGE, depth=2, normalization="batch", **NET, rngs=r),
+    "ResidualFlow": lambda r: dgm.ResidualFlow(V, depth=2, **C, **NET, rngs=r),
+    "RevNet": lambda r: dgm.RevNet((8, 8, 1), 3, **UNITS, rngs=r),
+    "SparseAutoencoder": lambda r: dgm.SparseAutoencoder(V, 2, **SMALL, rngs=r),
+    "VAE": lambda r: dgm.VAE(V, latent_dim=2, prior=VampPrior(V, 3, rngs=r), posterior="iaf", posterior_width=4,
+                           posterior_depth=1, context_size=3, network="gated_mlp", **SMALL, rngs=r),
+    "VAE, images": lambda r: dgm.VAE((8, 8, 1), latent_dim=2, network="residual_conv", num_levels=4,
+                                   likelihood="discretized_logistic_mixture", **SMALL, rngs=r),
+    "VLAE": lambda r: dgm.VLAE((8, 8, 1), 4, latent_dim=2, prior_width=4, pixel_width=4, context_channels=2,
+                              **SMALL, rngs=r),
 }  # fmt: skip
 # Classes without arrays of their own, or inside those above.
 PARTS = {"Classifier", "LadderLayer", "LayerTerms", "LatentVariableModel", "LocalPixelCNN"}
@@ -76,14 +78,14 @@ def table() -> str:
     """Every model, then the last words of the names in every layer of the table of laws and in every posterior."""
     lines = []
     for model, make in MODELS.items():
-        names = names_of(jax.eval_shape(make))
+        names = names_of(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
         lines += [model, *(f"  {'+' if names[n] else '-'} {n}" for n in sorted(names)), ""]
-    layers = {name: lambda make=row.make: make(nnx.Rngs(0)) for name, row in BIJECTORS.items()}
+    layers = {name: row.make for name, row in BIJECTORS.items()}
     for name in ("full_covariance", "planar", "radial", "sylvester", "coupling"):
-        layers[name] = lambda name=name: posterior(name, 2, width=4, context_size=3, **R)
+        layers[name] = lambda r, name=name: posterior(name, 2, width=4, context_size=3, rngs=r)
     words: dict[str, bool] = {}
     for name, make in layers.items():
-        for path, acts in names_of(jax.eval_shape(make)).items():
+        for path, acts in names_of(jax.eval_shape(lambda make=make: make(nnx.Rngs(0)))).items():
             assert words.setdefault(path.split("/")[-1], acts) == acts, (name, path)
     lines += [
         "layers and posteriors",
@@ -131,7 +133,7 @@ def test_layers_of_flax_and_other_pytrees_are_told_by_their_names():
 @pytest.mark.parametrize("algorithm", ["adamw", "adamax", "sgd"])
 def test_a_step_without_a_gradient_shrinks_kernels_and_leaves_everything_else_as_it_is(algorithm):
     """Of a stacked flow, where a bias has two axes and a scale too."""
-    flow = dgm.Glow(IMAGE, levels=2, **C, **SMALL)
+    flow = dgm.Glow(IMAGE, levels=2, **C, **SMALL, rngs=nnx.Rngs(0))
     params, _, _ = training.partition(flow)
     random = np.random.RandomState(0)
     params = {name: jnp.asarray(random.normal(size=a.shape), a.dtype) for name, a in params.items()}
