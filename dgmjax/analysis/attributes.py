@@ -6,8 +6,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.analysis.latents import Model, decode, encode, latent_shape, spread_context
+from dgmjax.numerics.compiled import compiled
 
 
+@compiled
 def attribute_direction(eps: ArrayLike, labels: ArrayLike) -> jax.Array:
     """``mean(eps | label) - mean(eps | not label)``: ``[*latent]``.
 
@@ -48,6 +50,7 @@ def attribute_direction(eps: ArrayLike, labels: ArrayLike) -> jax.Array:
     return _mean(eps, has) - _mean(eps, 1 - has)
 
 
+@compiled
 def manipulate(
     model: Model,
     x: jax.Array,

@@ -9,10 +9,12 @@ from jax.typing import ArrayLike
 from dgmjax.analysis.latents import Model, decode, encode, latent_shape, spread_context
 from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.flow import Flow
+from dgmjax.numerics.compiled import compiled
 
 Kind = Literal["linear", "spherical", "spherical_levels"]
 
 
+@compiled
 def lerp(a: jax.Array, b: jax.Array, t: ArrayLike) -> jax.Array:
     """``(1 - t) a + t b``: ``[*t, *a.shape]``; exactly ``a`` at ``t = 0`` and ``b`` at ``t = 1``.
 
@@ -29,6 +31,7 @@ def lerp(a: jax.Array, b: jax.Array, t: ArrayLike) -> jax.Array:
     return _combined(a, b, 1 - t, t)
 
 
+@compiled
 def slerp(a: jax.Array, b: jax.Array, t: ArrayLike, *, event_ndim: int = 1) -> jax.Array:
     r"""Direction along the great circle, norm along a line: ``[*t, *batch, *event]``.
 
@@ -78,6 +81,7 @@ def slerp(a: jax.Array, b: jax.Array, t: ArrayLike, *, event_ndim: int = 1) -> j
     return weight_a * _lifted(a, t) + weight_b * _lifted(b, t)
 
 
+@compiled
 def interpolate(
     model: Model,
     x1: jax.Array,
@@ -125,6 +129,7 @@ def interpolate(
     return decode_path(model, eps1, eps2, num, kind=kind, context=context, context2=context2)
 
 
+@compiled
 def decode_path(
     model: Model,
     eps1: jax.Array,

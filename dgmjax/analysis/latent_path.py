@@ -8,10 +8,12 @@ from jax.scipy.special import ndtr, ndtri
 from jax.typing import ArrayLike
 
 from dgmjax.analysis.interpolation import lerp, slerp
+from dgmjax.numerics.compiled import compiled
 
 PathKind = Literal["linear", "spherical", "cube"]
 
 
+@compiled
 def cube_lerp(a: jax.Array, b: jax.Array, t: ArrayLike) -> jax.Array:
     """``Phi^-1((1 - t) Phi(a) + t Phi(b))`` of each element: ``[*t, *a.shape]``; exactly ``a`` and ``b`` at the ends.
 
@@ -39,6 +41,7 @@ def cube_lerp(a: jax.Array, b: jax.Array, t: ArrayLike) -> jax.Array:
     return jnp.where(ends, straight, between)
 
 
+@compiled
 def latent_path(
     z1: jax.Array, z2: jax.Array, num: int, *, kind: PathKind = "spherical"
 ) -> jax.Array:

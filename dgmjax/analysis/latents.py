@@ -18,11 +18,13 @@ from dgmjax.checks import (
 )
 from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.flow import Flow
+from dgmjax.numerics.compiled import compiled
 
 # A `Flow`, a `Dequantized`, or a model with ``code_shape`` and ``from_code(code)``, and with ``code(x)`` if it encodes.
 Model = Any
 
 
+@compiled
 def encode(model: Model, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
     """The latents of ``x``, without noise: ``[*batch, *latent]``.
 
@@ -69,6 +71,7 @@ def encode(model: Model, x: jax.Array, context: jax.Array | None = None) -> jax.
     return model.code(jnp.asarray(x))
 
 
+@compiled
 def decode(model: Model, eps: jax.Array, context: jax.Array | None = None) -> jax.Array:
     """The event of every latent, without noise: ``[*batch, *latent] -> [*batch, *event]``.
 

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.scales import scale_fn
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 
+@compiled
 def affine_forward(
     z: jax.Array, shift: jax.Array, log_scale: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -29,6 +31,7 @@ def affine_forward(
     return z * _exp(log_scale) + shift, log_scale
 
 
+@compiled
 def affine_inverse(
     x: jax.Array, shift: jax.Array, log_scale: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -43,6 +46,7 @@ def affine_inverse(
     return (x - shift) * _exp(-log_scale), -log_scale
 
 
+@compiled
 def shift_scale_forward(
     z: jax.Array, shift: jax.Array, log_scale: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -55,6 +59,7 @@ def shift_scale_forward(
     return (z + shift) * _exp(log_scale), log_scale
 
 
+@compiled
 def shift_scale_inverse(
     x: jax.Array, shift: jax.Array, log_scale: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

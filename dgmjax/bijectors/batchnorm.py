@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
 from dgmjax.checks import widened
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.statistics import moments
 
 
@@ -27,6 +28,7 @@ class BatchNormParams(NamedTuple):
     log_gain: jax.Array
 
 
+@compiled
 def batch_norm_forward(
     z: jax.Array, params: BatchNormParams, *, epsilon: float
 ) -> tuple[jax.Array, jax.Array]:
@@ -46,6 +48,7 @@ def batch_norm_forward(
     return affine_forward(centred, params.mean, _log_scale(params, epsilon))
 
 
+@compiled
 def batch_norm_inverse(
     x: jax.Array, params: BatchNormParams, *, epsilon: float
 ) -> tuple[jax.Array, jax.Array]:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.numerics.compiled import compiled
+
 Pattern = Literal["checkerboard", "columns"]
 
 PATTERNS: tuple[Pattern, ...] = ("checkerboard", "columns")
@@ -30,6 +32,7 @@ def halves_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*batch, height, width // 2, 2 * channels)
 
 
+@compiled
 def checkerboard_halves(x: jax.Array, *, pattern: Pattern = "checkerboard") -> jax.Array:
     """``z[i, j, :c] = x[i, 2 j + i % 2]`` and ``z[i, j, c:] = x[i, 2 j + 1 - i % 2]``, so a half is ``c`` channels.
 
@@ -54,6 +57,7 @@ def checkerboard_halves(x: jax.Array, *, pattern: Pattern = "checkerboard") -> j
     return _ordered(x.reshape(*shape[:-1], 2, x.shape[-1]), pattern).reshape(shape)
 
 
+@compiled
 def checkerboard_image(z: jax.Array, *, pattern: Pattern = "checkerboard") -> jax.Array:
     """``[*batch, h, w / 2, 2 c] -> [*batch, h, w, c]``: the inverse of `checkerboard_halves`.
 

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from jax.nn import log_sigmoid, softplus
 
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 
+@compiled
 def leaky_relu_forward(z: jax.Array, negative_slope: float) -> tuple[jax.Array, jax.Array]:
     """``x = z`` for ``z >= 0``, ``negative_slope * z`` below; elementwise, latent to data.
 
@@ -30,11 +32,13 @@ def leaky_relu_forward(z: jax.Array, negative_slope: float) -> tuple[jax.Array, 
     return jnp.where(z >= 0, z, negative_slope * z), log_derivative
 
 
+@compiled
 def leaky_relu_inverse(x: jax.Array, negative_slope: float) -> tuple[jax.Array, jax.Array]:
     """``z = x`` for ``x >= 0``, ``x / negative_slope`` below: the inverse of `leaky_relu_forward`."""
     return leaky_relu_forward(x, 1.0 / negative_slope)
 
 
+@compiled
 def softplus_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``x = log(1 + exp(z)) > 0``, elementwise, latent to data.
 
@@ -45,6 +49,7 @@ def softplus_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.maximum(softplus(z), ends.smallest(z.dtype)), log_sigmoid(z)
 
 
+@compiled
 def softplus_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``z = x + log(1 - exp(-x))`` for ``x > 0``, elementwise: the inverse of `softplus_forward`.
 
@@ -59,6 +64,7 @@ def softplus_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return x + log_slope, ends.outside(end, -log_slope)
 
 
+@compiled
 def tanh_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``x = tanh(z)`` in ``(-1, 1)``, elementwise, latent to data.
 
@@ -72,6 +78,7 @@ def tanh_forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.clip(jnp.tanh(z), -last, last), log_derivative
 
 
+@compiled
 def tanh_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``z = artanh(x) = (log(1 + x) - log(1 - x)) / 2`` for ``|x| < 1``: the inverse of `tanh_forward`.
 

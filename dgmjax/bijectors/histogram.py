@@ -16,6 +16,7 @@ from jax.scipy.special import ndtr, ndtri
 from jax.scipy.stats import norm
 
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 # Keeps the normal quantile finite where a dequantized value hits an end of the range exactly.
 ALPHA = 1e-6
@@ -39,6 +40,7 @@ def histogram_mass(y: jax.Array, num_levels: int, *, pseudo_count: float) -> jax
     return smoothed / (y.shape[0] + num_levels * pseudo_count)
 
 
+@compiled
 def histogram_gaussianize_inverse(x: jax.Array, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``z = Phi^-1(alpha + (1 - 2 alpha) F(x))``, elementwise, data to latent.
 
@@ -69,6 +71,7 @@ def histogram_gaussianize_inverse(x: jax.Array, mass: jax.Array) -> tuple[jax.Ar
     return z, ends.outside(beyond, log_derivative)
 
 
+@compiled
 def histogram_gaussianize_forward(z: jax.Array, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``x = F^-1((Phi(z) - alpha) / (1 - 2 alpha))``, the inverse of `histogram_gaussianize_inverse`.
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.root import Monotone, monotone_root
 
 
@@ -39,6 +40,7 @@ class Family:
     support: tuple[float, float] = (-math.inf, math.inf)
 
 
+@compiled
 def inverse_cdf_forward(u: jax.Array, family: Family, params: Any) -> tuple[jax.Array, jax.Array]:
     """``x = F^-1(u)``, elementwise, latent to data.
 
@@ -60,6 +62,7 @@ def inverse_cdf_forward(u: jax.Array, family: Family, params: Any) -> tuple[jax.
     return x, -family.log_prob(x, params)
 
 
+@compiled
 def inverse_cdf_inverse(x: jax.Array, family: Family, params: Any) -> tuple[jax.Array, jax.Array]:
     """``u = F(x)``, elementwise, data to latent: the inverse of `inverse_cdf_forward`.
 
@@ -78,6 +81,7 @@ def inverse_cdf_inverse(x: jax.Array, family: Family, params: Any) -> tuple[jax.
     return _open_interval(jnp.exp(log_cdf)), ends.outside(beyond, family.log_prob(x, params))
 
 
+@compiled
 def quantile(u: jax.Array, family: Family, params: Any) -> jax.Array:
     """``F^-1(u)`` for ``u`` in ``(0, 1)``, elementwise; shape of ``u``."""
     u = _open_interval(u)

@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.linear import PLU, plu_triangles
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.statistics import moments
 from dgmjax.numerics.triangular import solve_triangular
 
 
+@compiled
 def conv1x1(x: jax.Array, matrix: jax.Array) -> jax.Array:
     """``y = W x`` at every pixel, ``[*batch, h, w, c] -> [*batch, h, w, c]``, as one product at the highest precision.
 
@@ -27,6 +29,7 @@ def conv1x1(x: jax.Array, matrix: jax.Array) -> jax.Array:
     return jnp.matmul(x, matrix.T, precision=jax.lax.Precision.HIGHEST)
 
 
+@compiled
 def conv1x1_log_det(log_abs_det: jax.Array, image: jax.Array) -> jax.Array:
     """``h w log |det W|`` for each of the images ``[*batch, h, w, c]``, of shape ``[*batch]``.
 
@@ -44,6 +47,7 @@ def plu_inverse_matrix(plu: PLU) -> jax.Array:
     return solve_triangular(upper, columns, lower=False)
 
 
+@compiled
 def principal_axes(x: jax.Array) -> jax.Array:
     """Orthogonal ``W`` whose rows are the eigenvectors of the covariance of the channels, largest variance first.
 

@@ -11,7 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics.compiled import compiled
 
+
+@compiled
 def linear_forward(z: jax.Array, matrix: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``x = W z + b``, ``log |det dx/dz| = log |det W|`` by LU decomposition, ``O(d^3)``.
 
@@ -29,6 +32,7 @@ def linear_forward(z: jax.Array, matrix: jax.Array, bias: jax.Array) -> tuple[ja
     return x, _every_event(jnp.linalg.slogdet(matrix)[1], z)
 
 
+@compiled
 def linear_inverse(x: jax.Array, matrix: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``z = W^-1 (x - b)`` by solving, the inverse of `linear_forward`.
 
@@ -40,6 +44,7 @@ def linear_inverse(x: jax.Array, matrix: jax.Array, bias: jax.Array) -> tuple[ja
     return z, _every_event(-jnp.linalg.slogdet(matrix)[1], x)
 
 
+@compiled
 def orthogonal_forward(
     z: jax.Array, matrix: jax.Array, bias: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -57,6 +62,7 @@ def orthogonal_forward(
     return x, jnp.zeros(z.shape[:-1], z.dtype)
 
 
+@compiled
 def orthogonal_inverse(
     x: jax.Array, matrix: jax.Array, bias: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -65,6 +71,7 @@ def orthogonal_inverse(
     return z, jnp.zeros(x.shape[:-1], x.dtype)
 
 
+@compiled
 def householder_matrix(vectors: jax.Array) -> jax.Array:
     """``Q = H_1 H_2 ... H_k`` with the reflections ``H_i = I - 2 v_i v_i^T / (v_i^T v_i)``; ``det Q = (-1)^k``.
 
@@ -90,6 +97,7 @@ def householder_matrix(vectors: jax.Array) -> jax.Array:
     return jnp.eye(v.shape[-1], dtype=v.dtype) - product
 
 
+@compiled
 def cayley_matrix(raw: jax.Array) -> jax.Array:
     """``Q = (I + A)^-1 (I - A)`` with the skew matrix ``A = L - L^T``, L the strictly lower triangle of ``raw``.
 
@@ -149,6 +157,7 @@ def plu_matrix(plu: PLU) -> jax.Array:
     )
 
 
+@compiled
 def plu_forward(z: jax.Array, plu: PLU, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``x = P L (U + diag(s)) z + b`` with ``s = sign exp(log_scale)``, one factor after the other.
 
@@ -168,6 +177,7 @@ def plu_forward(z: jax.Array, plu: PLU, bias: jax.Array) -> tuple[jax.Array, jax
     return x + jnp.broadcast_to(bias, z.shape), _every_event(plu.log_scale.sum(), z)
 
 
+@compiled
 def plu_inverse(x: jax.Array, plu: PLU, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``z = (U + diag(s))^-1 L^-1 P^T (x - b)`` by two triangular solves, the inverse of `plu_forward`.
 

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 
+@compiled
 def logit_forward(z: jax.Array, levels: float, alpha: float) -> tuple[jax.Array, jax.Array]:
     """``x = levels * (sigmoid(z) - alpha) / (1 - 2 alpha)``, elementwise, latent to data.
 
@@ -24,6 +26,7 @@ def logit_forward(z: jax.Array, levels: float, alpha: float) -> tuple[jax.Array,
     return levels * (p - alpha) / (1.0 - 2.0 * alpha), _log_derivative(z, levels, alpha)
 
 
+@compiled
 def logit_inverse(x: jax.Array, levels: float, alpha: float) -> tuple[jax.Array, jax.Array]:
     """``z = logit(alpha + (1 - 2 alpha) x / levels)``, elementwise, data to latent.
 

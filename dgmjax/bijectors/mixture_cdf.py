@@ -11,10 +11,12 @@ from dgmjax.densities.logistic_mixture import (
     logistic_mixture_logit_cdf,
     logistic_mixture_logit_icdf,
 )
+from dgmjax.numerics.compiled import compiled
 
 _MIN_LOG_SCALE = -7.0
 
 
+@compiled
 def mixture_cdf_forward(
     z: jax.Array,
     shift: jax.Array,
@@ -35,6 +37,7 @@ def mixture_cdf_forward(
     return x, affine_log - mixture_log
 
 
+@compiled
 def mixture_cdf_inverse(
     x: jax.Array,
     shift: jax.Array,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.root import monotone_root
 
 # The smallest slope of a constrained map. At the bound itself a float32 derivative rounds to 0, its log to -inf.
@@ -14,6 +15,7 @@ MARGIN = 1e-3
 _LEAK = 0.01
 
 
+@compiled
 def bounded_coefficient(raw: jax.Array, max_slope: float = 1.0) -> jax.Array:
     """``c = -(1 - MARGIN) / max_slope + softplus(raw + k)``, with the constant ``k`` that makes ``c(0) = 0``.
 

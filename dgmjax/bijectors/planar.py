@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.nonlinearity import bounded_coefficient, nonlinearity
+from dgmjax.numerics.compiled import compiled
 
 
+@compiled
 def planar_constrain(u: jax.Array, w: jax.Array, h: str = "tanh") -> jax.Array:
     """``u_hat = u + (m(w.u) - w.u) w / |w|^2``, so that ``w.u_hat = m(w.u) > -1 / sup h'``.
 
@@ -32,6 +34,7 @@ def planar_constrain(u: jax.Array, w: jax.Array, h: str = "tanh") -> jax.Array:
     return u + jnp.where(square > 0, moves / safe, jnp.zeros_like(moves)) * w
 
 
+@compiled
 def planar_forward(
     z: jax.Array, u_hat: jax.Array, w: jax.Array, b: jax.Array, h: str = "tanh"
 ) -> tuple[jax.Array, jax.Array]:
@@ -56,6 +59,7 @@ def planar_forward(
     return z + u_hat * function.fn(y)[..., None], log_det
 
 
+@compiled
 def planar_inverse(
     x: jax.Array, u_hat: jax.Array, w: jax.Array, b: jax.Array, h: str = "tanh"
 ) -> tuple[jax.Array, jax.Array]:

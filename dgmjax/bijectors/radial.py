@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.nonlinearity import bounded_coefficient
+from dgmjax.numerics.compiled import compiled
 
 
+@compiled
 def radial_constrain(raw_alpha: jax.Array, raw_beta: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``alpha = softplus(raw_alpha)`` and ``beta = alpha m(raw_beta)``, so that ``alpha > 0, beta > -alpha``.
 
@@ -17,6 +19,7 @@ def radial_constrain(raw_alpha: jax.Array, raw_beta: jax.Array) -> tuple[jax.Arr
     return alpha, alpha * bounded_coefficient(raw_beta)
 
 
+@compiled
 def radial_forward(
     z: jax.Array, center: jax.Array, alpha: jax.Array, beta: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -42,6 +45,7 @@ def radial_forward(
     return z + stretch[..., None] * offset, _log_det(r, alpha, beta, z.shape[-1])
 
 
+@compiled
 def radial_inverse(
     x: jax.Array, center: jax.Array, alpha: jax.Array, beta: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

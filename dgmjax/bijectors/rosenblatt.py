@@ -17,10 +17,12 @@ from jax.scipy.linalg import solve_triangular
 from dgmjax.bijectors.inverse_cdf import Family, inverse_cdf_forward, inverse_cdf_inverse
 from dgmjax.densities.normal_mixture import normal_mixture_log_prob, normal_mixture_log_tails
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 Conditional = Callable[[jax.Array], Any]
 
 
+@compiled
 def rosenblatt_forward(
     u: jax.Array, family: Family, conditional: Conditional
 ) -> tuple[jax.Array, jax.Array]:
@@ -42,6 +44,7 @@ def rosenblatt_forward(
     return x, log_det
 
 
+@compiled
 def rosenblatt_inverse(
     x: jax.Array, family: Family, conditional: Conditional
 ) -> tuple[jax.Array, jax.Array]:
@@ -68,6 +71,7 @@ def _log_prob(x: jax.Array, params: Any) -> jax.Array:
 NORMAL_MIXTURES = Family(_log_tails, _log_prob)
 
 
+@compiled
 def gaussian_mixture_conditional(
     prefix: jax.Array, logits: jax.Array, means: jax.Array, scale_trils: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.numerics.compiled import compiled
+
 SqueezeOrder = Literal["inner", "outer", "checkerboard"]
 
 SQUEEZE_ORDERS: tuple[SqueezeOrder, ...] = ("inner", "outer", "checkerboard")
@@ -35,6 +37,7 @@ def squeezed_shape(
     return (*batch, height // factor, width // factor, factor**2 * channels)
 
 
+@compiled
 def squeeze(x: jax.Array, *, order: SqueezeOrder = "inner", factor: int = 2) -> jax.Array:
     """Blocks of pixels become channels: ``[*batch, h, w, c] -> [*batch, h / factor, w / factor, factor^2 c]``.
 
@@ -76,6 +79,7 @@ def squeeze(x: jax.Array, *, order: SqueezeOrder = "inner", factor: int = 2) -> 
     return cells.reshape(shape)
 
 
+@compiled
 def unsqueeze(x: jax.Array, *, order: SqueezeOrder = "inner", factor: int = 2) -> jax.Array:
     """``[*batch, h, w, factor^2 c] -> [*batch, factor h, factor w, c]``: the inverse of `squeeze`.
 

@@ -6,11 +6,13 @@ import jax.numpy as jnp
 from dgmjax.bijectors.linear import householder_matrix
 from dgmjax.bijectors.nonlinearity import nonlinearity
 from dgmjax.bijectors.planar import planar_constrain
+from dgmjax.numerics.compiled import compiled
 
 # The inverse has to undo the same products: reduced precision on accelerators would break the round trip.
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
+@compiled
 def householder_columns(vectors: jax.Array, num_columns: int) -> jax.Array:
     """First columns of ``H_1 H_2 ... H_k``, ``H = I - 2 v v^T / |v|^2``: orthonormal for any nonzero ``v``.
 
@@ -27,6 +29,7 @@ def householder_columns(vectors: jax.Array, num_columns: int) -> jax.Array:
     return product[..., :num_columns]
 
 
+@compiled
 def sylvester_triangles(
     matrix: jax.Array, diagonal: jax.Array, h: str = "tanh"
 ) -> tuple[jax.Array, jax.Array]:
@@ -52,6 +55,7 @@ def sylvester_triangles(
     return r1, jnp.triu(jnp.swapaxes(matrix, -1, -2), 1) + _diagonal_matrix(diagonal)
 
 
+@compiled
 def sylvester_forward(
     z: jax.Array, q: jax.Array, r1: jax.Array, r2: jax.Array, b: jax.Array, h: str = "tanh"
 ) -> tuple[jax.Array, jax.Array]:
@@ -77,6 +81,7 @@ def sylvester_forward(
     return x, function.ridge_log_derivative(y, _slopes(r1, r2, y)).sum(-1)
 
 
+@compiled
 def sylvester_inverse(
     x: jax.Array, q: jax.Array, r1: jax.Array, r2: jax.Array, b: jax.Array, h: str = "tanh"
 ) -> tuple[jax.Array, jax.Array]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dgmjax.checks import as_shape, floating_dtype
 from dgmjax.densities.discretized import discretized_log_prob
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.tails import log_tails, over_batch
 
 
@@ -52,6 +53,7 @@ class DiscretizedFromCDF:
         """That of ``dist``; ``()`` for a pair of functions."""
         return tuple(getattr(self.dist, "batch_shape", ()))
 
+    @compiled
     def log_prob(self, value: jax.Array) -> jax.Array:
         """``log P(y)`` in nats, ``[*sample, *batch] -> [*sample, *batch]``; ``-inf`` where ``y`` is not a level.
 
@@ -65,6 +67,7 @@ class DiscretizedFromCDF:
             value = jnp.broadcast_to(value, self.batch_shape)
         return over_batch(self._log_prob, value, self.batch_shape)
 
+    @compiled
     def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, *batch]``, int32: draws of ``dist``, rounded and clipped."""
         shape = as_shape(sample_shape)
@@ -75,6 +78,7 @@ class DiscretizedFromCDF:
         # Clipped before the cast: integers overflow where floats do not.
         return jnp.clip(jnp.round(x), 0, self.num_levels - 1).astype(jnp.int32)
 
+    @compiled
     def sample_and_log_prob(
         self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:

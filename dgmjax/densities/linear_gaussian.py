@@ -7,11 +7,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
+@compiled
 def linear_gaussian_log_prob(
     x: jax.Array, weight: jax.Array, bias: jax.Array, log_scale: ArrayLike
 ) -> jax.Array:
@@ -43,6 +45,7 @@ def linear_gaussian_log_prob(
     return ends.judged(-0.5 * square - jnp.broadcast_to(constant, square.shape), verdict)
 
 
+@compiled
 def linear_gaussian_posterior(
     x: jax.Array, weight: jax.Array, bias: jax.Array, log_scale: ArrayLike
 ) -> tuple[jax.Array, jax.Array]:

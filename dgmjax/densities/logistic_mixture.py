@@ -21,6 +21,7 @@ import numpy as np
 from jax.nn import log_sigmoid, log_softmax, logsumexp
 
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 # The first half of the steps may be Newton's; the second half only bisects, and shrinks any bracket by 2^-60.
 _MAX_STEPS = 120
@@ -66,6 +67,7 @@ def logistic_mixture_log_sf(
     return _at(jnp.isposinf, x, log_sf, -jnp.inf)
 
 
+@compiled
 def logistic_mixture_cdf(
     x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> jax.Array:
@@ -125,6 +127,7 @@ def logistic_mixture_logit_icdf(
     return _root(y[..., 0], *parameters)
 
 
+@compiled
 def logistic_mixture_icdf(
     p: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> jax.Array:
@@ -132,6 +135,7 @@ def logistic_mixture_icdf(
     return logistic_mixture_logit_icdf(jnp.log(p) - jnp.log1p(-p), logits, means, log_scales)
 
 
+@compiled
 def logistic_mixture_sample(
     key: jax.Array,
     logits: jax.Array,

@@ -14,8 +14,10 @@ from jax.typing import ArrayLike
 from dgmjax.densities._arguments import broadcast_arguments
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 
+@compiled
 def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``log N(logit x; loc, s^2) - log x - log(1 - x)`` in nats, elementwise.
 
@@ -30,6 +32,7 @@ def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) ->
     return ends.outside(beyond, log_prob - log_x - log_rest)
 
 
+@compiled
 def logit_normal_cdf(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``Phi((logit x - loc) / s)``, elementwise; 0 below and 1 above ``(0, 1)``; shape of ``x``."""
     x, loc, log_scale = broadcast_arguments(x, loc, log_scale)
@@ -39,6 +42,7 @@ def logit_normal_cdf(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.
     return ends.outside(above, ends.outside(below, jnp.exp(log_ndtr(z)), 0.0), 1.0)
 
 
+@compiled
 def logit_normal_icdf(p: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``sigmoid(loc + s Phi^-1(p))`` for ``p`` in ``[0, 1]``, elementwise; shape of ``p``."""
     p, loc, log_scale = broadcast_arguments(p, loc, log_scale)
@@ -47,6 +51,7 @@ def logit_normal_icdf(p: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax
     return _inside(loc + jnp.exp(log_scale) * ndtri(p))
 
 
+@compiled
 def logit_normal_sample(
     key: jax.Array, loc: ArrayLike, log_scale: ArrayLike, *, sample_shape: tuple[int, ...] = ()
 ) -> jax.Array:

@@ -8,12 +8,14 @@ from jax.typing import ArrayLike
 
 from dgmjax.densities._arguments import broadcast_arguments
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 # Of expm1(v) - v below a half: after 17 terms the rest is below the rounding of float64.
 _SERIES = [1.0 / math.factorial(k) for k in range(2, 18)]
 
 
+@compiled
 def normal_log_prob(x: jax.Array, mean: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """``log N(x; mean, s^2) = -((x - mean) / s)^2 / 2 - log s - log(2 pi) / 2``, ``s = exp(log_scale)``, nats.
 
@@ -27,6 +29,7 @@ def normal_log_prob(x: jax.Array, mean: ArrayLike, log_scale: ArrayLike) -> jax.
     return ends.outside(far, -0.5 * noise**2 - log_scale - _LOG_SQRT_TWO_PI)
 
 
+@compiled
 def normal_kl_standard(mean: jax.Array, log_scale: ArrayLike) -> jax.Array:
     """``KL(N(mean, s^2) || N(0, 1)) = (s^2 - 1 - 2 log s + mean^2) / 2``, ``s = exp(log_scale)``, nats; elementwise.
 
@@ -39,6 +42,7 @@ def normal_kl_standard(mean: jax.Array, log_scale: ArrayLike) -> jax.Array:
     return 0.5 * (_expm1_minus(2.0 * log_scale) + mean**2)
 
 
+@compiled
 def normal_kl(
     mean_q: jax.Array, log_scale_q: ArrayLike, mean_p: ArrayLike, log_scale_p: ArrayLike
 ) -> jax.Array:
@@ -52,6 +56,7 @@ def normal_kl(
     return normal_kl_standard((mean_q - mean_p) * jnp.exp(-log_scale_p), log_scale_q - log_scale_p)
 
 
+@compiled
 def tril_normal_log_prob(x: jax.Array, mean: jax.Array, tril: jax.Array) -> jax.Array:
     """``log N(x; mean, L L^T) = -|L^-1 (x - mean)|^2 / 2 - sum_i log L_ii - d log(2 pi) / 2``, nats.
 
@@ -76,6 +81,7 @@ def tril_normal_log_prob(x: jax.Array, mean: jax.Array, tril: jax.Array) -> jax.
     return ends.judged(log_prob, verdict)
 
 
+@compiled
 def tril_normal_kl_standard(mean: jax.Array, tril: jax.Array) -> jax.Array:
     """``KL(N(mean, Sigma) || N(0, I)) = (tr Sigma + |mean|^2 - d - log det Sigma) / 2``, ``Sigma = L L^T``, nats.
 

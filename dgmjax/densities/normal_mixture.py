@@ -11,9 +11,11 @@ from jax.scipy.special import log_ndtr
 
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.ends import log_sum_exp
 
 
+@compiled
 def normal_mixture_log_prob(
     x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> jax.Array:
@@ -22,6 +24,7 @@ def normal_mixture_log_prob(
     return log_sum_exp(log_weights + normal_log_prob(z, 0.0, 0.0) - log_scales)
 
 
+@compiled
 def normal_mixture_log_tails(
     x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

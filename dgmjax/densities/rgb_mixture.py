@@ -25,6 +25,7 @@ from dgmjax.densities.discretized import (
     known_levels,
 )
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.ends import log_sum_exp
 
 # The paper's: at 256 levels a logistic of this scale has all but 3% of its mass in one bin.
@@ -88,6 +89,7 @@ def rgb_mixture(params: jax.Array, channels: int) -> RGBMixture:
     )
 
 
+@compiled
 def rgb_mixture_log_prob(y: jax.Array, num_levels: int, params: jax.Array) -> jax.Array:
     """``log P(y)`` of pixels in nats, exact at every scale; the channels are summed inside the sum over components.
 
@@ -107,6 +109,7 @@ def rgb_mixture_log_prob(y: jax.Array, num_levels: int, params: jax.Array) -> ja
     return ends.outside(beyond.any(-1), log_sum_exp(log_weights + log_masses.sum(-2)))
 
 
+@compiled
 def rgb_mixture_conditional_log_prob(y: jax.Array, num_levels: int, params: jax.Array) -> jax.Array:
     """``log P(y_c | y_1, ..., y_{c-1})`` of every channel, nats, ``[..., c] -> [..., c]``; their sum is the log-mass.
 
@@ -120,6 +123,7 @@ def rgb_mixture_conditional_log_prob(y: jax.Array, num_levels: int, params: jax.
     return ends.outside(beyond, log_sum_exp(posterior + log_masses))
 
 
+@compiled
 def rgb_mixture_sample(
     key: jax.Array,
     num_levels: int,
@@ -161,6 +165,7 @@ def rgb_mixture_sample(
     return jnp.stack(levels, axis=-1).astype(jnp.int32)
 
 
+@compiled
 def categorical_pixel_log_prob(y: jax.Array, num_levels: int, params: jax.Array) -> jax.Array:
     """``sum_c log softmax(logits_c)[y_c]``, nats: independent channels, any distribution of each.
 
@@ -185,6 +190,7 @@ def categorical_pixel_log_prob(y: jax.Array, num_levels: int, params: jax.Array)
     return ends.outside(beyond.any(-1), found.sum(-1))
 
 
+@compiled
 def categorical_pixel_sample(
     key: jax.Array,
     num_levels: int,

@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 
 from dgmjax.densities._arguments import broadcast_arguments
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.tails import erfcx
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
@@ -45,6 +46,7 @@ class _Standard(NamedTuple):
     quantile: Callable[[jax.Array, jax.Array], jax.Array]
 
 
+@compiled
 def truncated_normal_log_prob(
     x: jax.Array, loc: ArrayLike, log_scale: ArrayLike, low: ArrayLike, high: ArrayLike
 ) -> jax.Array:
@@ -52,6 +54,7 @@ def truncated_normal_log_prob(
     return _log_prob(_NORMAL, x, loc, log_scale, low, high)
 
 
+@compiled
 def truncated_normal_cdf(
     x: jax.Array, loc: ArrayLike, log_scale: ArrayLike, low: ArrayLike, high: ArrayLike
 ) -> jax.Array:
@@ -59,6 +62,7 @@ def truncated_normal_cdf(
     return _cdf(_NORMAL, x, loc, log_scale, low, high)
 
 
+@compiled
 def truncated_normal_icdf(
     p: jax.Array, loc: ArrayLike, log_scale: ArrayLike, low: ArrayLike, high: ArrayLike
 ) -> jax.Array:
@@ -66,6 +70,7 @@ def truncated_normal_icdf(
     return _icdf(_NORMAL, p, loc, log_scale, low, high)
 
 
+@compiled
 def truncated_normal_sample(
     key: jax.Array,
     loc: ArrayLike,
@@ -79,6 +84,7 @@ def truncated_normal_sample(
     return _sample(_NORMAL, key, (loc, log_scale, low, high), sample_shape)
 
 
+@compiled
 def truncated_logistic_log_prob(
     x: jax.Array, loc: ArrayLike, log_scale: ArrayLike, low: ArrayLike, high: ArrayLike
 ) -> jax.Array:
@@ -86,6 +92,7 @@ def truncated_logistic_log_prob(
     return _log_prob(_LOGISTIC, x, loc, log_scale, low, high)
 
 
+@compiled
 def truncated_logistic_cdf(
     x: jax.Array, loc: ArrayLike, log_scale: ArrayLike, low: ArrayLike, high: ArrayLike
 ) -> jax.Array:
@@ -93,6 +100,7 @@ def truncated_logistic_cdf(
     return _cdf(_LOGISTIC, x, loc, log_scale, low, high)
 
 
+@compiled
 def truncated_logistic_icdf(
     p: jax.Array, loc: ArrayLike, log_scale: ArrayLike, low: ArrayLike, high: ArrayLike
 ) -> jax.Array:
@@ -100,6 +108,7 @@ def truncated_logistic_icdf(
     return _icdf(_LOGISTIC, p, loc, log_scale, low, high)
 
 
+@compiled
 def truncated_logistic_sample(
     key: jax.Array,
     loc: ArrayLike,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.conditioner import MakeConditioner
+from dgmjax.numerics.compiled import compiled
 
 
 class AmortizedParameters(nnx.Module):
@@ -46,6 +47,7 @@ class AmortizedParameters(nnx.Module):
             size = sum(math.prod(value.shape) for value in initial.values())
             self.conditioner = nnx.data(make_conditioner(context_shape[0], (size,)))
 
+    @compiled
     def __call__(
         self, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> dict[str, jax.Array]:

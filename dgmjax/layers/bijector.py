@@ -114,6 +114,7 @@ class Bijector(nnx.Module):
         del x, context
         return self
 
+    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -124,6 +125,7 @@ class Bijector(nnx.Module):
         z, log_det = self.inverse_and_log_det(x, context, **key_option(key))
         return z, log_det, self
 
+    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

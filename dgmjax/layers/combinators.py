@@ -11,6 +11,7 @@ from flax import nnx
 from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -98,6 +99,7 @@ class Chain(Bijector):
                 x = layers[index].inverse(x, context)
         return self._with(layers)
 
+    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -110,6 +112,7 @@ class Chain(Bijector):
             layers.append(layer)
         return x, functools.reduce(jnp.add, log_dets), self._with(layers)
 
+    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

@@ -14,6 +14,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 # Standard deviations stay in [1e-3, 1e3], as in the Gaussian posteriors.
 _LOG_SCALE_BOUND = 7.0
@@ -38,6 +39,7 @@ class ConditionalGaussian(nnx.Module):
         self.context_shape = tuple(context_shape)
         self.net = net
 
+    @compiled
     def log_prob(
         self, value: jax.Array, context: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -45,10 +47,12 @@ class ConditionalGaussian(nnx.Module):
         log_probs = normal_log_prob(value, *self._moments(context, key))
         return widened(log_probs).sum(event_axes(self.event_shape))
 
+    @compiled
     def sample(self, *, seed: jax.Array, context: jax.Array) -> jax.Array:
         """One event a context, ``[*batch, *event]``; ``seed`` is one key, or one an example."""
         return self.sample_and_log_prob(seed=seed, context=context)[0]
 
+    @compiled
     def sample_and_log_prob(
         self, *, seed: jax.Array, context: jax.Array, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
@@ -91,16 +95,19 @@ class NetworkDensity(nnx.Module):
         """Those of the family, for discrete data."""
         return getattr(self.family, "num_levels", None)
 
+    @compiled
     def log_prob(
         self, value: jax.Array, context: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
         """``[*batch, *event]`` and ``[*batch, *context]`` to ``[*batch]``, nats; ``key`` switches dropout on."""
         return self.family.log_prob(value, self._output(context, key))
 
+    @compiled
     def sample(self, *, seed: jax.Array, context: jax.Array) -> jax.Array:
         """One event a context, ``[*batch, *event]``."""
         return self.family.sample(self._output(context), seed=seed)
 
+    @compiled
     def sample_and_log_prob(
         self, *, seed: jax.Array, context: jax.Array, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:

@@ -12,6 +12,7 @@ from dgmjax.checks import widened
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 
 class Dequantization(nnx.Module):
@@ -45,6 +46,7 @@ class Dequantization(nnx.Module):
         """``u`` and ``log q(u | y)`` of integers ``y``."""
         raise NotImplementedError
 
+    @compiled
     def dequantize(
         self,
         y: jax.Array,
@@ -67,6 +69,7 @@ class Dequantization(nnx.Module):
         x = jnp.minimum(left + u, jnp.nextafter(left + 1, left))
         return x, widened(log_q)
 
+    @compiled
     def quantize(self, x: jax.Array, num_levels: int) -> jax.Array:
         """``floor(x - low)``, clipped to ``0 .. num_levels - 1``, int32."""
         return jnp.clip(jnp.floor(x - self.low), 0, num_levels - 1).astype(jnp.int32)
@@ -97,6 +100,7 @@ class UniformDequantization(Dequantization):
 
     name = "uniform dequantization"
 
+    @compiled
     def noise(
         self, y: jax.Array, *, seed: jax.Array, dtype: Any, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
@@ -128,6 +132,7 @@ class GaussianNoise(Dequantization):
             raise ValueError(f"GaussianNoise: scale must be positive, got {scale}.")
         self.scale = float(scale)
 
+    @compiled
     def dequantize(
         self,
         y: jax.Array,

@@ -12,6 +12,7 @@ from dgmjax.checks import batch_shape
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 
 class DistraxBijector(distrax.Bijector):
@@ -67,6 +68,7 @@ class DistraxDistribution(distrax.Distribution):
         """Shape of one event."""
         return tuple(self.distribution.event_shape)
 
+    @compiled
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Log-density, ``[*batch]``."""
         return self.distribution.log_prob(value)

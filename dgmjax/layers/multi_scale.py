@@ -14,6 +14,7 @@ from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import layer_key
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -88,6 +89,7 @@ class MultiScale(Bijector):
         """Whether any level does."""
         return any(level.depends_on_data for level in self.levels)
 
+    @compiled
     def split_latents(self, z: jax.Array) -> list[jax.Array]:
         """``[*batch, d]`` as one array a level, ``[*batch, h_i, w_i, c_i]``, from the finest to the coarsest."""
         sizes = [math.prod(shape) for shape in self.latent_shapes]
@@ -98,6 +100,7 @@ class MultiScale(Bijector):
             for part, shape in zip(parts, self.latent_shapes, strict=True)
         ]
 
+    @compiled
     def join_latents(self, parts: Sequence[jax.Array]) -> jax.Array:
         """The inverse of `split_latents`."""
         flat = [
@@ -106,6 +109,7 @@ class MultiScale(Bijector):
         ]
         return jnp.concatenate(flat, axis=-1)
 
+    @compiled
     def per_level(self, values: Sequence[ArrayLike]) -> jax.Array:
         """One number a level, from the finest to the coarsest, as the vector ``[d]`` of its latents.
 
@@ -134,6 +138,7 @@ class MultiScale(Bijector):
         z, log_det, _, _ = self._inverse(_as_it_is, x, context, key)
         return z, log_det
 
+    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -143,6 +148,7 @@ class MultiScale(Bijector):
         new.levels, new.priors = nnx.List(levels), nnx.List(priors)
         return z, log_det, new
 
+    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

@@ -12,6 +12,7 @@ from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, layer_key
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.reversible import reversible_scan
 
 
@@ -112,6 +113,7 @@ class Stack(Bijector):
 
         return self._with(jax.lax.scan(body, x, self.layer)[1])
 
+    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -128,6 +130,7 @@ class Stack(Bijector):
             nnx.update(_at(new.layer, path), state)
         return z, log_det, new
 
+    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

@@ -17,6 +17,7 @@ from dgmjax.checks import (
 from dgmjax.layers.bijector import Bijector, Reach, key_option, within_reach
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import ends
+from dgmjax.numerics.compiled import compiled
 
 Kind = Literal["bijective", "inference surjection", "generative surjection", "stochastic"]
 
@@ -88,6 +89,7 @@ class StochasticMap(nnx.Module):
         """Whether latents determine their data."""
         return self.kind in ("bijective", "generative surjection")
 
+    @compiled
     def encode(
         self,
         x: jax.Array,
@@ -115,6 +117,7 @@ class StochasticMap(nnx.Module):
         chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
         return z, widened(_judged(contribution, verdict))
 
+    @compiled
     def encode_and_update(
         self,
         x: jax.Array,
@@ -131,6 +134,7 @@ class StochasticMap(nnx.Module):
         chex.assert_shape([z, contribution], [(*batch, *self.latent_shape), batch])
         return z, widened(_judged(contribution, verdict)), new
 
+    @compiled
     def decode(
         self,
         z: jax.Array,

@@ -25,6 +25,7 @@ from dgmjax.layers.flow import Flow, log_density, standard_normal
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
 from dgmjax.numerics import ends, random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
 
@@ -185,6 +186,7 @@ class StochasticFlow(nnx.Module):
         """What `log_prob` with ``num_samples`` returns: exact if every layer is, else a lower bound."""
         return EXACT if self.chain.exact else Bound("lower bound", num_samples, "stochastic layers")
 
+    @compiled
     def log_prob(
         self,
         value: jax.Array,
@@ -220,6 +222,7 @@ class StochasticFlow(nnx.Module):
             return log_weight(seed)
         return log_mean_weight(log_weight, seed, num_samples, samples_per_pass=samples_per_pass)
 
+    @compiled
     def log_prob_and_update(
         self,
         value: jax.Array,
@@ -237,6 +240,7 @@ class StochasticFlow(nnx.Module):
         log_prob = widened(log_prob) + contribution
         return log_prob if verdict is None else ends.judged(log_prob, verdict), new
 
+    @compiled
     def sample(
         self,
         *,

@@ -11,6 +11,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -46,6 +47,7 @@ class VariationalDequantization(Dequantization):
         self.flow = flow
         self.num_levels = int(num_levels)
 
+    @compiled
     def noise(
         self, y: jax.Array, *, seed: jax.Array, dtype: Any, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:

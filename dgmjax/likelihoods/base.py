@@ -15,6 +15,7 @@ from dgmjax.checks import (
     level_dtype,
     widened,
 )
+from dgmjax.numerics.compiled import compiled
 
 
 class Likelihood(nnx.Module):
@@ -47,6 +48,7 @@ class Likelihood(nnx.Module):
         self.output_shape = tuple(output_shape)
         self.num_levels = None if num_levels is None else int(num_levels)
 
+    @compiled
     def log_prob(
         self, x: jax.Array, output: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -70,6 +72,7 @@ class Likelihood(nnx.Module):
         batch = output.ndim - len(self.output_shape)
         return log_probs.sum(tuple(range(batch, log_probs.ndim)))
 
+    @compiled
     def sample(self, output: jax.Array, *, seed: jax.Array) -> jax.Array:
         """Draw one event for every output: ``[*b, *output_shape] -> [*b, *event]``.
 
@@ -96,6 +99,7 @@ class Likelihood(nnx.Module):
         drawn = jax.vmap(self._draw)(seed.reshape(num), rows)
         return self._as_data(drawn.reshape(*batch, *self.event_shape))
 
+    @compiled
     def mean(self, output: jax.Array) -> jax.Array:
         """``E[x | output]``, floats in units of the data: ``[*b, *output_shape] -> [*b, *event]``.
 

@@ -10,6 +10,7 @@ from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.likelihoods.base import Likelihood
+from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -44,6 +45,7 @@ class ConditionalModel(Likelihood):
         super().__init__(model.event_shape, context_shape, getattr(model, "num_levels", None))
         self.model = nnx.data(model)
 
+    @compiled
     def log_prob(
         self, x: jax.Array, output: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -51,6 +53,7 @@ class ConditionalModel(Likelihood):
         x, output = self._aligned(x, output)
         return widened(self.model.log_prob(x, output, **key_option(key)))
 
+    @compiled
     def log_prob_and_update(
         self, x: jax.Array, output: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -11,6 +11,7 @@ from dgmjax.checks import batch_shape, check_float_event, check_integer_event, f
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.constructor import recorded
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
+from dgmjax.numerics.compiled import compiled
 
 Sparsity = Literal["l1", "top_k"]
 
@@ -81,6 +82,7 @@ class SparseAutoencoder(nnx.Module):
         self.encoder = make_encoder(network, self.event_shape, code_dim, **options, rngs=rngs)  # type: ignore[arg-type]
         self.decoder = make_decoder(network, code_dim, self.event_shape, **options, rngs=rngs)  # type: ignore[arg-type]
 
+    @compiled
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``E(x)``: ``[*batch, *event] -> [*batch, code_dim]``.
 
@@ -97,6 +99,7 @@ class SparseAutoencoder(nnx.Module):
         code = self.encoder(self.scaled(x), key=key)
         return code if self.k is None else _largest(code, self.k)
 
+    @compiled
     def decode(self, code: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``D(code)``, in the scale of networks: ``[*batch, code_dim] -> [*batch, *event]``."""
         batch_shape(code, (self.code_dim,), where="SparseAutoencoder.decode")
@@ -107,19 +110,23 @@ class SparseAutoencoder(nnx.Module):
         """``(code_dim,)``."""
         return (self.code_dim,)
 
+    @compiled
     def code(self, x: jax.Array) -> jax.Array:
         """``E(x)``, what `encode` gives."""
         return self.encode(x)
 
+    @compiled
     def reconstruct(self, x: jax.Array) -> jax.Array:
         """``D(E(x))`` in units of the data, floats: ``[*batch, *event]`` in and out."""
         return self.from_code(self.encode(x))
 
+    @compiled
     def from_code(self, code: jax.Array) -> jax.Array:
         """``D(code)`` in units of the data, floats: ``[*batch, code_dim] -> [*batch, *event]``."""
         out = self.decode(code)
         return out if self.num_levels is None else (out + 1.0) * (0.5 * (self.num_levels - 1))
 
+    @compiled
     def scaled(self, x: jax.Array) -> jax.Array:
         """Events as the networks take them: levels in [-1, 1], floats as they are."""
         if self.num_levels is None:

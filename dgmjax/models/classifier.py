@@ -9,6 +9,7 @@ from flax import nnx
 from dgmjax.checks import batch_shape, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.numerics.compiled import compiled
 
 _LINEAR_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "uniform")
 
@@ -62,6 +63,7 @@ class Classifier(nnx.Module):
         """``(num_classes,)``: labels reach losses as one-hot contexts."""
         return (self.num_classes,)
 
+    @compiled
     def scaled(self, x: jax.Array) -> jax.Array:
         """Integers ``0 .. num_levels - 1`` as floats in [0, 1]; floats as they are.
 
@@ -90,14 +92,17 @@ class Classifier(nnx.Module):
         """`body` in training, and the new module; ``key`` switches dropout on."""
         raise NotImplementedError(f"{type(self).__name__} has no body_and_update.")
 
+    @compiled
     def features(self, x: jax.Array) -> jax.Array:
         """What the last, linear layer sees: ``[*batch, h, w, c] -> [*batch, d]``."""
         return _pooled(self.last_norm(self.body(self.scaled(x))))
 
+    @compiled
     def logits(self, x: jax.Array) -> jax.Array:
         """Unnormalised log-probabilities of the classes: ``[*batch, h, w, c] -> [*batch, num_classes]``."""
         return self._linear(self.features(x))
 
+    @compiled
     def logits_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -112,6 +117,7 @@ class Classifier(nnx.Module):
         new.last_norm = last_norm
         return self._linear(_pooled(hidden)), new
 
+    @compiled
     def predict(self, x: jax.Array) -> jax.Array:
         """The most probable class, int32 ``[*batch]``."""
         return self.logits(x).argmax(-1).astype(jnp.int32)

@@ -14,6 +14,7 @@ from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.dcgan import ConvDiscriminator, ConvGenerator
 from dgmjax.nets.gan_mlp import MLPDiscriminator, MLPGenerator
+from dgmjax.numerics.compiled import compiled
 
 GANNetwork = Literal["mlp", "conv"]
 
@@ -106,16 +107,19 @@ class GAN(nnx.Module):
         del num_samples
         return Bound("no likelihood")
 
+    @compiled
     def generate(self, z: jax.Array) -> jax.Array:
         """``G(z)`` in the scale of the networks: ``[*batch, d] -> [*batch, *event]``, with the running statistics."""
         batch_shape(z, (self.latent_dim,), where="GAN.generate")
         return self.generator(z)
 
+    @compiled
     def generate_and_update(self, z: jax.Array) -> tuple[jax.Array, Self]:
         """``G(z)`` with the statistics of the batch, and the model with a generator that has new running ones."""
         batch_shape(z, (self.latent_dim,), where="GAN.generate_and_update")
         return self._updated("generator", z, None)
 
+    @compiled
     def discriminate(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``l(x)``, the logit that ``x`` is data: ``[*batch, *event] -> [*batch]``.
 
@@ -126,6 +130,7 @@ class GAN(nnx.Module):
         batch_shape(x, self.event_shape, where="GAN.discriminate")
         return self.discriminator(x, key=key)
 
+    @compiled
     def discriminate_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -133,6 +138,7 @@ class GAN(nnx.Module):
         batch_shape(x, self.event_shape, where="GAN.discriminate_and_update")
         return self._updated("discriminator", x, key)
 
+    @compiled
     def sample(
         self,
         *,
@@ -156,16 +162,19 @@ class GAN(nnx.Module):
         """``(d,)``; there are codes, ``z``, but no encoder."""
         return (self.latent_dim,)
 
+    @compiled
     def from_code(self, code: jax.Array) -> jax.Array:
         """``G(z)`` as the data are: ``[*batch, d] -> [*batch, *event]``, int32 for discrete data."""
         return self.unscaled(self.generate(code))
 
+    @compiled
     def scaled(self, x: jax.Array) -> jax.Array:
         """Events as the networks take them: levels in [-1, 1], floats as they are."""
         if self.num_levels is None:
             return x
         return rescaled(x.astype(floating_dtype(self)), self.num_levels)
 
+    @compiled
     def unscaled(self, x: jax.Array) -> jax.Array:
         """The inverse of `scaled`: the nearest levels as integers, floats as they are."""
         if self.num_levels is None:

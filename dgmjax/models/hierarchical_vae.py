@@ -27,6 +27,7 @@ from dgmjax.models.latent_variable import (
 from dgmjax.models.vae_networks import near_zero
 from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
 from dgmjax.posteriors import DiagonalGaussian
 
@@ -112,14 +113,17 @@ class HierarchicalVAE(LatentVariableModel):
         """Those of the likelihood."""
         return self.likelihood.num_levels
 
+    @compiled
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of ``q(z2 | x)``: ``[*batch, *event] -> [*batch, 2 d2]``."""
         return self.encode_scaled(self.scaled(x), key=key)
 
+    @compiled
     def encode_scaled(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """`encode` of events as the network takes them: floats, discrete data in [-1, 1]."""
         return self.encoder(self._flat(x), key=key)
 
+    @compiled
     def decode(self, z1: jax.Array, z2: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of the likelihood: ``[*batch, d1]`` and ``[*batch, d2]`` to ``[*batch, *output_shape]``."""
         return self.decoder(jnp.concatenate([z1, z2], axis=-1), key=key)
@@ -154,6 +158,7 @@ class HierarchicalVAE(LatentVariableModel):
         z1, log_q1 = self.lower.sample_and_log_prob(lower_features, seed=seed1)
         return (z1, z2), (log_q1, log_q2), lower_features
 
+    @compiled
     def terms(
         self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
@@ -190,6 +195,7 @@ class HierarchicalVAE(LatentVariableModel):
         terms = ELBOTerms(log_likelihood, log_p1 + log_p2, log_q1 + log_q2, kl)
         return terms, prior, likelihood
 
+    @compiled
     def sample(
         self,
         *,
@@ -208,6 +214,7 @@ class HierarchicalVAE(LatentVariableModel):
         latents = self.sample_latents(latent_key, sample_shape, temperature)
         return self.likelihood.sample(self.decode(*latents), seed=pixel_key)
 
+    @compiled
     def sample_latents(
         self,
         seed: jax.Array,
@@ -227,17 +234,20 @@ class HierarchicalVAE(LatentVariableModel):
         """``(d1 + d2,)``."""
         return (sum(self.latent_dims),)
 
+    @compiled
     def code(self, x: jax.Array) -> jax.Array:
         """``z1`` and ``z2`` side by side, ``[*batch, d1 + d2]``: the means of ``q(z1 | x, z2)`` and ``q(z2 | x)``."""
         z2 = self.posterior.centre(self.encode(x))
         inputs = jnp.concatenate([self._flat(self.scaled(x)), z2], axis=-1)
         return jnp.concatenate([self.lower.centre(self.lower_encoder(inputs)), z2], axis=-1)
 
+    @compiled
     def from_code(self, code: jax.Array) -> jax.Array:
         """The event of a code, ``E[x | z1, z2]``, or a draw with fixed noise where the likelihood is a model."""
         z1, z2 = jnp.split(code, self.latent_dims[:1], axis=-1)
         return decoded(self.likelihood, self.decode(z1, z2))
 
+    @compiled
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z1, z2]`` for one sample of the posterior; shape of ``x``, floats in units of the data."""
         latents, _, _ = self.sample_posterior(x, self.encode(x), seed=seed)

@@ -13,6 +13,7 @@ from dgmjax.densities.normal import normal_kl, normal_log_prob
 from dgmjax.nets.causal_conv_net import CausalConvNet
 from dgmjax.nets.conv import Conv
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.posteriors import DiagonalGaussian
 
 _INIT = nnx.initializers.lecun_normal()
@@ -125,6 +126,7 @@ class LadderLayer(nnx.Module):
         """The block that comes down, with the latents ``z``."""
         return self._finish(x, z, self._heads(x)[2])
 
+    @compiled
     def generate(self, x: jax.Array, *, seed: jax.Array, temperature: ArrayLike = 1.0) -> jax.Array:
         """The block that comes down, with a sample of the prior; ``temperature`` is a factor on its noise."""
         (mean, log_std), _, deterministic = self._heads(x)

@@ -19,6 +19,7 @@ from dgmjax.models.iaf_ladder import LadderLayer
 from dgmjax.models.iaf_passes import Features, climb, code_of, descend, generate, output_of_code
 from dgmjax.models.latent_variable import LatentVariableModel
 from dgmjax.nets.conv import Conv
+from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
 
 _INIT = nnx.initializers.lecun_normal()
@@ -123,11 +124,13 @@ class IAFVAE(LatentVariableModel):
         """Those of the likelihood."""
         return self.likelihood.num_levels
 
+    @compiled
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> Features:
         """What the posteriors need of the data: for every level ``[*batch, depth, h_l, w_l, f]``."""
         del key
         return climb(self, x)
 
+    @compiled
     def terms(
         self, x: jax.Array, features: Features, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
@@ -136,6 +139,7 @@ class IAFVAE(LatentVariableModel):
         log_likelihood = self.likelihood.log_prob(x, output, key=key)
         return ELBOTerms(log_likelihood, *terms)
 
+    @compiled
     def sample(
         self,
         *,
@@ -154,6 +158,7 @@ class IAFVAE(LatentVariableModel):
         output = self.sample_outputs(latent_key, sample_shape, temperature)
         return self.likelihood.sample(output, seed=pixel_key)
 
+    @compiled
     def sample_outputs(
         self,
         seed: jax.Array,
@@ -164,6 +169,7 @@ class IAFVAE(LatentVariableModel):
         temperature = jnp.asarray(temperature, floating_dtype(self))
         return generate(self, seed, temperature, shape=as_shape(sample_shape))
 
+    @compiled
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z]`` for one sample of the posterior; shape of ``x``, floats in units of the data."""
         return self.likelihood.mean(descend(self, self.encode(x), seed)[0])
@@ -181,10 +187,12 @@ class IAFVAE(LatentVariableModel):
         """``(d,)``, all latents."""
         return (sum(map(math.prod, self.latent_shapes)),)
 
+    @compiled
     def code(self, x: jax.Array) -> jax.Array:
         """All latents as one vector, the finest first, of the posteriors without noise: ``[*batch, d]``."""
         return code_of(self, x)
 
+    @compiled
     def from_code(self, code: jax.Array) -> jax.Array:
         """``E[x | z]`` in units of the data: ``[*batch, d] -> [*batch, *event]``."""
         return decoded(self.likelihood, output_of_code(self, code))

@@ -15,6 +15,7 @@ from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.classifier import Classifier, check_classifier
 from dgmjax.nets.pre_activation import ResidualKind
+from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -162,18 +163,22 @@ class IRevNet(Classifier):
             rngs=rngs,
         )
 
+    @compiled
     def final_features(self, x: jax.Array) -> jax.Array:
         """``z = f(x)``: ``[*batch, h, w, c] -> [*batch, h', w', c']``, as many numbers, but for the padding."""
         return self.body(self.scaled(x))
 
+    @compiled
     def invert(self, final_features: jax.Array) -> jax.Array:
         """``x = f^-1(z)``, the scaled image (levels in [0, 1]): ``[*batch, h', w', c'] -> [*batch, h, w, c]``."""
         return self.bijector.forward(final_features)[..., self.padding :]
 
+    @compiled
     def body(self, x: jax.Array) -> jax.Array:
         """``f`` of scaled images."""
         return self.bijector.inverse(self._padded(x))
 
+    @compiled
     def body_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -10,6 +10,7 @@ from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
 
@@ -76,6 +77,7 @@ class LatentVariableModel(nnx.Module):
         """`terms` as in training, and the model with new running statistics: itself, where there are none."""
         return self.terms(x, features, seed=seed, key=key), self
 
+    @compiled
     def elbo_terms(
         self, x: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
@@ -107,6 +109,7 @@ class LatentVariableModel(nnx.Module):
         features = self.encode(x, key=encoder_key)
         return self.terms_and_update(x, features, seed=seed, key=decoder_key)
 
+    @compiled
     def log_prob_and_update(
         self, value: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -118,6 +121,7 @@ class LatentVariableModel(nnx.Module):
         """What `log_prob` with ``num_samples`` returns: the ELBO, or the importance-weighted bound."""
         return Bound("lower bound", num_samples, "variational posterior")
 
+    @compiled
     def log_prob(
         self,
         value: jax.Array,
@@ -153,6 +157,7 @@ class LatentVariableModel(nnx.Module):
             samples_per_pass=samples_per_pass,
         )
 
+    @compiled
     def scaled(self, x: jax.Array) -> jax.Array:
         """Events as networks take them: levels in [-1, 1], floats as they are."""
         if self.num_levels is None:

@@ -8,6 +8,7 @@ from flax import nnx
 
 from dgmjax.models.classifier import Classifier, check_classifier
 from dgmjax.nets.residual_units import Stem
+from dgmjax.numerics.compiled import compiled
 
 Published = dict[int, tuple[tuple[int, ...], tuple[int, ...], bool]]
 
@@ -120,6 +121,7 @@ class ResidualClassifier(Classifier):
     def _run_and_update(self, rest: Any, x: jax.Array) -> tuple[jax.Array, Any]:
         return rest.apply_and_update(x)
 
+    @compiled
     def body(self, x: jax.Array) -> jax.Array:
         """Scaled images to those of the last stage."""
         x = self.stem(x)
@@ -128,6 +130,7 @@ class ResidualClassifier(Classifier):
             x = x if rest is None else self._run(rest, x)
         return x
 
+    @compiled
     def body_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

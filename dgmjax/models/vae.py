@@ -24,6 +24,7 @@ from dgmjax.models.latent_variable import (
 )
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder, near_zero
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
 from dgmjax.posteriors import Posterior
 from dgmjax.posteriors import posterior as named_posterior
@@ -147,14 +148,17 @@ class VAE(LatentVariableModel):
         """Number of latents."""
         return self.posterior.event_shape[0]
 
+    @compiled
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of the posterior: ``[*batch, *event] -> [*batch, feature_size]``; the latents are `code`'s."""
         return self.encode_scaled(self.scaled(x), key=key)
 
+    @compiled
     def encode_scaled(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """`encode` of events as the network takes them: floats, discrete data in [-1, 1]."""
         return self.encoder(x) if key is None else self.encoder(x, key=key)
 
+    @compiled
     def decode(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of the likelihood: ``[*batch, d] -> [*batch, *output_shape]``."""
         return self.decoder(z) if key is None else self.decoder(z, key=key)
@@ -163,6 +167,7 @@ class VAE(LatentVariableModel):
         """The prior with ``log_prob`` and ``sample``; one that is made of posteriors gets this model's."""
         return prior_of(self)
 
+    @compiled
     def terms(
         self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
@@ -192,6 +197,7 @@ class VAE(LatentVariableModel):
         log_likelihood, likelihood = self._log_likelihood(evaluate, x, z, key)
         return ELBOTerms(log_likelihood, log_prior, log_posterior, kl), prior, likelihood
 
+    @compiled
     def log_likelihood(
         self, x: jax.Array, z: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -204,6 +210,7 @@ class VAE(LatentVariableModel):
         decoder_key, key = (None, None) if key is None else random.split(key)
         return evaluate(self.likelihood, x, self.decode(z, key=decoder_key), key=key)
 
+    @compiled
     def sample(
         self,
         *,
@@ -223,10 +230,12 @@ class VAE(LatentVariableModel):
         z = z * jnp.asarray(temperature, z.dtype)
         return self.likelihood.sample(self.decode(z), seed=pixel_key)
 
+    @compiled
     def sample_latents(self, seed: jax.Array, sample_shape: int | tuple[int, ...]) -> jax.Array:
         """``z ~ p(z)``: ``[*sample_shape, d]``."""
         return self.prior_distribution().sample(seed=seed, sample_shape=as_shape(sample_shape))
 
+    @compiled
     def decoded_mean(self, z: jax.Array) -> jax.Array:
         """``E[x | z]``, in units of the data: ``[*batch, d] -> [*batch, *event]``."""
         return self.likelihood.mean(self.decode(z))
@@ -236,14 +245,17 @@ class VAE(LatentVariableModel):
         """``(d,)``."""
         return (self.latent_dim,)
 
+    @compiled
     def code(self, x: jax.Array) -> jax.Array:
         """The centre of ``q(z | x)``, the mean of a Gaussian: ``[*batch, *event] -> [*batch, d]``."""
         return self.posterior.centre(self.encode(x))
 
+    @compiled
     def from_code(self, code: jax.Array) -> jax.Array:
         """The event of a code: ``E[x | z]``, or a draw with fixed noise where the likelihood is a model."""
         return decoded(self.likelihood, self.decode(code))
 
+    @compiled
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z]`` for one ``z ~ q(z | x)``; shape of ``x``, floats."""
         z, _ = self.posterior.sample_and_log_prob(self.encode(x), seed=seed)

@@ -11,6 +11,7 @@ from dgmjax.nets.conv import Conv
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 _INIT = nnx.initializers.lecun_normal()
 # Outputs of a residual branch with a standard deviation of 0.1: a deep network starts near the identity.
@@ -41,6 +42,7 @@ class LayerNorm(nnx.Module):
         self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
 
+    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalize the last axis of ``[..., channels]``."""
         wide = widened(x)
@@ -86,6 +88,7 @@ class GatedConv(nnx.Module):
         )
         self.dropout = dropout
 
+    @compiled
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -129,6 +132,7 @@ class GatedAttention(nnx.Module):
         self.attend = attend
         self.dropout = dropout
 
+    @compiled
     def __call__(
         self, x: jax.Array, position: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -166,6 +170,7 @@ class GatedBlock(nnx.Module):
         )
         self.last_norm = LayerNorm(channels)
 
+    @compiled
     def __call__(
         self,
         x: jax.Array,

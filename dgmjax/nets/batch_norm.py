@@ -8,6 +8,7 @@ from flax import nnx
 
 from dgmjax.bijectors.batchnorm import check_batch_norm, feature_rows
 from dgmjax.checks import widened
+from dgmjax.numerics.compiled import compiled
 
 
 class BatchNorm(nnx.Module):
@@ -39,11 +40,13 @@ class BatchNorm(nnx.Module):
         self.mean = nnx.BatchStat(jnp.zeros(num_features, jnp.float32))
         self.variance = nnx.BatchStat(jnp.ones(num_features, jnp.float32))
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, c]`` in and out, in the dtype of ``x``; ``key`` is not used."""
         del key
         return self._normalized(x, self.mean[...], self.variance[...])
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.causal_conv import CausalConv
+from dgmjax.numerics.compiled import compiled
 
 
 class CausalConvNet(nnx.Module):
@@ -46,6 +47,7 @@ class CausalConvNet(nnx.Module):
         )
         self.last = CausalConv((1, 1), width, out_channels, rngs=rngs)
 
+    @compiled
     def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
         """Apply the network to ``[*batch, h, w, c]`` and the context ``[*batch, h, w, width]``."""
         hidden = self.above(_shifted(x, axis=-3)) + self.left(_shifted(x, axis=-2))

@@ -10,6 +10,7 @@ from flax import nnx
 from dgmjax.nets.causal_blocks import CausalBlock
 from dgmjax.nets.causal_conv import CausalConv, CausalGrow, Reach
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 # make_block(extra=channels of a second input) -> one block
 MakeBlock = Callable[..., CausalBlock]
@@ -55,6 +56,7 @@ class Whole:
 class WholeLayers:
     """Calls a convolution as it is."""
 
+    @compiled
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name(x)``."""
         return getattr(module, name)(x)
@@ -76,6 +78,7 @@ class Renewing(Whole):
 class RenewingLayers(WholeLayers):
     """Replaces a convolution by its data-dependent start before the call."""
 
+    @compiled
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name(x)`` of the new layer."""
         setattr(module, name, getattr(module, name).with_data_init(x))
@@ -125,6 +128,7 @@ class CausalStream(nnx.Module):
             [Resize(size, width, reach=reach, rngs=rngs) for _ in range(levels - 1)]
         )
 
+    @compiled
     def __call__(
         self,
         x: jax.Array,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 
 Initializer = Callable[..., jax.Array]
@@ -39,6 +40,7 @@ class Conv(nnx.Module):
         self.edge = nnx.Param(kernel[:, :, in_channels:]) if edge else nnx.data(None)
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else nnx.data(None)
 
+    @compiled
     def __call__(self, x: jax.Array, *, scale: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]`` in the dtype of ``x``.
 
@@ -80,6 +82,7 @@ class ZeroConv(Conv):
         super().__init__(3, in_channels, out_channels, init=init, edge=edge, bias=True, rngs=rngs)
         self.log_scale = nnx.Param(jnp.zeros(out_channels, jnp.float32))
 
+    @compiled
     def __call__(  # type: ignore[override]
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:

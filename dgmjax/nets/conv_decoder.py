@@ -20,6 +20,7 @@ from dgmjax.nets.conv_blocks import (
     make_blocks,
 )
 from dgmjax.nets.gates import gate
+from dgmjax.numerics.compiled import compiled
 
 _GATED_INIT = nnx.initializers.he_normal()
 _LINEAR_INIT = nnx.initializers.lecun_normal()
@@ -92,6 +93,7 @@ class ConvDecoder(nnx.Module):
         channels = math.prod(self.out_shape[2:])
         self.last = Conv(1, widths[0], channels, init=_LAST_INIT, edge=False, bias=True, rngs=rngs)
 
+    @compiled
     def __call__(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Apply the network; ``key``, one or one an example, switches dropout on.
 

@@ -19,6 +19,7 @@ from dgmjax.nets.conv_blocks import (
     make_blocks,
 )
 from dgmjax.nets.gates import gate
+from dgmjax.numerics.compiled import compiled
 
 _HIDDEN_INIT = nnx.initializers.he_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
@@ -102,6 +103,7 @@ class ConvEncoder(nnx.Module):
         self.dense = nnx.Linear(features, units, kernel_init=_HIDDEN_INIT, dtype=dtype, rngs=rngs)
         self.last = nnx.Linear(hidden, out_size, kernel_init=_LAST_INIT, dtype=dtype, rngs=rngs)
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Apply the network; ``key``, one or one an example, switches dropout on.
 

@@ -17,6 +17,7 @@ from dgmjax.nets.gan_mlp import Generator, check_widths, leaky, updating
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralConv, SpectralLinear
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 _HIDDEN_INIT = nnx.initializers.he_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
@@ -126,10 +127,12 @@ class ConvDiscriminator(nnx.Module):
         make: Any = SpectralLinear if spectral_norm else nnx.Linear
         self.last = make(height * width * channels, 1, rngs=rngs)
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Logits of images, floats in [-1, 1]; ``key``, one or one an image, switches dropout on."""
         return self._apply(x, [*self.convs, self.last], key)
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 
 from dgmjax.checks import batch_shape
+from dgmjax.numerics.compiled import compiled
 
 
 class Flattened(nnx.Module):
@@ -30,6 +31,7 @@ class Flattened(nnx.Module):
         """Shape of the output of one example."""
         return tuple(self.net.out_shape)  # type: ignore[attr-defined]
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Apply the network; ``key``, one or one an example, switches dropout on."""
         batch = batch_shape(x, self.event_shape, where="Flattened")

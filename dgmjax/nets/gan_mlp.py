@@ -14,6 +14,7 @@ from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralLinear
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 SLOPE = 0.2
 _HIDDEN_INIT = nnx.initializers.he_normal()
@@ -30,11 +31,13 @@ class Generator(nnx.Module):
 
     norms: nnx.List
 
+    @compiled
     def __call__(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Events of latents, with the running statistics; ``key`` is not used."""
         del key
         return self._apply(z, [lambda x, norm=norm: norm(x) for norm in self.norms])
 
+    @compiled
     def apply_and_update(
         self, z: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -142,10 +145,12 @@ class MLPDiscriminator(nnx.Module):
         make: Any = SpectralLinear if spectral_norm else nnx.Linear
         self.layers = nnx.List([make(a, b, rngs=rngs) for a, b in itertools.pairwise(sizes)])
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Logits of events, floats in [-1, 1]; ``key``, one or one an event, switches dropout on."""
         return self._apply(x, list(self.layers), key)
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -11,6 +11,7 @@ from dgmjax.nets.attention import GatedBlock, GatedConv
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 _INIT = nnx.initializers.lecun_normal()
 _LAST_INIT = nnx.initializers.variance_scaling(0.01, "fan_in", "normal")
@@ -107,6 +108,7 @@ class GatedAttentionNet(nnx.Module):
         init = nnx.initializers.zeros if zero_init else _LAST_INIT
         self.last = Conv(3, width, out_channels, init=init, edge=False, bias=True, rngs=rngs)
 
+    @compiled
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -165,6 +167,7 @@ class GatedConvEncoder(nnx.Module):
         self.first = Conv(3, channels, width, init=_INIT, edge=False, bias=True, rngs=rngs)
         self.blocks = nnx.List([GatedConv(width, last_size=3, rngs=rngs) for _ in range(depth)])
 
+    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply the network, in the dtype of ``x``."""
         x = self.first(x)

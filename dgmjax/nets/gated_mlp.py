@@ -10,6 +10,7 @@ from flax import nnx
 from dgmjax.nets.gates import gate
 from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 _HIDDEN_INIT = nnx.initializers.he_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
@@ -69,6 +70,7 @@ class GatedMLP(nnx.Module):
             width, math.prod(self.out_shape), kernel_init=_LAST_INIT, dtype=dtype, rngs=rngs
         )
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Apply the network; ``key``, one or one an example, switches dropout on."""
         data_dtype = x.dtype

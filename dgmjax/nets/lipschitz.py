@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.spectral import (
     conv_power_iteration,
     dense_spectral_norm,
@@ -122,6 +123,7 @@ class LipschitzMLP(nnx.Module):
         context = None if self.context_kernel is None else self.context_kernel[...]
         return _normalized(self, kernels, norms, context)
 
+    @compiled
     def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """Apply the network to ``x`` and, if it has a context, ``[*batch, context_size]`` or one row."""
         return self.normalized()(x, context)
@@ -192,11 +194,13 @@ class LipschitzConv(nnx.Module):
         ]
         return _normalized(self, kernels, norms, None)
 
+    @compiled
     def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """Apply the network; ``context`` is not used."""
         del context
         return self.normalized()(x)
 
+    @compiled
     def with_power_iteration(self, num_steps: int = 10) -> Self:
         """A new module whose stored vectors are ``num_steps`` steps closer to those of the present kernels."""
         new = nnx.clone(self)

@@ -8,6 +8,7 @@ from dgmjax.bijectors.autoregressive import Degrees, made_masks
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
 from dgmjax.nets.static import StaticArray
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 
 class MADE(nnx.Module):
@@ -81,6 +82,7 @@ class MADE(nnx.Module):
             offsets[0] = from_context + lifted
         return offsets
 
+    @compiled
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

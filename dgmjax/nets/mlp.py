@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "elu": jax.nn.elu,
@@ -130,6 +131,7 @@ class MLP(nnx.Module):
             width, math.prod(self.out_shape), kernel_init=last_init, dtype=dtype, rngs=rngs
         )
 
+    @compiled
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

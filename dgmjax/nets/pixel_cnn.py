@@ -14,6 +14,7 @@ from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.pixel_cache import PixelLayers, PixelWay, RowLayers, RowWay
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 Variant = Literal["pixelcnnpp", "gated", "plain"]
 
@@ -121,6 +122,7 @@ class PixelCNN(nnx.Module):
         # Small outputs: the distributions of pixels start near what outputs of 0 mean.
         self.last = CausalConv((1, 1), width, out_channels, scale=0.1, rngs=rngs)
 
+    @compiled
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -135,6 +137,7 @@ class PixelCNN(nnx.Module):
         """
         return _with_data_init(self, x, context)
 
+    @compiled
     def encode(self, x: jax.Array) -> jax.Array:
         """The image in the dtype of the computation, with the channel of ones."""
         if self.compute_dtype is not None:

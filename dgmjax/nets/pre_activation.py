@@ -9,6 +9,7 @@ from flax import nnx
 
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.mlp import dropout as drop
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 
 ResidualKind = Literal["basic", "bottleneck", "wide_bottleneck"]
@@ -34,6 +35,7 @@ class PlainConv(nnx.Module):
         shape = (size, size, in_channels, out_channels)
         self.kernel = nnx.Param(_INIT(rngs.params(), shape, jnp.float32))
 
+    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""
         return conv2d(x, self.kernel[...].astype(x.dtype), stride=self.stride)
@@ -115,10 +117,12 @@ class PreActivationNet(nnx.Module):
             ]
         )
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, c] -> [*batch, h', w', out_channels]`` with running statistics; ``key`` as for training."""
         return self._run(x, key, lambda norm, x: norm(x))
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -8,6 +8,7 @@ from flax import nnx
 
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.pre_activation import PlainConv, PreActivationNet
+from dgmjax.numerics.compiled import compiled
 
 Shortcut = Literal["pool", "project"]
 
@@ -27,11 +28,13 @@ class Stem(nnx.Module):
         self.conv = PlainConv(3, in_channels, out_channels, stride=stride, rngs=rngs)
         self.norm = BatchNorm(out_channels, **normalization)
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""
         del key
         return jax.nn.relu(self.norm(self.conv(x)))
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -72,6 +75,7 @@ class ShapeShortcut(nnx.Module):
                 f"ShapeShortcut: zero channels can be added, not taken away: got {in_channels} to {out_channels}."
             )
 
+    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""
         if self.project is not None:
@@ -108,10 +112,12 @@ class ResidualUnit(nnx.Module):
             in_channels, out_channels, stride=stride, kind=shortcut, rngs=rngs
         )
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h', w', out_channels]``."""
         return self.shortcut(x) + self.branch(x, key=key)
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -151,12 +157,14 @@ class RevTransition(nnx.Module):
             ]
         )
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h', w', out_channels]``."""
         x1, x2 = jnp.split(x, 2, axis=-1)
         y1 = self.shortcuts[0](x1) + self.f(x2, key=key)
         return jnp.concatenate([y1, self.shortcuts[1](x2) + self.g(y1, key=key)], axis=-1)
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -179,10 +187,12 @@ class ResidualUnits(nnx.Module):
         units = [ResidualUnit(channels, channels, rngs=rngs, **branch) for _ in range(num)]
         self.unit = jax.tree.map(lambda *leaves: jnp.stack(leaves), *units)
 
+    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, channels]`` in and out."""
         return jax.lax.scan(lambda x, unit: (unit(x, key=key), None), x, self.unit)[0]
 
+    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.conv import add_bias
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 from dgmjax.numerics.spectral import (
     conv_power_iteration,
@@ -38,10 +39,12 @@ class SpectralLinear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(out_size, jnp.float32))
         self.vector = nnx.BatchStat(spectral_init(rngs.params(), (out_size,)))
 
+    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply the layer; the stored vector stays."""
         return self.apply_and_update(x)[0]
 
+    @compiled
     def apply_and_update(self, x: jax.Array) -> tuple[jax.Array, Self]:
         """The output, and the layer with its vector one step further; the norm is the same in both."""
         kernel, vector = self.kernel[...].astype(x.dtype), self.vector[...].astype(x.dtype)
@@ -75,10 +78,12 @@ class SpectralConv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32))
         self.vector = nnx.BatchStat(spectral_init(rngs.params(), (height, width, out_channels)))
 
+    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply the layer; the stored vector stays."""
         return self.apply_and_update(x)[0]
 
+    @compiled
     def apply_and_update(self, x: jax.Array) -> tuple[jax.Array, Self]:
         """The output, and the layer with its vector one step further; the norm is the same in both."""
         kernel, vector = self.kernel[...].astype(x.dtype), self.vector[...].astype(x.dtype)

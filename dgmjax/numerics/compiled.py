@@ -111,9 +111,8 @@ def inlined() -> Iterator[None]:
 
 
 def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") or (
-        isinstance(leaf, int | float | complex) and not isinstance(leaf, bool)
-    )
+    number = isinstance(leaf, int | float | complex) and not isinstance(leaf, bool)
+    return number or isinstance(leaf, jax.Array | np.ndarray | np.generic)
 
 
 def _setting(value: Any) -> Any:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from dgmjax.densities.bound import bits_per_dim
 from dgmjax.layers.statistics import has_statistics
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.maximum_likelihood import Batch
 
 
@@ -40,6 +41,7 @@ class ELBOTerms(NamedTuple):
         return self.log_likelihood + self.log_prior - self.log_posterior
 
 
+@compiled
 def elbo(model: Any, x: jax.Array, key: jax.Array, *, num_samples: int = 1) -> jax.Array:
     """``E_q [log p(x | z)] - KL(q(z | x) || p(z)) <= log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
 
@@ -63,6 +65,7 @@ def elbo(model: Any, x: jax.Array, key: jax.Array, *, num_samples: int = 1) -> j
     return samples.mean(0)
 
 
+@compiled
 def iwae(
     model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, samples_per_pass: int = 1
 ) -> jax.Array:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.densities.bound import EXACT, Bound, bits_per_dim
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.statistics import standard_error
 
 
@@ -52,6 +53,7 @@ def bound_of(model: Any, num_samples: int = 1) -> Bound:
     return EXACT if isinstance(model, distrax.Distribution) else Bound("unlabelled")
 
 
+@compiled
 def log_prob(
     model: Any,
     x: jax.Array,

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 
 from dgmjax.checks import batch_shape
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
 
+@compiled
 def prior_monte_carlo(
     model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, samples_per_pass: int = 1
 ) -> jax.Array:

@@ -4,6 +4,7 @@ import jax
 
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics.compiled import compiled
 from dgmjax.posteriors.posterior import Posterior
 
 
@@ -42,6 +43,7 @@ class FlowPosterior(Posterior):
         self.event_shape = bijector.event_shape
         self.feature_size = base.feature_size + (0 if context_shape is None else context_shape[0])
 
+    @compiled
     def sample_parts(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -63,6 +65,7 @@ class FlowPosterior(Posterior):
         own, context = self._split(features)
         return self.bijector.forward(self.base.centre(own), context)
 
+    @compiled
     def sample_and_log_prob(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:
@@ -70,6 +73,7 @@ class FlowPosterior(Posterior):
         _, log_q0, z, log_det = self.sample_parts(features, seed=seed, sample_shape=sample_shape)
         return z, log_q0 - log_det
 
+    @compiled
     def log_prob(self, z: jax.Array, features: jax.Array) -> jax.Array:
         """``[*batch, d]`` and features to ``[*batch]``, nats, by the inverse of the bijector."""
         z = self._joined(z, features)

@@ -13,6 +13,7 @@ from dgmjax.densities.normal import (
 )
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.posteriors.posterior import Posterior, check_dim
 
 # Standard deviations stay in [1e-3, 1e3].
@@ -41,6 +42,7 @@ class DiagonalGaussian(Posterior):
         self.event_shape = (dim,)
         self.feature_size = 2 * dim
 
+    @compiled
     def moments(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and log-standard-deviation, each ``[*batch, d]``."""
         self._check_features(features, "moments")
@@ -51,6 +53,7 @@ class DiagonalGaussian(Posterior):
         """The mean, ``[*batch, d]``."""
         return self.moments(features)[0]
 
+    @compiled
     def sample_and_log_prob(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:
@@ -61,15 +64,18 @@ class DiagonalGaussian(Posterior):
         z = jnp.broadcast_to(mean, noise.shape) + jnp.exp(log_std) * noise
         return z, widened(normal_log_prob(noise, 0.0, 0.0) - log_std).sum(-1)
 
+    @compiled
     def log_prob(self, z: jax.Array, features: jax.Array) -> jax.Array:
         """``[*batch, d]`` and features to ``[*batch]``, nats."""
         z = self._joined(z, features)
         return widened(normal_log_prob(z, *self.moments(features))).sum(-1)
 
+    @compiled
     def kl_standard_normal(self, features: jax.Array) -> jax.Array:
         """``[*batch, d]``: ``(sigma^2 - 1 - 2 log sigma + mean^2) / 2`` of every dimension, nats."""
         return widened(normal_kl_standard(*self.moments(features)))
 
+    @compiled
     def pairwise_log_prob(self, z: jax.Array, features: jax.Array) -> jax.Array:
         """``[m, d]`` and ``[n, 2 d]`` to ``[m, n]``, nats, by two products of matrices.
 
@@ -111,6 +117,7 @@ class FullCovarianceGaussian(Posterior):
         self.event_shape = (dim,)
         self.feature_size = 2 * dim + dim * (dim - 1) // 2
 
+    @compiled
     def moments(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean ``[*batch, d]`` and factor ``L`` of the covariance, ``[*batch, d, d]``."""
         self._check_features(features, "moments")
@@ -125,6 +132,7 @@ class FullCovarianceGaussian(Posterior):
         """The mean, ``[*batch, d]``."""
         return self.moments(features)[0]
 
+    @compiled
     def sample_and_log_prob(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:
@@ -136,15 +144,18 @@ class FullCovarianceGaussian(Posterior):
         log_q = normal_log_prob(noise, 0.0, 0.0) - jnp.broadcast_to(log_scale, noise.shape)
         return jnp.broadcast_to(mean, noise.shape) + moved, widened(log_q).sum(-1)
 
+    @compiled
     def log_prob(self, z: jax.Array, features: jax.Array) -> jax.Array:
         """``[*batch, d]`` and features to ``[*batch]``, nats."""
         z = self._joined(z, features)
         return widened(tril_normal_log_prob(z, *self.moments(features)))
 
+    @compiled
     def kl_standard_normal(self, features: jax.Array) -> jax.Array:
         """``[*batch, 1]``: ``(tr Sigma + |mean|^2 - d - log det Sigma) / 2``, nats."""
         return widened(tril_normal_kl_standard(*self.moments(features)))[..., None]
 
+    @compiled
     def pairwise_log_prob(self, z: jax.Array, features: jax.Array) -> jax.Array:
         """``[m, d]`` and ``[n, feature_size]`` to ``[m, n]``, nats: one triangular system with ``m`` columns each."""
         mean, tril = self.moments(features)

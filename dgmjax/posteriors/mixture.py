@@ -9,6 +9,7 @@ from flax import nnx
 from dgmjax.checks import as_shape, check_float_event
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 from dgmjax.posteriors.posterior import Posterior
 
 # Values, components and dimensions of a chunk together: 16 MiB an array in float32.
@@ -51,6 +52,7 @@ class PosteriorMixture(nnx.Module):
         del num_samples
         return EXACT
 
+    @compiled
     def log_prob(self, z: jax.Array, *, chunk: int | None = None) -> jax.Array:
         """``log 1/n sum_i q(z | features_i)``: ``[*batch, d] -> [*batch]``, nats.
 
@@ -83,6 +85,7 @@ class PosteriorMixture(nnx.Module):
             total, _ = jax.lax.scan(lambda sum_, part: (join(sum_, part), None), total, rest)
         return total.reshape(batch) - jnp.log(jnp.asarray(num, total.dtype))
 
+    @compiled
     def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, d]``: a component, and a latent from it.
 
@@ -98,6 +101,7 @@ class PosteriorMixture(nnx.Module):
         )
         return self.posterior.sample(self.features[index], seed=seed)
 
+    @compiled
     def sample_and_log_prob(
         self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:

@@ -6,6 +6,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.checks import Shape, batch_shape, check_float_event
+from dgmjax.numerics.compiled import compiled
 
 
 class Posterior(nnx.Module):
@@ -49,6 +50,7 @@ class Posterior(nnx.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no log_prob.")
 
+    @compiled
     def sample(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> jax.Array:
@@ -66,6 +68,7 @@ class Posterior(nnx.Module):
             f"that stands for the density."
         )
 
+    @compiled
     def kl_standard_normal(self, features: jax.Array) -> jax.Array | None:
         """``KL(q(. | features) || N(0, I))`` in nats, ``[*batch, groups]``, or None where it has no closed form.
 
@@ -74,6 +77,7 @@ class Posterior(nnx.Module):
         del features
         return None
 
+    @compiled
     def pairwise_log_prob(self, z: jax.Array, features: jax.Array) -> jax.Array:
         """``log q(z_j | features_i)`` for all pairs: ``z [m, d]``, ``features [n, feature_size]`` to ``[m, n]``."""
         return self.log_prob(z[:, None], features[None])

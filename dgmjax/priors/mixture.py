@@ -9,6 +9,7 @@ from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
+from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -46,6 +47,7 @@ class GaussianMixture(nnx.Module):
         del num_samples
         return EXACT
 
+    @compiled
     def log_prob(self, z: jax.Array) -> jax.Array:
         """``[*batch, d] -> [*batch]``, nats."""
         check_float_event(z, self.event_shape, where="GaussianMixture.log_prob")
@@ -54,6 +56,7 @@ class GaussianMixture(nnx.Module):
         weights = jax.nn.log_softmax(widened(self.logits[...]))
         return jax.nn.logsumexp(jnp.broadcast_to(weights, components.shape) + components, axis=-1)
 
+    @compiled
     def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, d]``: a component, and a latent from it.
 
@@ -74,6 +77,7 @@ class GaussianMixture(nnx.Module):
         )
         return means[index] + jnp.exp(log_scales[index]) * noise
 
+    @compiled
     def sample_and_log_prob(
         self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
     ) -> tuple[jax.Array, jax.Array]:
