@@ -157,8 +157,7 @@ def fit(
         another run, or impossible settings.
       FloatingPointError: ``max_skipped`` steps in a row gave numbers that are not finite; it names the first such term.
       OSError: a checkpoint could not be written; the one before is intact.
-      RuntimeError: every checkpoint in ``workdir`` is damaged, another run is at work there, or another process of
-        this one has ended.
+      RuntimeError: all checkpoints are damaged, another run is at work in ``workdir``, or another process has ended.
       PreemptedError: SIGTERM came, with a ``workdir``; a checkpoint is written first.
     """
     numbers = (steps, batch_size, learning_rate, ema_decay, eval_every, patience, init_rows)

@@ -50,7 +50,7 @@ def warn_of_lost_rows(
     """
     if not isinstance(model, Flow | Dequantized) or jax.process_count() > 1:
         return
-    rows = _rows(data, min(most, _MOST_ROWS))
+    rows = outermost(data, min(most, _MOST_ROWS))
     batch = {name: jnp.asarray(array) for name, array in read_rows(data, rows).items()}
     # A transform may be of any type, so programs with one are not kept.
     trips = _trips if transform is None else jax.jit(functools.partial(_round_trips, transform))
@@ -75,7 +75,7 @@ def warn_of_lost_rows(
     )
 
 
-def _rows(data: Data, number: int) -> np.ndarray:
+def outermost(data: Data, number: int) -> np.ndarray:
     """Numbers of rows: half of them the outermost of those that are looked at, all the same at every call."""
     order = np.random.RandomState(0).permutation(num_rows(data))
     if len(order) <= number or not isinstance(data, dict):
