@@ -43,13 +43,7 @@ MODELS = {
     "NICE": lambda r: dgm.NICE(V, depth=2, **NET, rngs=r),
     "NeuralSplineFlow": lambda r: dgm.NeuralSplineFlow(V, depth=2, **NET, rngs=r),
     "PixelCNNpp": lambda r: dgm.PixelCNNpp((8, 8, 1), 4, num_components=2, **C, **SMALL, rngs=r),
-<<<<<<< HEAD
-    "PixelCNNpp, gated": lambda r: dgm.PixelCNNpp(
-        (8, 8, 1), 4, variant="gated", num_components=2, **C, **SMALL, rngs=r
-    ),
-=======
     "PixelCNNpp, gated": lambda r: dgm.PixelCNNpp((8, 8, 1), 4, variant="gated", **C, **SMALL, rngs=r),
->>>>>>> h7
     "PlanarFlow": lambda r: dgm.PlanarFlow(V, depth=2, **NET, rngs=r),
     "PlanarFlow, context": lambda r: dgm.PlanarFlow(V, depth=2, **C, **NET, rngs=r),
     "PreActResNet": lambda r: dgm.PreActResNet((8, 8, 1), 3, **UNITS, rngs=r),
