@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.checks import check_context, check_float_event, widened
+from dgmjax.numerics.sharding import in_any_sharding
 
 
 class Bijector(nnx.Module):
@@ -55,7 +56,10 @@ class Bijector(nnx.Module):
         super().__init_subclass__(**kwargs)
         for name in ("forward_and_log_det", "inverse_and_log_det"):
             if name in cls.__dict__:
-                setattr(cls, name, _checked(cls.__dict__[name]))
+                setattr(cls, name, in_any_sharding(_checked(cls.__dict__[name])))
+        for name in ("inverse_and_update", "forward_in_training", "with_data_init"):
+            if name in cls.__dict__:
+                setattr(cls, name, in_any_sharding(cls.__dict__[name]))
 
     # *args: Any lets a subclass leave out the arguments it has no use for.
     def forward_and_log_det(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
