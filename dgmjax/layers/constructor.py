@@ -1,7 +1,8 @@
 """Modules that remember how they were built, so that a saved model needs no pickle.
 
 ``@recorded`` keeps the arguments of the constructor as one JSON string, a static attribute. `describe` returns it
-as a dict and `build` makes the module again; the arrays are restored separately (see `dgmjax.save`).
+as a dict and `build` makes the module again; the arrays are restored separately (see `dgmjax.save`). Modules of this
+library whose constructor took something else, such as a function, are described by what they hold (`structure`).
 """
 
 import functools
@@ -9,8 +10,11 @@ import inspect
 import json
 from typing import Any, TypeVar
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from dgmjax.layers.structure import assemble, attributes_of, find_class, is_known, name_of
 
 T = TypeVar("T", bound=type[nnx.Module])
 
@@ -54,21 +58,60 @@ def recorded(cls: T) -> T:
     return cls
 
 
-def describe(module: nnx.Module) -> dict[str, Any]:
+def describe(module: nnx.Module, *, by_structure: bool = False) -> dict[str, Any]:
     """The class name and constructor arguments of a recorded module, as JSON-compatible values.
 
+    A module of this library without such a record, and a recorded one with an argument that cannot be written, is
+    described by what it holds.
+
+    Args:
+      module: what to describe.
+      by_structure: prefer what it holds, whose shapes are then those of its arrays now, e.g. stacked ones.
+
     Raises:
-      TypeError: the class is not recorded, or one argument cannot be written as JSON.
+      TypeError: the class is not recorded, or one argument and what it holds cannot be written as JSON.
     """
-    if not hasattr(module, _ATTRIBUTE):
+    record = _remembered(module)
+    remembered = record is not None and "error" not in record
+    if remembered and not by_structure:
+        return record
+    if isinstance(module, nnx.Linear):
+        return {"linear": [module.in_features, module.out_features], **_linear_options(module)}
+    known = is_known(type(module))
+    if record is None and not known:
         raise TypeError(
             f"{type(module).__name__} does not remember its constructor, so its configuration cannot be saved; "
             f"decorate the class with @dgmjax.recorded, or build the model from dgmjax.models."
         )
-    record = json.loads(getattr(module, _ATTRIBUTE))
-    if "error" in record:
-        raise TypeError(record["error"])
-    return record
+    name = type(module).__name__
+    try:
+        held = attributes_of(module, lambda inner, _: describe(inner, by_structure=True), name)
+    except TypeError as error:
+        if remembered:
+            return record
+        raise TypeError(record["error"]) from error if record else error
+    return {"class": name_of(type(module)) if known else name, "attributes": held}
+
+
+def _remembered(module: nnx.Module) -> dict[str, Any] | None:
+    return json.loads(getattr(module, _ATTRIBUTE)) if hasattr(module, _ATTRIBUTE) else None
+
+
+def _linear_options(module: nnx.Linear) -> dict[str, Any]:
+    dtype = None if module.dtype is None else np.dtype(module.dtype).name
+    shapes = [list(module.kernel.shape), None if module.bias is None else list(module.bias.shape)]
+    return {"dtype": dtype, "shapes": shapes, "held": np.dtype(module.kernel.dtype).name}
+
+
+def _linear(record: dict[str, Any], rngs: nnx.Rngs) -> nnx.Linear:
+    kernel, bias = record["shapes"]
+    layer = nnx.Linear(
+        *record["linear"], use_bias=bias is not None, dtype=record["dtype"], rngs=rngs
+    )
+    layer.kernel = nnx.Param(jnp.zeros(kernel, record["held"]))
+    if bias is not None:
+        layer.bias = nnx.Param(jnp.zeros(bias, record["held"]))
+    return layer
 
 
 def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
@@ -77,13 +120,20 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
     Raises:
       ValueError: unknown class.
     """
+    if "linear" in record:
+        return _linear(record, rngs)
     name = record.get("class")
+    if "attributes" in record and name not in _RECORDED:
+        cls = find_class(str(name))
+        return assemble(cls, record["attributes"], functools.partial(build, rngs=rngs))
     if name not in _RECORDED:
         raise ValueError(
             f"unknown model class {name!r}; known: {sorted(_RECORDED)}. Import the module that defines it (and "
             f"decorates it with @dgmjax.recorded) before loading."
         )
     cls = _RECORDED[name]
+    if "attributes" in record:
+        return assemble(cls, record["attributes"], functools.partial(build, rngs=rngs))
     arguments = {key: _decode(value, rngs) for key, value in record["arguments"].items()}
     if "rngs" in inspect.signature(cls.__init__).parameters:
         arguments["rngs"] = rngs
@@ -102,7 +152,9 @@ def _encode(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray) and value.size <= _MAX_ARRAY_SIZE:
         return {"array": value.tolist(), "dtype": value.dtype.name}
     if isinstance(value, nnx.Module):
-        return {"module": describe(value)}
+        record = _remembered(value)
+        if record is not None and "error" not in record:
+            return {"module": record}
     raise TypeError(
         f"{where}: an argument of type {type(value).__name__} cannot be saved as configuration; pass a name, a "
         f"number, a NumPy array or a recorded module."

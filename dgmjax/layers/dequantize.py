@@ -14,6 +14,7 @@ from dgmjax.layers.dequantization import Dequantization, UniformDequantization
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics import random
 from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.sharding import in_any_sharding
 
 
 @recorded
@@ -69,6 +70,7 @@ class Dequantized(nnx.Module):
         """What `log_prob` with ``num_samples`` returns: a lower bound, unless the noise leaves the bins."""
         return Bound(self.dequantization.kind, num_samples, self.dequantization.name)
 
+    @in_any_sharding
     def log_prob(
         self,
         value: jax.Array,
@@ -108,6 +110,7 @@ class Dequantized(nnx.Module):
 
         return log_mean_weight(one_sample, seed, num_samples, samples_per_pass=samples_per_pass)
 
+    @in_any_sharding
     def sample(
         self,
         *,

@@ -14,8 +14,10 @@ from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes, key_option
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.held import held
 from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.numerics import random
+from dgmjax.numerics.sharding import in_any_sharding
 
 
 class IID(nnx.Module):
@@ -28,6 +30,8 @@ class IID(nnx.Module):
       element: distribution with scalar events and no batch, e.g. ``distrax.Normal(0.0, 1.0)``.
       event_shape: shape of one event.
     """
+
+    element = held()
 
     def __init__(self, element: distrax.Distribution, event_shape: Sequence[int]):
         if element.event_shape or element.batch_shape:
@@ -95,6 +99,8 @@ class Flow(nnx.Module):
     Source: Papamakarios et al., 2021, arXiv:1912.02762, equations 2-6.
     """
 
+    base = held()
+
     def __init__(self, bijector: Bijector, base: Any = None):
         base = standard_normal(bijector.latent_shape) if base is None else base
         if tuple(base.event_shape) != bijector.latent_shape:
@@ -141,6 +147,7 @@ class Flow(nnx.Module):
         del num_samples
         return EXACT
 
+    @in_any_sharding
     def log_prob(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -164,6 +171,7 @@ class Flow(nnx.Module):
             return self.base.log_prob(z, key=random.fold_in(key, 0)) + widened(log_det)
         return widened(self.base.log_prob(z)) + widened(log_det)
 
+    @in_any_sharding
     def sample(
         self,
         *,
@@ -184,6 +192,7 @@ class Flow(nnx.Module):
         """
         return self._sample(seed, sample_shape, context, temperature)[0]
 
+    @in_any_sharding
     def sample_and_log_prob(
         self,
         *,

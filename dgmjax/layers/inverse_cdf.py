@@ -19,6 +19,7 @@ from dgmjax.bijectors.rosenblatt import (
 )
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.held import held
 from dgmjax.numerics.tails import log_tails, over_batch
 
 
@@ -40,6 +41,8 @@ class InverseCDF(Bijector):
 
     Accuracy: see `dgmjax.bijectors.inverse_cdf_forward`; far in the upper tail ``u`` rounds to 1.
     """
+
+    dist = held()
 
     def __init__(
         self,

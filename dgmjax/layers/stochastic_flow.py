@@ -14,9 +14,11 @@ from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow, standard_normal
+from dgmjax.layers.held import held
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
 from dgmjax.numerics import random
 from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.sharding import in_any_sharding
 
 
 @recorded
@@ -123,6 +125,8 @@ class StochasticFlow(nnx.Module):
       equation 8.
     """
 
+    base = held()
+
     def __init__(self, layers: Sequence[Bijector | StochasticMap], base: Any = None):
         self.chain = StochasticChain(layers)
         base = standard_normal(self.chain.latent_shape) if base is None else base
@@ -160,6 +164,7 @@ class StochasticFlow(nnx.Module):
         """What `log_prob` with ``num_samples`` returns: exact if every layer is, else a lower bound."""
         return EXACT if self.chain.exact else Bound("lower bound", num_samples, "stochastic layers")
 
+    @in_any_sharding
     def log_prob(
         self,
         value: jax.Array,
@@ -199,6 +204,7 @@ class StochasticFlow(nnx.Module):
             return log_weight(seed)
         return log_mean_weight(log_weight, seed, num_samples, samples_per_pass=samples_per_pass)
 
+    @in_any_sharding
     def sample(
         self,
         *,

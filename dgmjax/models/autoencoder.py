@@ -11,6 +11,7 @@ from dgmjax.checks import batch_shape, check_float_event, check_integer_event, f
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.constructor import recorded
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
+from dgmjax.numerics.sharding import in_any_sharding
 
 Sparsity = Literal["l1", "top_k"]
 
@@ -81,6 +82,7 @@ class SparseAutoencoder(nnx.Module):
         self.encoder = make_encoder(network, self.event_shape, code_dim, **options, rngs=rngs)  # type: ignore[arg-type]
         self.decoder = make_decoder(network, code_dim, self.event_shape, **options, rngs=rngs)  # type: ignore[arg-type]
 
+    @in_any_sharding
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``E(x)``: ``[*batch, *event] -> [*batch, code_dim]``.
 
@@ -97,6 +99,7 @@ class SparseAutoencoder(nnx.Module):
         code = self.encoder(self.scaled(x), key=key)
         return code if self.k is None else _largest(code, self.k)
 
+    @in_any_sharding
     def decode(self, code: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``D(code)``, in the scale of networks: ``[*batch, code_dim] -> [*batch, *event]``."""
         batch_shape(code, (self.code_dim,), where="SparseAutoencoder.decode")

@@ -9,6 +9,7 @@ from flax import nnx
 from dgmjax.checks import batch_shape, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.numerics.sharding import in_any_sharding
 
 _LINEAR_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "uniform")
 
@@ -90,14 +91,17 @@ class Classifier(nnx.Module):
         """`body` in training, and the new module; ``key`` switches dropout on."""
         raise NotImplementedError(f"{type(self).__name__} has no body_and_update.")
 
+    @in_any_sharding
     def features(self, x: jax.Array) -> jax.Array:
         """What the last, linear layer sees: ``[*batch, h, w, c] -> [*batch, d]``."""
         return _pooled(self.last_norm(self.body(self.scaled(x))))
 
+    @in_any_sharding
     def logits(self, x: jax.Array) -> jax.Array:
         """Unnormalised log-probabilities of the classes: ``[*batch, h, w, c] -> [*batch, num_classes]``."""
         return self._linear(self.features(x))
 
+    @in_any_sharding
     def logits_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

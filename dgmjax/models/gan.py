@@ -14,6 +14,7 @@ from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.dcgan import ConvDiscriminator, ConvGenerator
 from dgmjax.nets.gan_mlp import MLPDiscriminator, MLPGenerator
+from dgmjax.numerics.sharding import in_any_sharding
 
 GANNetwork = Literal["mlp", "conv"]
 
@@ -106,16 +107,19 @@ class GAN(nnx.Module):
         del num_samples
         return Bound("no likelihood")
 
+    @in_any_sharding
     def generate(self, z: jax.Array) -> jax.Array:
         """``G(z)`` in the scale of the networks: ``[*batch, d] -> [*batch, *event]``, with the running statistics."""
         batch_shape(z, (self.latent_dim,), where="GAN.generate")
         return self.generator(z)
 
+    @in_any_sharding
     def generate_and_update(self, z: jax.Array) -> tuple[jax.Array, Self]:
         """``G(z)`` with the statistics of the batch, and the model with a generator that has new running ones."""
         batch_shape(z, (self.latent_dim,), where="GAN.generate_and_update")
         return self._updated("generator", z, None)
 
+    @in_any_sharding
     def discriminate(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``l(x)``, the logit that ``x`` is data: ``[*batch, *event] -> [*batch]``.
 
@@ -126,6 +130,7 @@ class GAN(nnx.Module):
         batch_shape(x, self.event_shape, where="GAN.discriminate")
         return self.discriminator(x, key=key)
 
+    @in_any_sharding
     def discriminate_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -133,6 +138,7 @@ class GAN(nnx.Module):
         batch_shape(x, self.event_shape, where="GAN.discriminate_and_update")
         return self._updated("discriminator", x, key)
 
+    @in_any_sharding
     def sample(
         self,
         *,

@@ -13,6 +13,7 @@ from dgmjax.checks import as_shape, widened
 from dgmjax.densities.normal import normal_kl
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
+from dgmjax.layers.held import held
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.latent_variable import (
@@ -22,6 +23,7 @@ from dgmjax.models.latent_variable import (
 )
 from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.numerics import random
+from dgmjax.numerics.sharding import in_any_sharding
 from dgmjax.objectives.elbo import ELBOTerms
 from dgmjax.posteriors import DiagonalGaussian
 
@@ -56,6 +58,8 @@ class HierarchicalVAE(LatentVariableModel):
     Source: Tomczak and Welling, 2018, *VAE with a VampPrior*, arXiv:1705.07120, section 4, and the authors' code
       (HVAE).
     """
+
+    prior = held()
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class HierarchicalVAE(LatentVariableModel):
         """Those of the likelihood."""
         return self.likelihood.num_levels
 
+    @in_any_sharding
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of ``q(z2 | x)``: ``[*batch, *event] -> [*batch, 2 d2]``."""
         return self.encode_scaled(self.scaled(x), key=key)
@@ -114,6 +119,7 @@ class HierarchicalVAE(LatentVariableModel):
         """`encode` of events as the network takes them: floats, discrete data in [-1, 1]."""
         return self.encoder(self._flat(x), key=key)
 
+    @in_any_sharding
     def decode(self, z1: jax.Array, z2: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of the likelihood: ``[*batch, d1]`` and ``[*batch, d2]`` to ``[*batch, *output_shape]``."""
         return self.decoder(jnp.concatenate([z1, z2], axis=-1), key=key)
@@ -122,6 +128,7 @@ class HierarchicalVAE(LatentVariableModel):
         """The prior of ``z2`` with ``log_prob`` and ``sample``; one that is made of posteriors gets ``q(z2 | x)``."""
         return prior_of(self)
 
+    @in_any_sharding
     def sample_posterior(
         self,
         x: jax.Array,
@@ -164,6 +171,7 @@ class HierarchicalVAE(LatentVariableModel):
         kl = jnp.concatenate([kl1, kl2], axis=-1)
         return ELBOTerms(log_likelihood, log_p1 + log_p2, log_q1 + log_q2, kl)
 
+    @in_any_sharding
     def sample(
         self,
         *,
@@ -182,6 +190,7 @@ class HierarchicalVAE(LatentVariableModel):
         latents = self.sample_latents(latent_key, sample_shape, temperature)
         return self.likelihood.sample(self.decode(*latents), seed=pixel_key)
 
+    @in_any_sharding
     def sample_latents(
         self,
         seed: jax.Array,
@@ -196,6 +205,7 @@ class HierarchicalVAE(LatentVariableModel):
         noise = jax.random.normal(key1, mean.shape, mean.dtype)
         return mean + jnp.asarray(temperature, mean.dtype) * jnp.exp(log_std) * noise, z2
 
+    @in_any_sharding
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z1, z2]`` for one sample of the posterior; shape of ``x``, floats in units of the data."""
         latents, _, _ = self.sample_posterior(x, self.encode(x), seed=seed)

@@ -19,6 +19,7 @@ from dgmjax.models.iaf_ladder import LadderLayer, LayerTerms
 from dgmjax.models.latent_variable import LatentVariableModel
 from dgmjax.nets.conv import Conv
 from dgmjax.numerics import random
+from dgmjax.numerics.sharding import in_any_sharding, varying
 from dgmjax.objectives.elbo import ELBOTerms
 
 _INIT = nnx.initializers.lecun_normal()
@@ -125,6 +126,7 @@ class IAFVAE(LatentVariableModel):
         """Those of the likelihood."""
         return self.likelihood.num_levels
 
+    @in_any_sharding
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> _Features:
         """What the posteriors need of the data: for every level ``[*batch, depth, h_l, w_l, f]``."""
         del key
@@ -138,6 +140,7 @@ class IAFVAE(LatentVariableModel):
         log_likelihood = self.likelihood.log_prob(x, output, key=key)
         return ELBOTerms(log_likelihood, *terms)
 
+    @in_any_sharding
     def sample(
         self,
         *,
@@ -166,6 +169,7 @@ class IAFVAE(LatentVariableModel):
         temperature = jnp.asarray(temperature, floating_dtype(self))
         return _generate(self, seed, temperature, shape=as_shape(sample_shape))
 
+    @in_any_sharding
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z]`` for one sample of the posterior; shape of ``x``, floats in units of the data."""
         return self.likelihood.mean(_descend(self, self.encode(x), seed)[0])
@@ -207,7 +211,7 @@ def _descend(
         layer, own, index = inputs
         return layer.infer(x, own, seed=random.fold_in(seed, index))
 
-    x, parts = model._start(batch), []
+    x, parts = varying(model._start(batch), features, seed), []
     for level in reversed(range(len(model.ladder))):
         own = jnp.moveaxis(features[level], -4, 0)
         inputs = (model.ladder[level], own, _indices(own, level))
@@ -228,7 +232,7 @@ def _generate(
         own = jax.random.fold_in(seed, index)
         return layer.generate(x, seed=own, temperature=temperature), None
 
-    x = model._start(shape)
+    x = varying(model._start(shape), seed, temperature)
     for level in reversed(range(len(model.ladder))):
         layers = model.ladder[level]
         inputs = (layers, _indices(jax.tree.leaves(layers)[0], level))

@@ -10,6 +10,7 @@ from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.numerics import random
 from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.sharding import in_any_sharding
 from dgmjax.objectives.elbo import ELBOTerms
 
 
@@ -56,6 +57,7 @@ class LatentVariableModel(nnx.Module):
         """One sample of the posterior and its log-densities, given what `encode` returned."""
         raise NotImplementedError
 
+    @in_any_sharding
     def elbo_terms(
         self, x: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
     ) -> ELBOTerms:
@@ -78,6 +80,7 @@ class LatentVariableModel(nnx.Module):
         """What `log_prob` with ``num_samples`` returns: the ELBO, or the importance-weighted bound."""
         return Bound("lower bound", num_samples, "variational posterior")
 
+    @in_any_sharding
     def log_prob(
         self,
         value: jax.Array,

@@ -25,6 +25,7 @@ from dgmjax.models.images import check_image
 from dgmjax.nets.pixel_cnn import PixelCNN, Variant
 from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
 from dgmjax.numerics import random
+from dgmjax.numerics.sharding import in_any_sharding
 
 Likelihood = Literal["logistic_mixture", "categorical"]
 
@@ -121,6 +122,7 @@ class PixelCNNpp(nnx.Module):
         del num_samples
         return EXACT
 
+    @in_any_sharding
     def log_prob(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -143,6 +145,7 @@ class PixelCNNpp(nnx.Module):
             log_probs = rgb_mixture_log_prob(value, self.num_levels, params)
         return widened(log_probs.sum((-2, -1)))
 
+    @in_any_sharding
     def pixel_params(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -160,6 +163,7 @@ class PixelCNNpp(nnx.Module):
         params = _outputs(self, flat, self._rows(context, batch), key)
         return params.reshape(*batch, *params.shape[1:])
 
+    @in_any_sharding
     def sample(
         self,
         *,
@@ -199,6 +203,7 @@ class PixelCNNpp(nnx.Module):
         value = self.sample(seed=seed, sample_shape=sample_shape, context=context)
         return value, self.log_prob(value, context)
 
+    @in_any_sharding
     def with_data_init(self, value: jax.Array, context: jax.Array | None = None) -> Self:
         """A new model whose layers start from their inputs on the images ``value``, ``[n, *event]``.
 

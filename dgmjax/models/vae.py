@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from dgmjax.checks import as_shape
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
+from dgmjax.layers.held import held
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.latent_variable import (
@@ -20,6 +21,7 @@ from dgmjax.models.latent_variable import (
 )
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
 from dgmjax.numerics import random
+from dgmjax.numerics.sharding import in_any_sharding
 from dgmjax.objectives.elbo import ELBOTerms
 from dgmjax.posteriors import Posterior
 from dgmjax.posteriors import posterior as named_posterior
@@ -66,6 +68,8 @@ class VAE(LatentVariableModel):
     Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114; Rezende et al., 2014,
       arXiv:1401.4082.
     """
+
+    prior = held()
 
     def __init__(
         self,
@@ -138,6 +142,7 @@ class VAE(LatentVariableModel):
         """Number of latents."""
         return self.posterior.event_shape[0]
 
+    @in_any_sharding
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of the posterior: ``[*batch, *event] -> [*batch, feature_size]``."""
         return self.encode_scaled(self.scaled(x), key=key)
@@ -146,6 +151,7 @@ class VAE(LatentVariableModel):
         """`encode` of events as the network takes them: floats, discrete data in [-1, 1]."""
         return self.encoder(x) if key is None else self.encoder(x, key=key)
 
+    @in_any_sharding
     def decode(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of the likelihood: ``[*batch, d] -> [*batch, *output_shape]``."""
         return self.decoder(z) if key is None else self.decoder(z, key=key)
@@ -172,6 +178,7 @@ class VAE(LatentVariableModel):
         decoder_key, key = (None, None) if key is None else random.split(key)
         return self.likelihood.log_prob(x, self.decode(z, key=decoder_key), key=key)
 
+    @in_any_sharding
     def sample(
         self,
         *,
@@ -199,6 +206,7 @@ class VAE(LatentVariableModel):
         """``E[x | z]``, in units of the data: ``[*batch, d] -> [*batch, *event]``."""
         return self.likelihood.mean(self.decode(z))
 
+    @in_any_sharding
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """``E[x | z]`` for one ``z ~ q(z | x)``; shape of ``x``, floats."""
         z, _ = self.posterior.sample_and_log_prob(self.encode(x), seed=seed)

@@ -12,6 +12,7 @@ from dgmjax.models.maf import MAF
 from dgmjax.models.pixel_cnn import Likelihood
 from dgmjax.models.vae import VAE
 from dgmjax.models.vae_networks import NetworkName
+from dgmjax.numerics.sharding import in_any_sharding
 
 
 @recorded
@@ -104,6 +105,7 @@ class VLAE(VAE):
         """``(rows, columns)`` of the window of a pixel: rows above it, columns to the left and, above, to the right."""
         return self.likelihood.model.receptive_field
 
+    @in_any_sharding
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:
         """An image drawn from ``p(x | z)`` for one ``z ~ q(z | x)``: shape of ``x``, int32.
 

@@ -59,7 +59,9 @@ def residual_fixed_point(
     """
     if tolerance is None:
         tolerance = 2 * float(jnp.finfo(z.dtype).eps)
-    return _fixed_point(g, (event_ndim, tolerance, max_iterations, contracts), *varying((params, z)))
+    return _fixed_point(
+        g, (event_ndim, tolerance, max_iterations, contracts), *varying((params, z))
+    )
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

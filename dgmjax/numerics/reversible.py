@@ -144,7 +144,7 @@ def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any,
                 x, a = apply(step, x, merge_shared(shared_floating, shared_fixed))[:2]
                 # The a of a part, e.g. of parameters alone, may be of another type than the sum of all.
                 a = jax.tree.map(lambda a, bar: a.astype(bar.dtype), a, a_bar)
-                return varying((x, a), x_bar, a_bar)
+                return varying((x, a), last_bar, a_bar)
 
             _, pull = jax.vjp(part, floating, x, shared_floating)
             more_step, x_bar, more_shared = pull((x_bar, a_bar))

@@ -38,9 +38,8 @@ def varying(tree: Tree, *like: Any) -> Tree:
 def in_any_sharding(function: Function) -> Function:
     """A decorator: ``function`` runs on arrays that lie on a mesh with explicit axes, and inside ``jax.shard_map``.
 
-    With explicit axes it runs with these axes left to the compiler, as on other meshes. Of its results, those that begin
-    with the sizes of the first sharded argument that is no module lie as that one does, up to the first axis of another
-    size; the others lie whole on every device. Inside ``jax.shard_map`` all arguments vary over the axes over which one
+    With explicit axes it runs with these axes left to the compiler, as on other meshes. Its results lie as the first
+    sharded argument but ``self`` does, axis by axis up to the first of another size. Inside ``jax.shard_map`` all arguments vary over the axes over which one
     of them does.
 
     Args:
@@ -87,11 +86,15 @@ def _sharding(leaf: jax.Array) -> NamedSharding | None:
     return sharding if sharding.mesh.explicit_axes else None
 
 
-def _like(shape: jax.ShapeDtypeStruct, model: jax.Array | None, whole: NamedSharding) -> NamedSharding:
+def _like(
+    shape: jax.ShapeDtypeStruct, model: jax.Array | None, whole: NamedSharding
+) -> NamedSharding:
     """Where a result of ``shape`` lies, given the argument that decides."""
     if model is None:
         return whole
-    sizes = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(shape.shape, model.shape))
+    sizes = itertools.takewhile(
+        lambda pair: pair[0] == pair[1], zip(shape.shape, model.shape, strict=False)
+    )
     spec = jax.typeof(model).sharding.spec
     return NamedSharding(whole.mesh, PartitionSpec(*spec[: len(list(sizes))]))
 
