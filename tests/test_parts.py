@@ -1,4 +1,4 @@
-"""Every part of every model can be used again, saved and loaded; and modules go through what flax and JAX do to them."""
+"""Every part of every model is used again, saved and loaded; modules go through what flax and JAX do to them."""
 
 import jax
 import jax.numpy as jnp

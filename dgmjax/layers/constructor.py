@@ -8,6 +8,7 @@ library whose constructor took something else, such as a function, are described
 import functools
 import inspect
 import json
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
@@ -171,3 +172,30 @@ def _decode(value: Any, rngs: nnx.Rngs) -> Any:
             return build(value["module"], rngs=rngs)
         return {key: _decode(item, rngs) for key, item in value.items()}
     return value
+
+
+def with_argument(
+    module: nnx.Module, name: str, value: Any, *, without: Sequence[str] = ()
+) -> None:
+    """Let ``module``, and all modules among its arguments, remember to be built with another argument.
+
+    Classes whose constructor has no argument ``name`` stay as they are. Of those that have, the arguments ``without``
+    go back to their defaults.
+    """
+    record = _remembered(module)
+    if record is None or "error" in record:
+        return
+
+    def change(content: Any) -> Any:
+        if isinstance(content, list):
+            return [change(item) for item in content]
+        if not isinstance(content, dict):
+            return content
+        content = {key: change(item) for key, item in content.items()}
+        cls = _RECORDED.get(content.get("class", "")) if "arguments" in content else None
+        if cls is not None and name in inspect.signature(cls.__init__).parameters:
+            kept = {key: item for key, item in content["arguments"].items() if key not in without}
+            content["arguments"] = kept | {name: value}
+        return content
+
+    setattr(module, _ATTRIBUTE, json.dumps(change(record)))

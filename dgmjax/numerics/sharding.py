@@ -39,8 +39,8 @@ def in_any_sharding(function: Function) -> Function:
     """A decorator: ``function`` runs on arrays that lie on a mesh with explicit axes, and inside ``jax.shard_map``.
 
     With explicit axes it runs with these axes left to the compiler, as on other meshes. Its results lie as the first
-    sharded argument but ``self`` does, axis by axis up to the first of another size. Inside ``jax.shard_map`` all arguments vary over the axes over which one
-    of them does.
+    sharded argument but ``self`` does, axis by axis up to the first of another size. Inside ``jax.shard_map`` all
+    arguments vary over the axes over which one of them does.
 
     Args:
       function: of pytrees of arrays, and of other arguments; arrays reach it through its arguments alone.

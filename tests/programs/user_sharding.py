@@ -1,7 +1,7 @@
 """Models and layers inside a user's own sharding, against plain calls: prints as JSON what differs, and what fails.
 
-``python -m tests.programs.user_sharding trace NAME ...`` traces log-density, samples and gradients of these rows (all, with
-no name), which is where JAX compares the types of loops; ``run`` also runs them and compares the numbers.
+``python -m tests.programs.user_sharding trace NAME ...`` traces log-density, samples and gradients of these rows (all,
+with no name), which is where JAX compares the types of loops; ``run`` also runs them and compares the numbers.
 """
 
 import json
@@ -64,11 +64,8 @@ def model_calls(name: str):
 
     def sample(params, x, seeds):
         del x
-        return models.sample(
-            merge(params, fixed),
-            jax.random.wrap_key_data(jax.random.key_data(seeds).sum(0, dtype=jnp.uint32)),
-            2,
-        )
+        seed = jax.random.wrap_key_data(jax.random.key_data(seeds).sum(0, dtype=jnp.uint32))
+        return models.sample(merge(params, fixed), seed, 2)
 
     calls = {"log_prob": log_prob} | ({"sample": sample} if hasattr(model, "sample") else {})
     return calls, (params, models.events(row, model, (ROWS,)), seeds)
