@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dgmjax.numerics import avoid_wrong_sums
+from dgmjax.numerics import avoid_wrong_sums, compiler
 
 OPTION = "--xla_cpu_experimental_ynn_fusion_type"
 PROGRAM = """
@@ -42,5 +42,35 @@ def test_large_sums_of_products_are_right(order):
 )
 def test_only_the_releases_that_are_wrong_get_the_option(version, before, after, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", before)
+    monkeypatch.setattr(compiler, "_runs_on_cpu", lambda: False)
     avoid_wrong_sums(version)
     assert os.environ["XLA_FLAGS"] == after
+
+
+LATE = """
+import os, warnings
+os.environ.pop("XLA_FLAGS", None)
+import jax, jax.numpy as jnp
+jax.block_until_ready(jnp.ones(3) + 1)
+from dgmjax.numerics import compiler
+os.environ.pop("XLA_FLAGS")
+compiler.metadata.version = lambda name: {version!r}
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    compiler.avoid_wrong_sums()
+print([str(w.message)[:42] for w in caught if w.category is UserWarning])
+"""
+
+
+@pytest.mark.parametrize(("version", "expected"), [("0.10.2", 1), ("0.10.1", 0)])
+@pytest.mark.every(2)
+def test_a_program_that_used_jax_first_is_warned(version, expected, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"{OPTION}=-reduce")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LATE.format(version=version)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = ["JAX has computed before dgmjax was importe"] * expected
+    assert done.stdout.strip().splitlines()[-1] == str(told)

@@ -171,6 +171,38 @@ def test_saving_keeps_the_layers(tmp_path):
     np.testing.assert_array_equal(loaded.inverse(x), stack.inverse(x))
 
 
+def test_forward_mode_of_a_reversible_stack_says_what_to_do(tmp_path):
+    """And does work for the same layers with activations stored, which are saved as that."""
+    reversible = dgm.Flow(dgm.Stack(layers(2, dtype=jnp.float32), reversible=True))
+    x = jnp.ones(4, jnp.float32)
+    log_prob = lambda flow: lambda x: flow.log_prob(x)  # noqa: E731
+    for call in (
+        lambda f: jax.jvp(f, (x,), (x,)),
+        lambda f: jax.jit(jax.jacfwd(f))(x),
+        lambda f: jax.hessian(f)(x),
+        lambda f: jax.linearize(f, x)[1](x),
+    ):
+        with pytest.raises(TypeError, match="reversible=False.*not_reversible"):
+            call(log_prob(reversible))
+    plain = dgm.layers.not_reversible(reversible)
+    hessian = jax.hessian(log_prob(plain))(x)
+    np.testing.assert_allclose(hessian, jax.jacrev(jax.grad(log_prob(reversible)))(x), atol=1e-4)
+    dgm.save(tmp_path / "model", plain)
+    loaded = dgm.load(tmp_path / "model")
+    assert not loaded.bijector.reversible
+    np.testing.assert_array_equal(loaded.log_prob(x), plain.log_prob(x))
+
+
+def test_a_model_is_made_plain_and_saved_as_that(tmp_path):
+    glow = dgm.Glow((2, 2, 2), levels=1, depth=2, width=4, anchor_every=1, rngs=nnx.Rngs(0))
+    plain = dgm.layers.not_reversible(glow)
+    assert jax.tree.leaves(plain)[0] is jax.tree.leaves(glow)[0]
+    dgm.save(tmp_path / "model", plain)
+    loaded = dgm.load(tmp_path / "model")
+    stacks = [p for _, p in nnx.iter_modules(loaded) if isinstance(p, dgm.Stack)]
+    assert [(s.reversible, s.anchor_every) for s in stacks] == [(False, None)] * len(stacks) != []
+
+
 def test_wrong_stacks_say_what_to_do():
     rngs = nnx.Rngs(0)
     with pytest.raises(ValueError, match="expected at least one layer"):

@@ -19,6 +19,7 @@ import numpy as np
 from dgmjax.bijectors.coupling import Transformer, seen
 from dgmjax.numerics import ends
 from dgmjax.numerics.fixed_point import residual_fixed_point
+from dgmjax.numerics.sharding import varying
 
 
 class Degrees(NamedTuple):
@@ -131,6 +132,7 @@ def sequential_forward(
 
     units = jnp.zeros((degrees.hidden.size + width, z_rows.shape[1]), dtype)
     initial = jnp.zeros_like(z_rows), [units] * len(rows)
+    initial = varying(initial, z, kernels, offsets)
     (x, _), log_derivative = jax.lax.scan(step, initial, (np.arange(size), starts, z_rows))
     x = jnp.take(x, degrees.rank, axis=0).T.reshape(z.shape)
     return x, log_derivative.sum(0).reshape(batch)

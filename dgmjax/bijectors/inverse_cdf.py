@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.root import Monotone, monotone_root
+from dgmjax.numerics.sharding import varying
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _bracket(
             offset = jnp.where(short, 2.0 * offset, offset)
             return offset, falls_short(offset) & (offset < 0.25 * jnp.finfo(target.dtype).max)
 
-        start = jnp.ones_like(target)
+        start = varying(jnp.ones_like(target), params, target)
         offset, _ = jax.lax.while_loop(unfinished, double, (start, falls_short(start)))
         return anchor + sign * offset
 

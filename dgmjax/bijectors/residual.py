@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from dgmjax.numerics import random
 from dgmjax.numerics.fixed_point import Branch
+from dgmjax.numerics.sharding import varying
 
 # k, (J^T)^k v, weight, value, w.
 _State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
@@ -28,12 +29,14 @@ def exact_log_det(g: Branch, params: Any, x: jax.Array, *, event_ndim: int = 1) 
     For events of size ``D`` this takes ``D`` Jacobian-vector products, ``D^2`` numbers an event, and one LU
     factorisation.
     """
+    params, x = varying((params, x))
     batch, event = _split_shape(x, event_ndim)
     size = math.prod(event)
     _, jacobian = jax.linearize(lambda x: g(x, params), x)
 
     def column(direction: jax.Array) -> jax.Array:
-        return jacobian(jnp.broadcast_to(direction, x.shape)).reshape(*batch, size)
+        direction = varying(jnp.broadcast_to(direction, x.shape), x)
+        return jacobian(direction).reshape(*batch, size)
 
     eye = jnp.eye(size, dtype=x.dtype)
     columns = jax.vmap(column, out_axes=-1)(eye.reshape(size, *event))
@@ -65,6 +68,7 @@ def truncated_log_det(
 
     Source: Behrmann et al., 2019, arXiv:1811.00995, section 3 and algorithm 2.
     """
+    params, x, probes = varying((params, x, probes))
     _, jacobian = jax.linearize(lambda x: g(x, params), x)
     signs = [(1.0 if k % 2 else -1.0) / k for k in range(1, num_terms + 1)]
 
@@ -116,6 +120,7 @@ def russian_roulette_log_det(
     Source: Chen et al., 2019, *Residual Flows for Invertible Generative Modeling*, arXiv:1906.02735,
       sections 3.1 and 3.2 (equation 8 is the gradient).
     """
+    params, x, key = varying((params, x, key))
     count_key, probe_key = random.split(key)
     geometric = functools.partial(jax.random.geometric, p=stop_probability, dtype=jnp.int32)
     last = (
@@ -141,6 +146,7 @@ def russian_roulette_log_det(
     last = last.reshape(*last.shape, *(1,) * (len(batch) - last.ndim if last.ndim else 0))
     one = jnp.ones((), jnp.int32)
     state = (one, probe, jnp.ones((), x.dtype), jnp.zeros(batch, x.dtype), probe)
+    state = varying(state, x)
     _, _, _, value, w = jax.lax.while_loop(lambda state: state[0] <= last.max(), term, state)
     _, pushed = jax.jvp(lambda x: g(x, params), (x,), (probe,))
     surrogate = _sum(w * pushed, event_ndim)

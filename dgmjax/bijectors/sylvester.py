@@ -7,6 +7,7 @@ from dgmjax.bijectors.linear import householder_matrix
 from dgmjax.bijectors.nonlinearity import nonlinearity
 from dgmjax.bijectors.planar import planar_constrain
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.sharding import varying
 
 # The inverse has to undo the same products: reduced precision on accelerators would break the round trip.
 _PRECISION = jax.lax.Precision.HIGHEST
@@ -117,9 +118,8 @@ def sylvester_inverse(
         jnp.moveaxis(a, axis, 0)
         for a, axis in ((unit, -2), (r1, -2), (r2, -2), (v, -1), (b, -1), (slopes, -1))
     )
-    (_, activated), y = jax.lax.scan(
-        solve, (jnp.zeros_like(v), jnp.zeros_like(v)), rows, reverse=True
-    )
+    start = varying((jnp.zeros_like(v), jnp.zeros_like(v)), rows)
+    (_, activated), y = jax.lax.scan(solve, start, rows, reverse=True)
     log_det = function.ridge_log_derivative(jnp.moveaxis(y, 0, -1), slopes).sum(-1)
     return x - _apply(q, _apply(r1, activated)), -log_det
 

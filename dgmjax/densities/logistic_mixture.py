@@ -22,6 +22,7 @@ from jax.nn import log_sigmoid, log_softmax, logsumexp
 
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.sharding import varying
 
 # The first half of the steps may be Newton's; the second half only bisects, and shrinks any bracket by 2^-60.
 _MAX_STEPS = 120
@@ -234,6 +235,6 @@ def _solve(y: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Ar
         return count + 1, x, low, high, jnp.abs(move), done
 
     start = (jax.nn.softmax(logits, axis=-1) * quantiles).sum(-1)
-    state = (0, start, low, high, high - low, jnp.zeros(y.shape, bool))
+    state = varying((0, start, low, high, high - low, jnp.zeros(y.shape, bool)), y)
     state = jax.lax.while_loop(lambda s: (s[0] < _MAX_STEPS) & ~s[-1].all(), step, state)
     return state[1]

@@ -33,6 +33,7 @@ from dgmjax.layers.linear import (
 )
 from dgmjax.layers.max_pool import MaxPool
 from dgmjax.layers.multi_scale import MultiScale
+from dgmjax.layers.not_reversible import not_reversible
 from dgmjax.layers.permute import Permute, Shuffle
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.preprocess import HistogramGaussianize, Logit, Standardize
@@ -121,6 +122,7 @@ __all__ = [
     "checked",
     "forget_data_init",
     "from_distrax",
+    "not_reversible",
     "recorded",
     "standard_normal",
     "summary",

@@ -71,8 +71,12 @@ class Bijector(nnx.Module):
         for name in ("forward_and_log_det", "inverse_and_log_det"):
             if name in cls.__dict__:
                 setattr(cls, name, compiled(_checked(_held(cls.__dict__[name]))))
+        for name in ("inverse_and_update", "forward_in_training"):
+            if name in cls.__dict__:
+                setattr(cls, name, compiled(cls.__dict__[name]))
         if "with_data_init" in cls.__dict__:
-            setattr(cls, "with_data_init", data_init_once(cls.__dict__["with_data_init"]))  # noqa: B010 - mypy
+            once = data_init_once(cls.__dict__["with_data_init"])
+            setattr(cls, "with_data_init", compiled(once))  # noqa: B010 - mypy
         if cls.with_data_init is not Bijector.with_data_init:
             setattr(cls, "__init__", _remembering(cls, cls.__init__))  # noqa: B010 - mypy
 

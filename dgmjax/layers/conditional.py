@@ -12,6 +12,7 @@ from dgmjax.densities.normal import normal_log_prob
 from dgmjax.layers.bijector import event_axes, key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
+from dgmjax.layers.held import held
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
@@ -83,6 +84,8 @@ class NetworkDensity(nnx.Module):
         `dgmjax.posteriors` and `dgmjax.likelihoods`.
       context_shape: shape of one context.
     """
+
+    family = held()
 
     def __init__(self, net: nnx.Module, family: Any, context_shape: Sequence[int]):
         self.net = net

@@ -1,20 +1,24 @@
 """Modules that remember how they were built, so that a saved model needs no pickle.
 
 ``@recorded`` keeps the arguments of the constructor as one JSON string, a static attribute. `describe` returns it
-as a dict and `build` makes the module again; the arrays are restored separately (see `dgmjax.save`).
+as a dict and `build` makes the module again; the arrays are restored separately (see `dgmjax.save`). Modules of this
+library whose constructor took something else, such as a function, are described by what they hold (`structure`).
 """
 
 import functools
 import inspect
 import json
 import typing
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 import dgmjax.nets as nets
+from dgmjax.layers.structure import assemble, attributes_of, find_class, is_known, name_of
 
 T = TypeVar("T", bound=type[nnx.Module])
 
@@ -76,21 +80,60 @@ def _is_number(annotation: Any) -> bool:
     return kinds <= {bool, int, float, type(None)}
 
 
-def describe(module: nnx.Module) -> dict[str, Any]:
+def describe(module: nnx.Module, *, by_structure: bool = False) -> dict[str, Any]:
     """The class name and constructor arguments of a recorded module, as JSON-compatible values.
 
+    A module of this library without such a record, and a recorded one with an argument that cannot be written, is
+    described by what it holds.
+
+    Args:
+      module: what to describe.
+      by_structure: prefer what it holds, whose shapes are then those of its arrays now, e.g. stacked ones.
+
     Raises:
-      TypeError: the class is not recorded, or one argument cannot be written as JSON.
+      TypeError: the class is not recorded, or one argument and what it holds cannot be written as JSON.
     """
-    if not hasattr(module, _ATTRIBUTE):
+    record = _remembered(module)
+    remembered = record is not None and "error" not in record
+    if remembered and not by_structure:
+        return record
+    if isinstance(module, nnx.Linear):
+        return {"linear": [module.in_features, module.out_features], **_linear_options(module)}
+    known = is_known(type(module))
+    if record is None and not known:
         raise TypeError(
             f"{type(module).__name__} does not remember its constructor, so its configuration cannot be saved; "
             f"decorate the class with @dgmjax.recorded, or build the model from dgmjax.models."
         )
-    record = json.loads(getattr(module, _ATTRIBUTE))
-    if "error" in record:
-        raise TypeError(record["error"])
-    return record
+    name = type(module).__name__
+    try:
+        held = attributes_of(module, lambda inner, _: describe(inner, by_structure=True), name)
+    except TypeError as error:
+        if remembered:
+            return record
+        raise TypeError(record["error"]) from error if record else error
+    return {"class": name_of(type(module)) if known else name, "attributes": held}
+
+
+def _remembered(module: nnx.Module) -> dict[str, Any] | None:
+    return json.loads(getattr(module, _ATTRIBUTE)) if hasattr(module, _ATTRIBUTE) else None
+
+
+def _linear_options(module: nnx.Linear) -> dict[str, Any]:
+    dtype = None if module.dtype is None else np.dtype(module.dtype).name
+    shapes = [list(module.kernel.shape), None if module.bias is None else list(module.bias.shape)]
+    return {"dtype": dtype, "shapes": shapes, "held": np.dtype(module.kernel.dtype).name}
+
+
+def _linear(record: dict[str, Any], rngs: nnx.Rngs) -> nnx.Linear:
+    kernel, bias = record["shapes"]
+    layer = nnx.Linear(
+        *record["linear"], use_bias=bias is not None, dtype=record["dtype"], rngs=rngs
+    )
+    layer.kernel = nnx.Param(jnp.zeros(kernel, record["held"]))
+    if bias is not None:
+        layer.bias = nnx.Param(jnp.zeros(bias, record["held"]))
+    return layer
 
 
 def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
@@ -99,13 +142,20 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
     Raises:
       ValueError: unknown class.
     """
+    if "linear" in record:
+        return _linear(record, rngs)
     name = record.get("class")
+    if "attributes" in record and name not in _RECORDED:
+        cls = find_class(str(name))
+        return assemble(cls, record["attributes"], functools.partial(build, rngs=rngs))
     if name not in _RECORDED:
         raise ValueError(
             f"unknown model class {name!r}; known: {sorted(_RECORDED)}. Import the module that defines it (and "
             f"decorates it with @dgmjax.recorded) before loading."
         )
     cls = _RECORDED[name]
+    if "attributes" in record:
+        return assemble(cls, record["attributes"], functools.partial(build, rngs=rngs))
     arguments = {key: _decode(value, rngs) for key, value in record["arguments"].items()}
     if "rngs" in inspect.signature(cls.__init__).parameters:
         arguments["rngs"] = rngs
@@ -137,7 +187,9 @@ def _encode(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray) and value.size <= _MAX_ARRAY_SIZE:
         return {"array": value.tolist(), "dtype": value.dtype.name}
     if isinstance(value, nnx.Module):
-        return {"module": describe(value)}
+        record = _remembered(value)
+        if record is not None and "error" not in record:
+            return {"module": record}
     if callable(value):
         return _encode_factory(value, where)
     raise TypeError(
@@ -158,6 +210,33 @@ def _decode(value: Any, rngs: nnx.Rngs) -> Any:
             return _decode_factory(value["factory"], _decode(value["arguments"], rngs))
         return {key: _decode(item, rngs) for key, item in value.items()}
     return value
+
+
+def with_argument(
+    module: nnx.Module, name: str, value: Any, *, without: Sequence[str] = ()
+) -> None:
+    """Let ``module``, and all modules among its arguments, remember to be built with another argument.
+
+    Classes whose constructor has no argument ``name`` stay as they are. Of those that have, the arguments ``without``
+    go back to their defaults.
+    """
+    record = _remembered(module)
+    if record is None or "error" in record:
+        return
+
+    def change(content: Any) -> Any:
+        if isinstance(content, list):
+            return [change(item) for item in content]
+        if not isinstance(content, dict):
+            return content
+        content = {key: change(item) for key, item in content.items()}
+        cls = _RECORDED.get(content.get("class", "")) if "arguments" in content else None
+        if cls is not None and name in inspect.signature(cls.__init__).parameters:
+            kept = {key: item for key, item in content["arguments"].items() if key not in without}
+            content["arguments"] = kept | {name: value}
+        return content
+
+    setattr(module, _ATTRIBUTE, json.dumps(change(record)))
 
 
 def _encode_factory(value: Any, where: str) -> dict[str, Any]:

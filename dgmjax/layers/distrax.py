@@ -11,6 +11,7 @@ from flax import nnx
 from dgmjax.checks import batch_shape
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.flow import Flow
+from dgmjax.layers.held import held
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
@@ -93,6 +94,8 @@ class DistraxLayer(Bijector):
     Raises:
       ValueError: an event of lower rank than the bijector's.
     """
+
+    bijector = held()
 
     def __init__(self, bijector: distrax.Bijector, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)

@@ -23,6 +23,7 @@ from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector, event_axes, key_option
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.held import held
 from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import ends, random
@@ -39,6 +40,8 @@ class IID(nnx.Module):
       element: distribution with scalar events and no batch, e.g. ``distrax.Normal(0.0, 1.0)``.
       event_shape: shape of one event.
     """
+
+    element = held()
 
     def __init__(self, element: distrax.Distribution, event_shape: Sequence[int]):
         if element.event_shape or element.batch_shape:
@@ -108,6 +111,8 @@ class Flow(nnx.Module):
 
     Source: Papamakarios et al., 2021, arXiv:1912.02762, equations 2-6.
     """
+
+    base = held()
 
     def __init__(self, bijector: Bijector, base: Any = None):
         base = standard_normal(bijector.latent_shape) if base is None else base

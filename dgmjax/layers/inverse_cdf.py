@@ -19,6 +19,7 @@ from dgmjax.bijectors.rosenblatt import (
 )
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.held import held
 from dgmjax.numerics.tails import log_tails, over_batch
 
 
@@ -42,6 +43,7 @@ class InverseCDF(Bijector):
     """
 
     reach = "finite"
+    dist = held()
 
     def __init__(
         self,

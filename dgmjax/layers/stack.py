@@ -14,6 +14,8 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.reversible import reversible_scan
+from dgmjax.numerics.sharding import varying
+from dgmjax.numerics.steady import steady
 
 
 @recorded
@@ -169,6 +171,9 @@ class Stack(Bijector):
             return value, rest
 
         body = jax.checkpoint(body) if self.remat else body
+        value, steps, shared = varying((value, steps, shared))
+        first = jax.tree.map(lambda leaf: leaf[0], steps)
+        value = steady(lambda value: jax.eval_shape(body, value, first)[0], value, steps, shared)
         value, (log_dets, *states) = jax.lax.scan(body, value, steps, reverse=reverse)
         return value, log_dets.sum(0), *([states] if states else [])
 

@@ -22,6 +22,7 @@ from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow, log_density, standard_normal
+from dgmjax.layers.held import held
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
 from dgmjax.numerics import ends, random
@@ -148,6 +149,8 @@ class StochasticFlow(nnx.Module):
     Source: Nielsen et al., 2020, *SurVAE flows*, arXiv:2007.02731, algorithm 1; Burda et al., 2016, arXiv:1509.00519,
       equation 8.
     """
+
+    base = held()
 
     def __init__(self, layers: Sequence[Bijector | StochasticMap], base: Any = None):
         self.chain = StochasticChain(layers)

@@ -13,6 +13,7 @@ from dgmjax.checks import as_shape, widened
 from dgmjax.densities.normal import normal_kl
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
+from dgmjax.layers.held import held
 from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
@@ -62,6 +63,8 @@ class HierarchicalVAE(LatentVariableModel):
     Source: Tomczak and Welling, 2018, *VAE with a VampPrior*, arXiv:1705.07120, section 4, and the authors' code
       (HVAE).
     """
+
+    prior = held()
 
     def __init__(
         self,

@@ -1,6 +1,5 @@
 """The passes of `dgmjax.models.IAFVAE`: up from the data, and down with latents from four sources."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +11,11 @@ import numpy as np
 from dgmjax.bijectors.squeeze import squeeze, unsqueeze
 from dgmjax.models.iaf_ladder import LayerTerms
 from dgmjax.numerics import random
+from dgmjax.numerics.sharding import varying
 
 Features = list[jax.Array]
 
 
-# Compiled once a shape also where the caller compiles nothing: an eager scan would be compiled at every call.
-@jax.jit
 def climb(model: Any, x: jax.Array) -> Features:
     """What the posteriors need of the data, a level each, the finest first."""
     x = model.scaled(x)
@@ -32,7 +30,6 @@ def climb(model: Any, x: jax.Array) -> Features:
     return features
 
 
-@jax.jit
 def descend(
     model: Any, features: Features, seed: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
@@ -43,13 +40,12 @@ def descend(
         layer, index, own = inputs
         return layer.infer(x, own, seed=random.fold_in(seed, index))
 
-    output, parts = _down(model, batch, body, features)
+    output, parts = _down(model, batch, body, features, drawn=seed)
     log_prior, log_posterior, kl = map(jnp.concatenate, zip(*parts, strict=True))
     kl = jnp.moveaxis(kl, 0, -2).reshape(*batch, len(kl) * kl.shape[-1])
     return output, (log_prior.sum(0), log_posterior.sum(0), kl)
 
 
-@functools.partial(jax.jit, static_argnames="shape")
 def generate(
     model: Any, seed: jax.Array, temperature: jax.Array, *, shape: tuple[int, ...]
 ) -> jax.Array:
@@ -60,10 +56,9 @@ def generate(
         own = jax.random.fold_in(seed, index)
         return layer.generate(x, seed=own, temperature=temperature), None
 
-    return _down(model, shape, body)[0]
+    return _down(model, shape, body, drawn=(seed, temperature))[0]
 
 
-@jax.jit
 def code_of(model: Any, x: jax.Array) -> jax.Array:
     """The latents of the posteriors without noise, one vector an event."""
 
@@ -74,10 +69,11 @@ def code_of(model: Any, x: jax.Array) -> jax.Array:
     features = climb(model, x)
     batch = features[0].shape[:-4]
     _, latents = _down(model, batch, body, features)
-    return jnp.concatenate([jnp.moveaxis(z, 0, -4).reshape(*batch, -1) for z in latents], axis=-1)
+    parts = [jnp.moveaxis(z, 0, -4) for z in latents]
+    flat = [z.reshape(*batch, math.prod(z.shape[len(batch) :])) for z in parts]
+    return jnp.concatenate(flat, axis=-1)
 
 
-@jax.jit
 def output_of_code(model: Any, code: jax.Array) -> jax.Array:
     """Parameters of the likelihood, for given latents."""
 
@@ -97,12 +93,15 @@ def _down(
     batch: tuple[int, ...],
     body: Callable[[jax.Array, Any], tuple[jax.Array, Any]],
     of_levels: list[jax.Array] | None = None,
+    *,
+    drawn: Any = None,
 ) -> tuple[jax.Array, list[Any]]:
     """From the top down: parameters of the likelihood, and what the layers of every level return, the finest first.
 
     ``body(x, (layer, index, *own))`` is one layer; ``own`` is its part of ``of_levels``, ``[*batch, depth, h, w, c]``.
+    ``drawn`` is what random latents come from.
     """
-    x, parts = model._start(batch), []
+    x, parts = varying(model._start(batch), of_levels, drawn), []
     for level in reversed(range(len(model.ladder))):
         layers = model.ladder[level]
         own = [] if of_levels is None else [jnp.moveaxis(of_levels[level], -4, 0)]

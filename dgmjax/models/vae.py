@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from dgmjax.checks import as_shape
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
+from dgmjax.layers.held import held
 from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
@@ -72,6 +73,8 @@ class VAE(LatentVariableModel):
     Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114; Rezende et al., 2014,
       arXiv:1401.4082.
     """
+
+    prior = held()
 
     def __init__(
         self,

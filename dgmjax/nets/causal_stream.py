@@ -11,6 +11,7 @@ from dgmjax.nets.causal_blocks import CausalBlock
 from dgmjax.nets.causal_conv import CausalConv, CausalGrow, Reach
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.sharding import varying
 
 # make_block(extra=channels of a second input) -> one block
 MakeBlock = Callable[..., CausalBlock]
@@ -225,6 +226,7 @@ def _run_blocks(
         return x, (x, way.result(layers, block))
 
     num = jax.tree.leaves(blocks)[0].shape[0]
+    x = varying(x, blocks, extra, context, key, cache)
     x, (outputs, results) = jax.lax.scan(body, x, (blocks, extra, jnp.arange(num), cache))
     return x, outputs, results
 

@@ -12,6 +12,7 @@ from dgmjax.nets.conv import Conv
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.sharding import varying
 
 _INIT = nnx.initializers.lecun_normal()
 _LAST_INIT = nnx.initializers.variance_scaling(0.01, "fan_in", "normal")
@@ -129,6 +130,7 @@ class GatedAttentionNet(nnx.Module):
 
         body = jax.checkpoint(body) if self.remat else body
         hidden = self.first(x.astype(dtype))
+        hidden = varying(hidden, self.blocks, context, key)
         hidden, _ = jax.lax.scan(body, hidden, (jnp.arange(self.depth), self.blocks))
         return self.last(hidden).astype(x.dtype)
 

@@ -16,6 +16,7 @@ from dgmjax.nets.pixel_cache import (
     write,
 )
 from dgmjax.nets.pixel_cnn import PixelCNN
+from dgmjax.numerics.sharding import varying
 
 # draw(index of the pixel, outputs [batch, m]) -> levels [batch, c], and rescale(levels) -> inputs of the network.
 Draw = Callable[[jax.Array, jax.Array], jax.Array]
@@ -74,11 +75,12 @@ def sample_cached(
             seen = net.encode(rescale(levels[:, None, None]))
             return (buffers, seen), (levels, seen[:, 0, 0])
 
-        first = (buffers, jnp.zeros_like(above[..., :1, :]))
+        first = varying((buffers, jnp.zeros_like(above[..., :1, :])), net, context, rows)
         (buffers, _), (levels, seen) = jax.lax.scan(next_pixel, first, jnp.arange(width))
         return (rows, buffers, seen.swapaxes(0, 1)[:, None]), levels
 
-    _, levels = jax.lax.scan(next_row, (rows, buffers, above), jnp.arange(height))
+    first = varying((rows, buffers, above), net, context)
+    _, levels = jax.lax.scan(next_row, first, jnp.arange(height))
     return levels.transpose(2, 0, 1, 3)
 
 
@@ -98,5 +100,5 @@ def sample_naive(
         zero = jnp.zeros((), index.dtype)
         return jax.lax.dynamic_update_slice(levels, new, (zero, row, column, zero))
 
-    start = jnp.zeros(shape, jnp.int32)
+    start = varying(jnp.zeros(shape, jnp.int32), net, context)
     return jax.lax.fori_loop(0, shape[1] * width, next_pixel, start)

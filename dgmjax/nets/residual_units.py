@@ -9,6 +9,7 @@ from flax import nnx
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.pre_activation import PlainConv, PreActivationNet
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.sharding import varying
 
 Shortcut = Literal["pool", "project"]
 
@@ -190,6 +191,7 @@ class ResidualUnits(nnx.Module):
     @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, channels]`` in and out."""
+        x = varying(x, self.unit, key)
         return jax.lax.scan(lambda x, unit: (unit(x, key=key), None), x, self.unit)[0]
 
     @compiled
@@ -202,7 +204,7 @@ class ResidualUnits(nnx.Module):
             x, updated = unit.apply_and_update(x, key=key)
             return x, nnx.state(updated, nnx.Not(nnx.Param))
 
-        x, statistics = jax.lax.scan(body, x, self.unit)
+        x, statistics = jax.lax.scan(body, varying(x, self.unit, key), self.unit)
         new = nnx.clone(self)
         nnx.update(new.unit, statistics)
         return x, new

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from dgmjax.checks import check_classes, native_array
+from dgmjax.numerics.sharding import in_any_sharding
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -44,7 +45,7 @@ def compiled(function: Function) -> Function:
     JAX the function is part of what is traced, as without the decorator.
 
     Arrays that come in are checked while their values are known: see `dgmjax.checks.native_array` and
-    `dgmjax.checks.check_classes`.
+    `dgmjax.checks.check_classes`. In a user's own sharding it runs as `dgmjax.numerics.sharding.in_any_sharding` says.
 
     At most 256 programs are kept, each for at most 64 shapes; the least recently used go first.
 
@@ -151,14 +152,17 @@ class _Program:
         fixed: tuple[tuple[str, type, Any], ...],
     ):
         settings = {name: value for name, _, value in fixed}
+        names = list(inspect.signature(function, follow_wrapped=False).parameters)[:1]
         self._shapes = 0
 
         def run(arrays: list[Any]) -> Any:
             self._shapes += 1  # tracing happens once for each combination of shapes
             sources = {True: iter(arrays), False: iter([leaf for _, leaf in others])}
             leaves = [next(sources[array]) for array in is_array]
+            arguments = jax.tree.unflatten(structure, leaves) | settings
+            first = [arguments.pop(name) for name in names if name in arguments]
             with inlined():
-                return function(**jax.tree.unflatten(structure, leaves), **settings)
+                return in_any_sharding(function)(*first, **arguments)
 
         run.__name__ = function.__name__
         self._run: Any = jax.jit(run)

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics.sharding import varying
+
 Branch = Callable[[jax.Array, Any], jax.Array]
 # Iteration, point, size of the last step, size of the problem, finished.
 _State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
@@ -57,7 +59,9 @@ def residual_fixed_point(
     """
     if tolerance is None:
         tolerance = 2 * float(jnp.finfo(z.dtype).eps)
-    return _fixed_point(g, (event_ndim, tolerance, max_iterations, contracts), params, z)
+    return _fixed_point(
+        g, (event_ndim, tolerance, max_iterations, contracts), *varying((params, z))
+    )
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -141,7 +145,7 @@ def _iterate(
         norm_start,
         jnp.zeros(norm_start.shape, bool),
     )
-    _, x, size, scale, _ = jax.lax.while_loop(unfinished, body, state)
+    _, x, size, scale, _ = jax.lax.while_loop(unfinished, body, varying(state))
     # An overflow leaves infinity on both sides of the comparison.
     return jnp.where((size <= found * scale) & jnp.isfinite(scale), x, jnp.full_like(x, jnp.nan))
 

@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.numerics.reverse_only import reverse_only
+from dgmjax.numerics.sharding import varying
+from dgmjax.numerics.steady import steady
+
 Apply = Callable[[Any, Any, Any], tuple[Any, ...]]
 Invert = Callable[[Any, Any, Any], Any]
 
@@ -44,7 +48,8 @@ def reversible_scan(
 
     The backward pass starts from the last output, rebuilds ``x_k = invert(steps_k, x_{k+1}, shared)`` step by step
     and differentiates one step at a time, so no activation is stored. It costs one more evaluation of every step, and
-    its gradients are those of plain differentiation up to the rounding of the inverses. Reverse mode only.
+    its gradients are those of plain differentiation up to the rounding of the inverses. Reverse mode only; forward
+    mode is refused by name.
 
     Args:
       apply: ``(step, x, shared) -> (x, a)``; ``x`` and ``a`` are pytrees of arrays. Define it once: it is compared by
@@ -77,6 +82,7 @@ def reversible_scan(
         raise ValueError(
             f"reversible_scan: anchor_every must divide the number of steps, {num_steps}, got {anchor_every}."
         )
+    steps, x, shared = _ready(rules, *varying((steps, x, shared)))
     if anchor_every is None or anchor_every == num_steps:
         x, total, aux = _scan(rules, steps, x, shared)
     else:
@@ -108,10 +114,10 @@ def _scan(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any, lis
         x, a, aux = rules.run(step, x, shared)
         return (x, jax.tree.map(jnp.add, total, a)), aux
 
-    first = jax.tree.map(lambda leaf: leaf[0], steps)
-    shapes = jax.eval_shape(lambda: rules.run(first, x, shared)[1])
+    _, shapes = _outputs(rules, steps, x, shared)
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    (x, total), aux = jax.lax.scan(body, (x, zero), steps, reverse=rules.reverse)
+    start = x, varying(zero, steps, x, shared)
+    (x, total), aux = jax.lax.scan(body, start, steps, reverse=rules.reverse)
     return x, total, aux
 
 
@@ -135,7 +141,10 @@ def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any,
 
             def part(floating: Any, x: Any, shared_floating: Any, apply: Apply = apply) -> Any:
                 step = merge_step(floating, fixed)
-                return apply(step, x, merge_shared(shared_floating, shared_fixed))[:2]
+                x, a = apply(step, x, merge_shared(shared_floating, shared_fixed))[:2]
+                # The a of a part, e.g. of parameters alone, may be of another type than the sum of all.
+                a = jax.tree.map(lambda a, bar: a.astype(bar.dtype), a, a_bar)
+                return varying((x, a), last_bar, a_bar)
 
             _, pull = jax.vjp(part, floating, x, shared_floating)
             more_step, x_bar, more_shared = pull((x_bar, a_bar))
@@ -144,6 +153,7 @@ def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any,
         return (x, x_bar, shared_bar), step_bar
 
     start = (last, last_bar, [jnp.zeros_like(leaf) for leaf in shared_floating])
+    start = varying(start, steps, a_bar)
     (_, x_bar, shared_bar), steps_bar = jax.lax.scan(
         body, start, (floating, fixed), reverse=not rules.reverse
     )
@@ -155,6 +165,19 @@ def _backward(rules: _Rules, residuals: Any, cotangents: Any) -> tuple[Any, Any,
 
 
 _scan.defvjp(_forward, _backward)
+
+
+def _outputs(rules: _Rules, steps: Any, x: Any, shared: Any) -> Any:
+    """Shapes and dtypes of what the first step makes of ``x``, and of its ``a``."""
+    first = jax.tree.map(lambda leaf: leaf[0], steps)
+    return jax.eval_shape(lambda: rules.run(first, x, shared)[:2])
+
+
+def _ready(rules: _Rules, steps: Any, x: Any, shared: Any) -> tuple[Any, Any, Any]:
+    """The arguments with ``x`` in the dtype that a step leaves it in, and refusing forward mode."""
+    x = steady(lambda x: _outputs(rules, steps, x, shared)[0], x, steps, shared)
+    floating, fixed, merge = _split((steps, x, shared))
+    return merge(reverse_only(floating), fixed)
 
 
 def _added(a: list[Any], b: list[Any]) -> list[Any]:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from dgmjax.numerics.sharding import varying
+
 Monotone = Callable[[jax.Array, Any], jax.Array]
 # Iteration, point, lower end, upper end, finished.
 _State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
@@ -40,7 +42,7 @@ def monotone_root(
     low, high = (
         jnp.broadcast_to(jnp.asarray(end, target.dtype), target.shape) for end in (low, high)
     )
-    return _root(f, params, target, low, high)
+    return _root(f, *varying((params, target, low, high)))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -104,7 +106,7 @@ def _solve(
         return iteration + 1, jnp.where(done, x, new), low, high, done | converged
 
     start = (jnp.zeros((), jnp.int32), _middle(low, high), low, high, jnp.zeros(low.shape, bool))
-    return jax.lax.while_loop(unfinished, step, start)[1]
+    return jax.lax.while_loop(unfinished, step, varying(start))[1]
 
 
 def _middle(low: jax.Array, high: jax.Array) -> jax.Array:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics.sharding import varying
+
 _SQUARINGS = 20
 
 # Step, u, v, sigma, and how much the last step changed it.
@@ -124,10 +126,9 @@ def _power_iteration(
 ) -> tuple[jax.Array, jax.Array]:
     if num_steps < 1:
         raise ValueError(f"power iteration: expected num_steps of at least 1, got {num_steps}.")
-    start = jax.lax.stop_gradient(u)
-    fixed = jax.lax.stop_gradient(kernel)
-    shape = jax.ShapeDtypeStruct(in_shape, kernel.dtype)
-    transposed = jax.linear_transpose(lambda v: apply(v, fixed), shape)
+    start, fixed = varying(jax.lax.stop_gradient((u, kernel)))
+    zeros = varying(jnp.zeros(in_shape, kernel.dtype), fixed)
+    _, transposed = jax.vjp(lambda v: apply(v, fixed), zeros)
 
     def unfinished(state: _State) -> jax.Array:
         step, _, _, sigma, change = state
@@ -141,8 +142,8 @@ def _power_iteration(
         return step + 1, _unit(image), v, new, jnp.abs(new - sigma)
 
     zero = jnp.zeros((), kernel.dtype)
-    state = (jnp.zeros((), jnp.int32), start, jnp.zeros(in_shape, kernel.dtype), zero, zero)
-    _, u, v, _, _ = jax.lax.while_loop(unfinished, body, state)
+    state = (jnp.zeros((), jnp.int32), start, zeros, zero, zero)
+    _, u, v, _, _ = jax.lax.while_loop(unfinished, body, varying(state))
     return u, jnp.vdot(u, apply(v, kernel))
 
 

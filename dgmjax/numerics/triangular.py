@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from dgmjax.numerics.sharding import varying
+
 
 def solve_triangular(matrix: jax.Array, b: jax.Array, *, lower: bool) -> jax.Array:
     """``matrix^-1 b`` by substitution, row after row; differentiable in both directions.
@@ -49,4 +51,4 @@ def _substitute(triangle: jax.Array, b: jax.Array, *, lower: bool) -> jax.Array:
         scale = jax.lax.dynamic_slice_in_dim(inverse_diagonal, index, 1)
         return jax.lax.dynamic_update_slice_in_dim(x, rest * scale[:, None], index, 0)
 
-    return jax.lax.fori_loop(0, size, row, jnp.zeros_like(b))
+    return jax.lax.fori_loop(0, size, row, varying(jnp.zeros_like(b), triangle, b))

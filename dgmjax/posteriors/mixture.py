@@ -10,6 +10,7 @@ from dgmjax.checks import as_shape, check_float_event
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.sharding import varying
 from dgmjax.posteriors.posterior import Posterior
 
 # Values, components and dimensions of a chunk together: 16 MiB an array in float32.
@@ -82,6 +83,7 @@ class PosteriorMixture(nnx.Module):
         total = join(None, self.features[:first])
         if first < num:
             rest = self.features[first:].reshape(-1, size, self.features.shape[1])
+            total = varying(total, values, rest)
             total, _ = jax.lax.scan(lambda sum_, part: (join(sum_, part), None), total, rest)
         return total.reshape(batch) - jnp.log(jnp.asarray(num, total.dtype))
 
