@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -53,7 +53,7 @@ def compiled(function: Function) -> Function:
       function: takes pytrees of arrays and hashable settings, returns a pytree of arrays. Its results depend on its
         arguments only.
     """
-    parameters = inspect.signature(function, follow_wrapped=False).parameters
+    parameters = _parameters(function)
     names = tuple(parameters)
     fixed_names = frozenset(
         name
@@ -111,6 +111,13 @@ def inlined() -> Iterator[None]:
         _tracing.active = before
 
 
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Those of ``function``, or of what it wraps if it passes everything on."""
+    own = inspect.signature(function, follow_wrapped=False).parameters
+    passes_on = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in own.values())
+    return inspect.signature(function).parameters if passes_on else own
+
+
 def _is_array(leaf: Any) -> bool:
     number = isinstance(leaf, int | float | complex) and not isinstance(leaf, bool)
     return number or isinstance(leaf, jax.Array | np.ndarray | np.generic)
@@ -152,7 +159,7 @@ class _Program:
         fixed: tuple[tuple[str, type, Any], ...],
     ):
         settings = {name: value for name, _, value in fixed}
-        names = list(inspect.signature(function, follow_wrapped=False).parameters)[:1]
+        names = list(_parameters(function))[:1]
         self._shapes = 0
 
         def run(arrays: list[Any]) -> Any:
