@@ -67,13 +67,14 @@ def test_a_finished_run_is_made_longer(tmp_path, capsys):
 
 
 def test_the_weights_of_a_run_start_another_on_other_data(tmp_path, capsys):
-    first = run(tmp_path / "first")
+    mask = ["--model.mask", "alternating"]  # a file of rows is not known to hold images
+    first = run(tmp_path / "first", *mask)
     digits = dgm.data.load_dataset("digits")
     np.save(tmp_path / "other.npy", 16 - digits.train[:300])
     options = [
         "--data", str(tmp_path / "other.npy"), "--num-levels", "17", "--init-from", str(tmp_path / "first"),
     ]  # fmt: skip
-    second = run(tmp_path / "second", *options, "--optimizer.learning-rate", "1e-12")
+    second = run(tmp_path / "second", *mask, *options, "--optimizer.learning-rate", "1e-12")
     out = capsys.readouterr().out
     assert "weights of " in out
     assert " 0 of the source not used" in out

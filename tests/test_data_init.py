@@ -60,10 +60,10 @@ class Centre(dgm.Bijector):
         self.shift = nnx.Param(jnp.zeros(self.event_shape, jnp.float32))
 
     def forward_and_log_det(self, z):
-        return z + self.shift[...], jnp.zeros(z.shape[:-1], z.dtype)
+        return z + jnp.broadcast_to(self.shift[...], z.shape), jnp.zeros(z.shape[:-1], z.dtype)
 
     def inverse_and_log_det(self, x):
-        return x - self.shift[...], jnp.zeros(x.shape[:-1], x.dtype)
+        return x - jnp.broadcast_to(self.shift[...], x.shape), jnp.zeros(x.shape[:-1], x.dtype)
 
     def with_data_init(self, x, context=None):
         new = nnx.clone(self)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from numpy.typing import ArrayLike
 
 from dgmjax.data.stream import Records
@@ -296,5 +297,5 @@ def fit(
         warn_of_lost_rows(trained, train, eval_key, most=batch_size, transform=transform)
     run = None
     if jax.process_count() == 1:
-        run = RunState(jax.device_get(state), {}, position, call)
+        run = RunState(jax.tree.map(np.asarray, state), {}, position, call)
     return FitResult(trained, log.records, position.best_step, position.step, run)
