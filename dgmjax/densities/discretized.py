@@ -123,8 +123,8 @@ def _fold(
 
 def known_levels(y: jax.Array, num_levels: int) -> tuple[jax.Array, jax.Array]:
     """``y`` with level 0 in place of what is outside, and where that is; NaN stays."""
-    if jnp.issubdtype(y.dtype, jnp.integer):
-        y = y.astype(jnp.promote_types(y.dtype, jnp.int32))  # 256 is no uint8
+    if jnp.issubdtype(y.dtype, jnp.integer) and y.dtype.itemsize < 4:
+        y = y.astype(jnp.int32)  # 256 is no uint8
     beyond = (y < 0) | (y > num_levels - 1)
     return jnp.where(beyond, jnp.zeros_like(y), y), beyond
 

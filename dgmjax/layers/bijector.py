@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import chex
 import jax
@@ -17,6 +17,7 @@ from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
 Reach = Literal["half", "finite", "any"]
+Layer = TypeVar("Layer", bound="Bijector")
 
 
 class Bijector(nnx.Module):
@@ -216,6 +217,12 @@ def within_reach(layer: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     x = jnp.asarray(x)
     bound = ends.largest(x.dtype, 0.5) if layer.reach == "half" else None
     return ends.held(x, len(layer.event_shape), bound)
+
+
+def with_reach(layer: Layer, reach: Reach) -> Layer:
+    """``layer``, new and not used before, with another reach: where its neighbours guard it, or it them."""
+    layer.reach = reach
+    return layer
 
 
 def key_option(key: jax.Array | None) -> dict[str, jax.Array]:

@@ -8,7 +8,7 @@ from flax import nnx
 
 from dgmjax.bijectors.affine import AdditiveTransformer, AffineTransformer
 from dgmjax.layers.actnorm import ActNorm
-from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.bijector import Bijector, with_reach
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
 from dgmjax.layers.constructor import recorded
@@ -126,19 +126,16 @@ class Glow(Flow):
             return Shuffle(shape, rngs=rngs) if mixing == "shuffle" else Permute.reverse(shape)
 
         def step(shape: tuple[int, ...]) -> Bijector:
-            return Chain(
-                [
-                    ActNorm(shape),
-                    mix(shape),
-                    ImageCoupling(
-                        shape,
-                        mask="channel",
-                        make_conditioner=make_net,
-                        transformer=transformer,
-                        context_shape=context_shape,
-                    ),
-                ]
+            coupling = ImageCoupling(
+                shape,
+                mask="channel",
+                make_conditioner=make_net,
+                transformer=transformer,
+                context_shape=context_shape,
             )
+            # One guard a step, since it reads the whole image: what follows the first layer only multiplies by weights.
+            first = with_reach(ActNorm(shape), "half")
+            return Chain([first, with_reach(mix(shape), "any"), with_reach(coupling, "any")])
 
         made: list[Bijector] = []
         priors: list[Bijector | None] = []
