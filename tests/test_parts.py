@@ -8,6 +8,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.layers.constructor import build, describe
+from dgmjax.layers.held import Held
 from tests.instances import scramble
 from tests.models import MODELS, events, log_prob
 
@@ -20,13 +21,12 @@ def _made(name: str):
 
 def _parts(module: nnx.Module) -> list[nnx.Module]:
     """The bijectors in a module, the single layers of its stacks, and its other direct parts."""
-    inside = [
-        part for _, part in nnx.iter_modules(module) if not isinstance(part, nnx.List | nnx.Dict)
-    ]
+    inside = [part for _, part in nnx.iter_modules(module)]
     bijectors = [part for part in inside if isinstance(part, dgm.Bijector)]
     stacks = [part for part in bijectors if isinstance(part, dgm.Stack)]
     direct = [part for part in vars(module).values() if isinstance(part, nnx.Module)]
-    return [*direct, *bijectors, *(layer for stack in stacks for layer in stack.layers[:1])]
+    parts = [*direct, *bijectors, *(layer for stack in stacks for layer in stack.layers[:1])]
+    return [part for part in parts if not isinstance(part, nnx.List | nnx.Dict | Held)]
 
 
 def _again(part: nnx.Module) -> nnx.Module:
