@@ -80,7 +80,9 @@ _IMAGE = (4, 4, 1)
 
 
 def _base(rngs: nnx.Rngs) -> Any:
-    inner = dgm.Flow(dgm.ActNorm((2,)), distrax.MultivariateNormalDiag(jnp.zeros(2, jnp.float32)))
+    zeros = jnp.zeros(2, jnp.float32)
+    normal = distrax.Independent(distrax.Normal(zeros, zeros + 1), 1)
+    inner = dgm.Flow(dgm.ActNorm((2,)), normal)
     layer = dgm.from_distrax(distrax.Block(distrax.ScalarAffine(0.5, 2.0), 1), (2,))
     return dgm.Flow(dgm.Chain([layer, dgm.PLULinear((2,), rngs=rngs)]), inner)
 
@@ -123,6 +125,11 @@ MODELS: dict[str, Model] = {
     ),
     "FlowPP": Model(lambda rngs: dgm.FlowPP((4, 4, 1), couplings=(1, 1, 1), **_FLOWPP, rngs=rngs)),
     "distrax inside, flow as base": Model(_base),
+    "multivariate normal as base": Model(
+        lambda _: dgm.Flow(
+            dgm.ActNorm((2,)), distrax.MultivariateNormalDiag(jnp.zeros(2, jnp.float32))
+        )
+    ),
     "Dequantized": Model(_dequantized, 5),
     "Dequantized, variational": Model(_variational, 5),
     "StochasticFlow": Model(_stochastic),

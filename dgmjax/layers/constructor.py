@@ -94,9 +94,9 @@ def describe(module: nnx.Module, *, by_structure: bool = False) -> dict[str, Any
       TypeError: the class is not recorded, or one argument and what it holds cannot be written as JSON.
     """
     record = _remembered(module)
-    remembered = record is not None and "error" not in record
-    if remembered and not by_structure:
-        return record
+    remembered = None if record is None or "error" in record else record
+    if remembered is not None and not by_structure:
+        return remembered
     if isinstance(module, nnx.Linear):
         return {"linear": [module.in_features, module.out_features], **_linear_options(module)}
     known = is_known(type(module))
@@ -109,9 +109,9 @@ def describe(module: nnx.Module, *, by_structure: bool = False) -> dict[str, Any
     try:
         held = attributes_of(module, lambda inner, _: describe(inner, by_structure=True), name)
     except TypeError as error:
-        if remembered:
-            return record
-        raise TypeError(record["error"]) from error if record else error
+        if remembered is not None:
+            return remembered
+        raise TypeError(record["error"] if record else str(error)) from error
     return {"class": name_of(type(module)) if known else name, "attributes": held}
 
 

@@ -1,6 +1,6 @@
 """The same model with activations stored instead of rebuilt."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flax import nnx
 
@@ -23,6 +23,7 @@ def not_reversible(model: Model) -> Model:
       [[1.0, 0.0], [0.0, 1.0]]
     """
     new = nnx.clone(model)
+    part: Any
     for _, part in nnx.iter_modules(new):
         if getattr(part, "reversible", False):
             part.reversible = False

@@ -95,7 +95,7 @@ def _is_record(cls: type) -> bool:
 
 
 @functools.cache
-def _bare(cls: type[nnx.Module]) -> Any:
+def _bare(cls: Any) -> Any:
     """``cls`` with a constructor that does nothing."""
     return type(cls)(cls.__name__, (cls,), {"__init__": lambda self: None})
 
@@ -122,7 +122,7 @@ def _encode(value: Any, encode: Callable[[Any, str], Any], where: str) -> Any:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return {"zeros": list(value.shape), "dtype": np.dtype(value.dtype).name}
     if is_known(type(value)) and _is_record(type(value)):
-        fields = value._asdict() if isinstance(value, tuple) else vars(value)
+        fields = value._asdict() if hasattr(value, "_asdict") else vars(value)
         return {"record": name_of(type(value)), "of": inner(dict(fields), where=where)}
     if isinstance(value, distrax.Distribution | distrax.Bijector) and is_known(type(value)):
         return {"object": name_of(type(value)), "of": inner(dict(vars(value)), where=where)}
@@ -168,7 +168,8 @@ def _decode(value: Any, decode: Any) -> Any:
         return jnp.zeros(content, value["dtype"])
     if kind == "dtype":
         return jnp.dtype(content)
-    cls, of = find_class(content), inner(value["of"])
+    cls: Any = find_class(content)
+    of = inner(value["of"])
     if kind == "variable":
         return cls(of)
     if kind == "record":
