@@ -189,8 +189,9 @@ def test_a_wide_logistic_leaves_all_mass_at_the_ends():
     """Of scale ``s`` an inner level has ``1 / (4 s)``, also where ``s`` overflows; a draw is the first or the last."""
     log_scales = jnp.asarray([20.0, 200.0, 1e6], jnp.float32)
     params = jnp.stack([jnp.zeros(3, jnp.float32), jnp.zeros(3, jnp.float32), log_scales], axis=-1)
-    y = jnp.asarray([[0], [7], [255]])
-    first, inner, last = rgb_mixture_log_prob(y[:, None], 256, params[None])
+    y = jnp.broadcast_to(jnp.asarray([0, 7, 255])[:, None, None], (3, 3, 1))
+    log_probs = rgb_mixture_log_prob(y, 256, jnp.broadcast_to(params, (3, 3, 3)))
+    first, inner, last = log_probs
     np.testing.assert_allclose(first, -np.log(2.0), rtol=1e-5)
     np.testing.assert_allclose(last, -np.log(2.0), rtol=1e-5)
     np.testing.assert_allclose(inner, -np.log(4.0 * 127.5) - log_scales, rtol=1e-5)
