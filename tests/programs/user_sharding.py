@@ -64,7 +64,9 @@ def model_calls(name: str):
 
     def sample(params, x, seeds):
         del x
-        seed = jax.random.wrap_key_data(jax.random.key_data(seeds).sum(0, dtype=jnp.uint32))
+        # The same on both devices, with the type of what differs.
+        zero = 0 * jax.random.key_data(seeds).sum(0, dtype=jnp.uint32)
+        seed = jax.random.wrap_key_data(jax.random.key_data(jax.random.key(2)) + zero)
         return models.sample(merge(params, fixed), seed, 2)
 
     calls = {"log_prob": log_prob} | ({"sample": sample} if hasattr(model, "sample") else {})
