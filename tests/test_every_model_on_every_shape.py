@@ -115,7 +115,7 @@ def pairs(options):
     def gain(row):
         return sum(frozenset(pair) in missing for pair in itertools.combinations(row.items(), 2))
 
-    for pair in sorted(missing, key=repr):
+    for pair in sorted(missing, key=lambda pair: sorted(map(repr, pair))):
         if pair not in missing:
             continue
         tries = [{key: rng.choice(options[key]) for key in keys} | dict(pair) for _ in range(60)]
