@@ -194,7 +194,7 @@ def test_a_wide_logistic_leaves_all_mass_at_the_ends():
     first, inner, last = log_probs
     np.testing.assert_allclose(first, -np.log(2.0), rtol=1e-5)
     np.testing.assert_allclose(last, -np.log(2.0), rtol=1e-5)
-    np.testing.assert_allclose(inner, -np.log(4.0 * 127.5) - log_scales, rtol=1e-5)
+    np.testing.assert_allclose(inner, -np.log(4.0 * 127.5) - np.asarray(log_scales), rtol=1e-5)
     drawn = rgb_mixture_sample(jax.random.key(0), 256, params, 1, temperature=0.0)
     assert set(np.unique(drawn)) <= set(range(256))
 
