@@ -274,3 +274,12 @@ def test_weights_start_another_model_where_they_fit(tmp_path):
     ):
         training.transfer(glow(8), flow())
     assert math.isclose(float(same.model.log_prob(x).sum()), float(source.log_prob(x).sum()))
+
+
+def test_runs_whose_averages_have_another_form_are_refused(tmp_path):
+    fit(workdir=tmp_path)
+    path = tmp_path / "fit.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"optimizer_state": "digest"}))
+    with pytest.raises(ValueError, match=r"dgmjax 0\.1, .*transfer\(model, run\)"):
+        fit(workdir=tmp_path, steps=40)

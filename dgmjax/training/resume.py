@@ -85,9 +85,17 @@ def begin(
 
 
 def completed(there: Settings, here: Settings) -> Settings:
-    """Settings of ``fit.json`` as the present version has them; an older one said less of the optimizer."""
-    kept = {name: value for name, value in there.items() if name != "optimizer_state"}
-    return {name: here.get(name) for name in ("optimizer", "settings")} | kept
+    """Settings of ``fit.json`` with those that were not given.
+
+    Raises:
+      ValueError: of version 0.1, whose checkpoints keep averages of the weights in another form.
+    """
+    if "optimizer_state" in there:
+        raise ValueError(
+            "the run is one of dgmjax 0.1, whose averages of the weights cannot be continued; use another work "
+            "directory, and start there from its weights by dgmjax.training.transfer(model, run)."
+        )
+    return {name: here.get(name) for name in ("optimizer", "settings")} | there
 
 
 def restore(checkpoints: Checkpoints, like: RunState) -> RunState | None:
