@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from dgmjax.layers.held import Held
 from dgmjax.layers.stack import Stack
 
 _WIDTH = 100
@@ -95,7 +96,7 @@ def _parts(module: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_part(value: Any) -> bool:
-    container = isinstance(value, nnx.List | nnx.Dict)
+    container = isinstance(value, nnx.List | nnx.Dict | Held)
     return isinstance(value, nnx.Variable | nnx.Module) and not container
 
 
