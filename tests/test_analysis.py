@@ -61,7 +61,7 @@ def same(x, y):
     """Exactly for integers, to rounding for floats."""
     assert x.shape == y.shape
     if np.issubdtype(y.dtype, np.integer):
-        assert x.dtype == np.int32
+        assert x.dtype == np.uint8
         np.testing.assert_array_equal(x, y)
     else:
         np.testing.assert_allclose(x, y, rtol=0, atol=1e-10)
@@ -363,7 +363,7 @@ ERRORS = {
     "no batch": (
         lambda: analysis.encode_in_batches(flow(), np.zeros(4)),
         ValueError,
-        r"expected events \[n, 4\] with n > 0, got \(4,\); one event is x\[None\]",
+        r"expected events \[n, 4\], got \(4,\); one event is x\[None\]",
     ),
     "batch size": (
         lambda: analysis.encode_in_batches(flow(), np.zeros((1, 4)), batch_size=0),

@@ -157,7 +157,7 @@ def test_paths_go_from_reconstruction_to_reconstruction(name):
         expected = [decode(model, curve(*codes, t)) for t in (0.0, 0.5, 1.0)]
         np.testing.assert_allclose(path, expected, atol=2e-4)
     if name == "GAN":
-        assert path.dtype == np.int32
+        assert path.dtype == np.uint8
 
 
 def test_attributes_move_codes():

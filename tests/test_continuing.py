@@ -154,17 +154,14 @@ def test_what_a_run_may_change(name, directory, tmp_path):
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
 def test_another_decay_goes_on_from_the_same_average(decay, short):
-    """The average is kept undivided, which is divided again by what its decay, and not another, has summed up to."""
+    """Its weight is what 20 updates with the new decay have in an average of 21."""
     new = fit(short.model, steps=21, continue_from=short, ema_decay=decay)
     before, state = short.run.state, new.run.state
+    weight = decay * (1 - decay**20) / (1 - decay**21)
     expected = jax.tree.map(
-        lambda a, p: (
-            (decay * (1 - decay**20) * a / (1 - 0.99**20) + (1 - decay) * p) / (1 - decay**21)
-        ),
-        before.average,
-        state.params,
+        lambda a, p: weight * a + (1 - weight) * p, before.average, state.params
     )
-    averages = training.averaged_params(state, decay)
+    averages = training.averaged_params(state)
     chex.assert_trees_all_close(averages, expected, rtol=1e-4, atol=1e-6)
 
 

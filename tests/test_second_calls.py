@@ -174,6 +174,16 @@ def test_transformed_calls_compile_once_too(compilations):
         assert compilations[0] == 0, name
 
 
+def test_scores_of_many_events_are_gradients_of_their_sum(model):
+    """``vmap`` of ``grad`` of a method, as samplers call it, of reversible models too."""
+    if levels_of(model) is not None:
+        return
+    x = events(model, 3)
+    each = jax.vmap(jax.grad(lambda x: log_prob(model, x)))(x)
+    total = jax.grad(lambda x: log_prob(model, x).sum())(x)
+    np.testing.assert_allclose(each, total, rtol=2e-4, atol=2e-4)
+
+
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 def test_two_thousand_pairs_of_calls_need_no_more_memory():
     flow, x = MODELS["RealNVP"](), jnp.ones((4, 3))

@@ -9,7 +9,6 @@ from dgmjax.analysis.latents import Model, decode, encode, latent_shape, spread_
 from dgmjax.numerics.compiled import compiled
 
 
-@compiled
 def attribute_direction(eps: ArrayLike, labels: ArrayLike) -> jax.Array:
     """``mean(eps | label) - mean(eps | not label)``: ``[*latent]``.
 

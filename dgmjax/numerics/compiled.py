@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.checks import check_classes, native_array
@@ -22,6 +23,10 @@ _MAX_PROGRAMS = 256
 _MAX_SHAPES = 64
 # Annotations of parameters whose arguments hold arrays, or may.
 _HOLDS_ARRAYS = re.compile(r"Array|Any|dgmjax|flax|Self|Callable")
+
+
+# The annotations of a parameter that takes an array, and so a list of numbers: ``jax.Array``, ``ArrayLike``, or None.
+_IS_ARRAY = re.compile(r"(typing\.Union\[)?[^\[]*Array[^\[]*")
 
 
 class _Tracing(threading.local):
@@ -62,6 +67,10 @@ def compiled(function: Function) -> Function:
         and not _HOLDS_ARRAYS.search(str(parameter.annotation))
     )
 
+    array_names = frozenset(
+        name for name, p in parameters.items() if _IS_ARRAY.fullmatch(str(p.annotation))
+    )
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if _tracing.active or len(args) > len(names):
@@ -75,6 +84,9 @@ def compiled(function: Function) -> Function:
             for name in fixed_names & arguments.keys()
             for value in [_setting(arguments.pop(name))]
         )
+        for name in array_names & arguments.keys():
+            if isinstance(arguments[name], list | tuple):  # of numbers, for an array
+                arguments[name] = jnp.asarray(arguments[name])
         leaves, structure = jax.tree.flatten(arguments)
         method = bool(args) and hasattr(args[0], function.__name__)
         where = f"{type(args[0]).__name__}.{function.__name__}" if method else function.__name__

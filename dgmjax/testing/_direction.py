@@ -207,7 +207,7 @@ class Direction:
             try:
                 return forward_mode(*args)
             except TypeError as error:
-                if "custom_vjp" not in str(error):
+                if not any(word in str(error) for word in ("custom_vjp", "in reverse mode only")):
                     raise
                 return reverse_mode(*args)
 

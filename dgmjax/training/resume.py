@@ -190,12 +190,7 @@ def adopt(run: RunState, changes: Changes, schedule: Schedule, *, anew: bool) ->
     progress.finished = progress.step >= schedule.steps
     if "monitor" in changes:
         progress.best_value = math.inf
-    state = run.state
-    if "ema_decay" in changes and (updates := int(state.updates)):
-        before, now = (1.0 - float(decay) ** updates for decay in changes["ema_decay"])
-        # The average is kept undivided by its weight, 1 - decay^updates.
-        state = state._replace(average=jax.tree.map(lambda a: a * (now / before), state.average))
-    return run._replace(state=state, progress=progress)
+    return run._replace(progress=progress)
 
 
 def _known(there: Settings, here: Settings) -> Settings:
