@@ -17,7 +17,6 @@ from dgmjax.bijectors.batchnorm import (
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -71,7 +70,6 @@ class BatchNorm(Bijector):
         """Data to latent, with the running statistics."""
         return self._inverse(x, self.mean[...], self.variance[...])
 
-    @compiled
     def inverse_and_update(
         self,
         x: jax.Array,

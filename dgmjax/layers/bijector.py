@@ -15,6 +15,7 @@ from dgmjax.checks import as_context, float_event, own_dtype, widened
 from dgmjax.nets.data_init import data_init_once, not_initialised, remembers
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.sharding import in_any_sharding
 
 Reach = Literal["half", "finite", "any"]
 Layer = TypeVar("Layer", bound="Bijector")
@@ -76,8 +77,9 @@ class Bijector(nnx.Module):
             if name in cls.__dict__:
                 setattr(cls, name, compiled(cls.__dict__[name]))
         if "with_data_init" in cls.__dict__:
-            once = data_init_once(cls.__dict__["with_data_init"])
-            setattr(cls, "with_data_init", compiled(once))  # noqa: B010 - mypy
+            # No program of its own: outside of one, statistics that cannot be used are refused.
+            once = in_any_sharding(data_init_once(cls.__dict__["with_data_init"]))
+            setattr(cls, "with_data_init", once)  # noqa: B010 - mypy
         if cls.with_data_init is not Bijector.with_data_init:
             setattr(cls, "__init__", _remembering(cls, cls.__init__))  # noqa: B010 - mypy
 
@@ -119,7 +121,6 @@ class Bijector(nnx.Module):
         del x, context
         return self
 
-    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -130,7 +131,6 @@ class Bijector(nnx.Module):
         z, log_det = self.inverse_and_log_det(x, context, **key_option(key))
         return z, log_det, self
 
-    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

@@ -10,7 +10,6 @@ from flax import nnx
 
 from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -68,7 +67,6 @@ class Block(Bijector):
         new.layer = self.layer.with_data_init(x, self._spread(context))
         return new
 
-    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -79,7 +77,6 @@ class Block(Bijector):
         new.layer = layer
         return z, self._total(log_det), new
 
-    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

@@ -11,7 +11,6 @@ from flax import nnx
 from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
-from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -99,7 +98,6 @@ class Chain(Bijector):
                 x = layers[index].inverse(x, context)
         return self._with(layers)
 
-    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -112,7 +110,6 @@ class Chain(Bijector):
             layers.append(layer)
         return x, functools.reduce(jnp.add, log_dets), self._with(layers)
 
-    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

@@ -8,7 +8,6 @@ from flax import nnx
 
 from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -67,7 +66,6 @@ class EncodedContext(Bijector):
         new.layer = self.layer.with_data_init(x, self._encode(context))
         return new
 
-    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -78,7 +76,6 @@ class EncodedContext(Bijector):
         new.layer = layer
         return z, log_det, new
 
-    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

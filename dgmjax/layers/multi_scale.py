@@ -138,7 +138,6 @@ class MultiScale(Bijector):
         z, log_det, _, _ = self._inverse(_as_it_is, x, context, key)
         return z, log_det
 
-    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -148,7 +147,6 @@ class MultiScale(Bijector):
         new.levels, new.priors = nnx.List(levels), nnx.List(priors)
         return z, log_det, new
 
-    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

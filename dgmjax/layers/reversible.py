@@ -12,7 +12,6 @@ from dgmjax.layers.bijector import Bijector, key_option
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.pre_activation import PreActivationNet, ResidualKind
-from dgmjax.numerics.compiled import compiled
 
 
 @recorded
@@ -102,7 +101,6 @@ class IRevBlock(Bijector):
         z = halves_inverse(x, lambda x2: self.branch(x2, key=key), stride=self.stride)
         return z, _zero(x)
 
-    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -120,7 +118,6 @@ class IRevBlock(Bijector):
         new.branch = branches[0]
         return z, _zero(x), new
 
-    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:

@@ -108,14 +108,8 @@ class Stack(Bijector):
         """Initialise layer after layer, each from the data as its predecessors leave it, in one scan."""
         if not self.depends_on_data:
             return self
+        return self._with(_initialised(self.layer, x, context))
 
-        def body(x: jax.Array, layer: Bijector) -> tuple[jax.Array, Bijector]:
-            layer = layer.with_data_init(x, context)
-            return layer.inverse(x, context), layer
-
-        return self._with(jax.lax.scan(body, x, self.layer)[1])
-
-    @compiled
     def inverse_and_update(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array, Self]:
@@ -132,7 +126,6 @@ class Stack(Bijector):
             nnx.update(_at(new.layer, path), state)
         return z, log_det, new
 
-    @compiled
     def forward_in_training(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -176,6 +169,17 @@ class Stack(Bijector):
         value = steady(lambda value: jax.eval_shape(body, value, first)[0], value, steps, shared)
         value, (log_dets, *states) = jax.lax.scan(body, value, steps, reverse=reverse)
         return value, log_dets.sum(0), *([states] if states else [])
+
+
+@compiled
+def _initialised(stacked: Bijector, x: jax.Array, context: jax.Array | None) -> Bijector:
+    """Layer after layer initialised from the data as its predecessors leave it."""
+
+    def body(x: jax.Array, layer: Bijector) -> tuple[jax.Array, Bijector]:
+        layer = layer.with_data_init(x, context)
+        return layer.inverse(x, context), layer
+
+    return jax.lax.scan(body, x, stacked)[1]
 
 
 def _stacked(layers: list[Bijector]) -> Bijector:
