@@ -363,3 +363,14 @@ def test_layers_say_what_is_wrong_with_their_arguments(cls):
     if cls is Sylvester:
         with pytest.raises(ValueError, match="num_units"):
             cls((2,), num_units=3, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("cls", [dgm.PlanarFlow, dgm.RadialFlow])
+def test_two_batch_axes_with_a_context_along_one(cls, x32):
+    """Some releases of XLA are wrong in over 32,768 sums of products that are broadcast along the first axis."""
+    flow = scramble(cls((2,), depth=2, context_shape=(3,), rngs=nnx.Rngs(0)), jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (200, 200, 2), jnp.float32)
+    context = jax.random.normal(jax.random.key(2), (200, 3), jnp.float32)
+    together = flow.log_prob(x, context)  # of the second axis
+    alone = jax.lax.map(lambda x: flow.log_prob(x, context), x)
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)

@@ -158,6 +158,23 @@ def test_more_than_256_levels_do_not_fit_in_bytes():
     assert model.sample(seed=SEED, sample_shape=(50,)).dtype == jnp.int32
 
 
+def test_classes_are_classes_in_other_libraries_too(tmp_path):
+    """distrax, numpyro and an exported artifact take the integers that the flow takes."""
+    flow = scramble(MODELS["RealNVP, classes"](), jax.random.key(1))
+    x, classes = jnp.ones((3, 3)), np.array([2, 0, 1])
+    expected = flow.log_prob(x, classes)
+    dgm.interop.export(flow, tmp_path / "artifact")
+    found = {
+        "distrax": dgm.to_distrax(flow, classes).log_prob(x),
+        "numpyro": dgm.interop.to_numpyro(flow, classes).log_prob(x),
+        "exported": dgm.interop.load_exported(tmp_path / "artifact").log_prob(x, classes),
+    }
+    for name, log_probs in found.items():
+        np.testing.assert_allclose(log_probs, expected, rtol=1e-5, err_msg=name)
+    with pytest.raises(ValueError, match="classes must lie in"):
+        dgm.to_distrax(flow, classes + 1)
+
+
 def test_transformed_calls_compile_once_too(compilations):
     flow, x = MODELS["RealNVP"](), jnp.ones((4, 3))
     calls = {

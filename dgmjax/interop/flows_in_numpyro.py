@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from dgmjax.layers.distrax import context_batch
+from dgmjax.layers.distrax import context_batch, fixed_context
 from dgmjax.layers.flow import Flow
 from dgmjax.training.partition import partition
 
@@ -34,6 +34,7 @@ def to_numpyro(flow: Flow, context: jax.Array | None = None, *, support: Any = N
             f"a dgmjax.Dequantized model pass its density."
         )
     expected = flow.context_shape
+    context = fixed_context(flow, context, where="to_numpyro")
     batch = context_batch(context, expected)
     fits = context is None if expected is None else context is not None
     if not fits or (context is not None and context.shape != (*batch, *(expected or ()))):

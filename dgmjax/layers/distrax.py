@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.checks import batch_shape
+from dgmjax.checks import as_context, batch_shape, check_classes, floating_dtype
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.held import held
@@ -158,6 +158,7 @@ def to_distrax(
       >>> type(distribution).__name__, distribution.log_prob(jnp.zeros((3, 2))).shape
       ('Transformed', (3,))
     """
+    context = fixed_context(flow_or_bijector, context, where="to_distrax")
     if isinstance(flow_or_bijector, Bijector):
         return DistraxBijector(flow_or_bijector, context)
     if not isinstance(flow_or_bijector, Flow):
@@ -169,6 +170,15 @@ def to_distrax(
     if copies or not isinstance(base, distrax.Distribution):
         base = DistraxDistribution(base, copies)
     return distrax.Transformed(base, DistraxBijector(flow_or_bijector.bijector, context))
+
+
+def fixed_context(model: Any, context: Any, *, where: str) -> Any:
+    """The context at which to fix a model: classes as one-hot rows; the layer itself refuses one that does not fit."""
+    shape = getattr(model, "context_shape", None)
+    if context is None or shape is None or jnp.issubdtype(jnp.result_type(context), jnp.floating):
+        return context
+    check_classes(model, context, where=where)
+    return as_context(context, shape, None, where=where, dtype=floating_dtype(model))
 
 
 def context_batch(
