@@ -119,7 +119,7 @@ def test_samples_have_the_frequencies_of_the_masses(row):
     drawn = np.asarray(
         SAMPLE(model, np.broadcast_to(output, (num, *output.shape)), jax.random.key(0))
     )
-    assert drawn.dtype == np.int32
+    assert drawn.dtype == np.uint8
     assert drawn.shape == (num, *model.event_shape)
     base = model.num_levels ** np.arange(values.shape[1])[::-1]
     counts = np.bincount(drawn.reshape(num, -1) @ base, minlength=len(values))

@@ -15,7 +15,7 @@ from dgmjax import training
 from dgmjax.layers.encoder_decoder import EncoderDecoder
 from dgmjax.layers.surjections import Slice
 from dgmjax.objectives import NegativeELBO, maximum_likelihood, negative_log_likelihood
-from tests.instances import coupling
+from tests.instances import coupling, scramble
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -61,7 +61,7 @@ MODELS = {
         X,
         np.ones((12, 1), np.float32),
     ),
-    "RealNVP": lambda: (realnvp(), np.random.RandomState(2).normal(3, 2, (6, 4, 4, 1)).astype(np.float32), None),
+    "RealNVP": lambda: (scramble(realnvp(), jax.random.key(3)), np.random.RandomState(2).normal(3, 2, (6, 4, 4, 1)).astype(np.float32), None),
     "dequantized": lambda: (dgm.Dequantized(norm(), 5), LEVELS, None),
     "stochastic flow": lambda: (dgm.StochasticFlow([norm().bijector], norm()), X, None),
     "slice": lambda: (dgm.StochasticFlow([Slice((2,), 1, norm(1))]), X, None),

@@ -13,7 +13,6 @@ from dgmjax.bijectors.residual import (
     truncated_log_det,
 )
 from dgmjax.layers.bijector import Bijector
-from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.fixed_point import residual_fixed_point
 
 LOG_DETS = ("exact", "truncated", "unbiased")
@@ -90,7 +89,6 @@ class Residual(Bijector):
         params = self._params(context)
         return x + _branch(x, params), self._log_det(params, x, key)
 
-    @compiled
     def with_power_iteration(self, num_steps: int = 10) -> Self:
         """A new module whose ``net`` brought its power-iteration vectors up to date; the same if it keeps none."""
         if not hasattr(self.net, "with_power_iteration"):

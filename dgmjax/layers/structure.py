@@ -97,7 +97,9 @@ def _is_record(cls: type) -> bool:
 @functools.cache
 def _bare(cls: Any) -> Any:
     """``cls`` with a constructor that does nothing."""
-    return type(cls)(cls.__name__, (cls,), {"__init__": lambda self: None})
+    bare: Any = type(cls)(cls.__name__, (cls,), {})
+    bare.__init__ = lambda self: None  # afterwards, since classes wrap the one they are made with
+    return bare
 
 
 def _encode(value: Any, encode: Callable[[Any, str], Any], where: str) -> Any:

@@ -11,7 +11,6 @@ from dgmjax.nets.conv import Conv
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
 from dgmjax.numerics import random
-from dgmjax.numerics.compiled import compiled
 
 _INIT = nnx.initializers.lecun_normal()
 # Outputs of a residual branch with a standard deviation of 0.1: a deep network starts near the identity.
@@ -42,7 +41,6 @@ class LayerNorm(nnx.Module):
         self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalize the last axis of ``[..., channels]``."""
         wide = widened(x)
@@ -88,7 +86,6 @@ class GatedConv(nnx.Module):
         )
         self.dropout = dropout
 
-    @compiled
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -132,7 +129,6 @@ class GatedAttention(nnx.Module):
         self.attend = attend
         self.dropout = dropout
 
-    @compiled
     def __call__(
         self, x: jax.Array, position: jax.Array, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -170,7 +166,6 @@ class GatedBlock(nnx.Module):
         )
         self.last_norm = LayerNorm(channels)
 
-    @compiled
     def __call__(
         self,
         x: jax.Array,

@@ -15,7 +15,6 @@ from flax import nnx
 from dgmjax.nets.causal_conv import CausalConv, Reach
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
-from dgmjax.numerics.compiled import compiled
 
 Run = Callable[[nnx.Module, str, jax.Array], jax.Array]
 
@@ -104,7 +103,6 @@ class GatedResidual(CausalBlock):
         self.second = CausalConv(size, 2 * width, 2 * width, reach=reach, scale=0.1, rngs=rngs)
         self.link = CausalConv((1, 1), 2 * extra, width, rngs=rngs) if extra else nnx.data(None)
 
-    @compiled
     def __call__(
         self,
         x: jax.Array,
@@ -143,7 +141,6 @@ class GatedConv(CausalBlock):
         self.link = CausalConv((1, 1), extra, 2 * width, rngs=rngs) if extra else nnx.data(None)
         self.last = CausalConv((1, 1), width, width, rngs=rngs) if extra else nnx.data(None)
 
-    @compiled
     def __call__(
         self,
         x: jax.Array,
@@ -182,7 +179,6 @@ class MaskedResidual(CausalBlock):
         self.middle = CausalConv(size, half, half, reach=reach, rngs=rngs)
         self.last = CausalConv((1, 1), half, width, rngs=rngs)
 
-    @compiled
     def __call__(
         self,
         x: jax.Array,

@@ -9,7 +9,6 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.nets.conv import add_bias
-from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 
 Reach = Literal["down", "down_right", "raster"]
@@ -101,7 +100,6 @@ class CausalConv(NormalizedKernel):
         """Whether it sees its own pixel only."""
         return self.size == (1, 1) and self.stride == 1
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Of whole images."""
         return self._convolve(x, self.size[0] - 1)
@@ -144,7 +142,6 @@ class CausalGrow(NormalizedKernel):
         self.columns = 3 if reach == "down" else 2
         super().__init__((2, self.columns, in_channels, out_channels), 1.0, rngs)
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Of whole images, of a row or of a pixel."""
         kernel = self.kernel().astype(x.dtype)

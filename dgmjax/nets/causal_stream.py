@@ -10,7 +10,6 @@ from flax import nnx
 from dgmjax.nets.causal_blocks import CausalBlock
 from dgmjax.nets.causal_conv import CausalConv, CausalGrow, Reach
 from dgmjax.numerics import random
-from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
 
 # make_block(extra=channels of a second input) -> one block
@@ -57,7 +56,6 @@ class Whole:
 class WholeLayers:
     """Calls a convolution as it is."""
 
-    @compiled
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name(x)``."""
         return getattr(module, name)(x)
@@ -79,7 +77,6 @@ class Renewing(Whole):
 class RenewingLayers(WholeLayers):
     """Replaces a convolution by its data-dependent start before the call."""
 
-    @compiled
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name(x)`` of the new layer."""
         setattr(module, name, getattr(module, name).with_data_init(x))
@@ -129,7 +126,6 @@ class CausalStream(nnx.Module):
             [Resize(size, width, reach=reach, rngs=rngs) for _ in range(levels - 1)]
         )
 
-    @compiled
     def __call__(
         self,
         x: jax.Array,

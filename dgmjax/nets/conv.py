@@ -40,7 +40,6 @@ class Conv(nnx.Module):
         self.edge = nnx.Param(kernel[:, :, in_channels:]) if edge else nnx.data(None)
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else nnx.data(None)
 
-    @compiled
     def __call__(self, x: jax.Array, *, scale: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]`` in the dtype of ``x``.
 

@@ -11,7 +11,6 @@ from dgmjax.nets.conv import Conv
 from dgmjax.nets.gates import gate
 from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.numerics import random
-from dgmjax.numerics.compiled import compiled
 
 ConvKind = Literal["gated", "residual"]
 
@@ -45,7 +44,6 @@ class KindedConv(nnx.Module):
         init = _INIT if self.gated or activated else _LINEAR_INIT
         self.conv = Conv(size, in_channels, outputs, init=init, edge=False, bias=True, rngs=rngs)
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]``."""
         out = self.conv(x)
@@ -68,7 +66,6 @@ class ConvBlock(nnx.Module):
         self.inner = KindedConv(kind, 3, width, width, activated=True, rngs=rngs)
         self.outer = Conv(3, width, width, init=_BRANCH_INIT, edge=False, bias=True, rngs=rngs)
 
-    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None) -> jax.Array:
         """``[*batch, h, w, width]`` in and out; ``key`` switches dropout on."""
         if self.outer is None:

@@ -13,7 +13,6 @@ from dgmjax.nets.conv import Conv, ZeroConv, add_bias
 from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
 from dgmjax.numerics import random
-from dgmjax.numerics.compiled import compiled
 
 # Under a normalization only the ratio of a kernel to the step of the optimizer matters: Glow's. Without one, the scale.
 _NORMALIZED_INIT = nnx.initializers.normal(0.05)
@@ -28,7 +27,6 @@ class ChannelNorm(nnx.Module):
         self.shift = nnx.Param(jnp.zeros(channels, jnp.float32))
         self.log_scale = nnx.Param(jnp.zeros(channels, jnp.float32))
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalize the channels of ``[..., c]``."""
         scale = jnp.exp(-self.log_scale[...]).astype(x.dtype)
@@ -87,7 +85,6 @@ class ConvConditioner(nnx.Module):
             shape = (context_size, width)
             self.context_kernel = nnx.Param(_CONTEXT_INIT(rngs.params(), shape, jnp.float32))
 
-    @compiled
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
@@ -149,7 +146,6 @@ class Activate:
         self.norms: list[ChannelNorm] = []
         self.count = 0
 
-    @compiled
     def __call__(self, x: jax.Array, *, drop: bool = True) -> jax.Array:
         """``[*batch, h, w, width]``, of the same shape."""
         index, self.count = self.count, self.count + 1

@@ -31,13 +31,11 @@ class Generator(nnx.Module):
 
     norms: nnx.List
 
-    @compiled
     def __call__(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Events of latents, with the running statistics; ``key`` is not used."""
         del key
         return self._apply(z, [lambda x, norm=norm: norm(x) for norm in self.norms])
 
-    @compiled
     def apply_and_update(
         self, z: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -200,7 +200,6 @@ class LipschitzConv(nnx.Module):
         del context
         return self.normalized()(x)
 
-    @compiled
     def with_power_iteration(self, num_steps: int = 10) -> Self:
         """A new module whose stored vectors are ``num_steps`` steps closer to those of the present kernels."""
         new = nnx.clone(self)

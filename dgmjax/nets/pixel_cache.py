@@ -18,7 +18,6 @@ from flax import nnx
 from dgmjax.nets.causal_conv import CausalConv, NormalizedKernel
 from dgmjax.nets.causal_stream import CausalStream
 from dgmjax.nets.pixel_buffer import Buffer, Window, conv_buffer, grown_buffer
-from dgmjax.numerics.compiled import compiled
 
 
 class _Layers:
@@ -32,7 +31,6 @@ class _Layers:
 class RowLayers(_Layers):
     """Runs convolutions on one row of their input; ``results`` are the rows to keep."""
 
-    @compiled
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name`` at the row ``x``, ``[batch, 1, w, c]``."""
         layer = getattr(module, name)
@@ -45,7 +43,6 @@ class RowLayers(_Layers):
 class PixelLayers(_Layers):
     """Runs convolutions on one pixel of their input; ``results`` are the pixels to write."""
 
-    @compiled
     def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
         """``module.name`` at the pixel ``x``, ``[batch, 1, 1, c]``."""
         layer = getattr(module, name)

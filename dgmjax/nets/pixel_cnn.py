@@ -137,7 +137,6 @@ class PixelCNN(nnx.Module):
         """
         return _with_data_init(self, x, context)
 
-    @compiled
     def encode(self, x: jax.Array) -> jax.Array:
         """The image in the dtype of the computation, with the channel of ones."""
         if self.compute_dtype is not None:

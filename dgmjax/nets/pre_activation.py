@@ -35,7 +35,6 @@ class PlainConv(nnx.Module):
         shape = (size, size, in_channels, out_channels)
         self.kernel = nnx.Param(_INIT(rngs.params(), shape, jnp.float32))
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""
         return conv2d(x, self.kernel[...].astype(x.dtype), stride=self.stride)

@@ -8,7 +8,6 @@ from flax import nnx
 
 from dgmjax.nets.conv import add_bias
 from dgmjax.nets.conv_net import Activate, ConvConditioner
-from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 
 NORMALIZATIONS = ("none", "actnorm")
@@ -32,7 +31,6 @@ class WeightNormConv(nnx.Module):
         self.scale = nnx.Param(jnp.full(out_channels, scale, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32))
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]`` in the dtype of ``x``."""
         v = self.direction[...]

@@ -8,7 +8,6 @@ from flax import nnx
 
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.pre_activation import PlainConv, PreActivationNet
-from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
 
 Shortcut = Literal["pool", "project"]
@@ -29,13 +28,11 @@ class Stem(nnx.Module):
         self.conv = PlainConv(3, in_channels, out_channels, stride=stride, rngs=rngs)
         self.norm = BatchNorm(out_channels, **normalization)
 
-    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""
         del key
         return jax.nn.relu(self.norm(self.conv(x)))
 
-    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -76,7 +73,6 @@ class ShapeShortcut(nnx.Module):
                 f"ShapeShortcut: zero channels can be added, not taken away: got {in_channels} to {out_channels}."
             )
 
-    @compiled
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""
         if self.project is not None:
@@ -113,12 +109,10 @@ class ResidualUnit(nnx.Module):
             in_channels, out_channels, stride=stride, kind=shortcut, rngs=rngs
         )
 
-    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h', w', out_channels]``."""
         return self.shortcut(x) + self.branch(x, key=key)
 
-    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -158,14 +152,12 @@ class RevTransition(nnx.Module):
             ]
         )
 
-    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h', w', out_channels]``."""
         x1, x2 = jnp.split(x, 2, axis=-1)
         y1 = self.shortcuts[0](x1) + self.f(x2, key=key)
         return jnp.concatenate([y1, self.shortcuts[1](x2) + self.g(y1, key=key)], axis=-1)
 
-    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
@@ -188,13 +180,11 @@ class ResidualUnits(nnx.Module):
         units = [ResidualUnit(channels, channels, rngs=rngs, **branch) for _ in range(num)]
         self.unit = jax.tree.map(lambda *leaves: jnp.stack(leaves), *units)
 
-    @compiled
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, channels]`` in and out."""
         x = varying(x, self.unit, key)
         return jax.lax.scan(lambda x, unit: (unit(x, key=key), None), x, self.unit)[0]
 
-    @compiled
     def apply_and_update(
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:

@@ -295,7 +295,6 @@ def fit(
     trained = merge(parallel.gather(best), parallel.gather(state.fixed))
     if check_round_trip:
         warn_of_lost_rows(trained, train, eval_key, most=batch_size, transform=transform)
-    run = None
-    if jax.process_count() == 1:
-        run = RunState(jax.tree.map(np.asarray, state), {}, position, call)
+    alone = jax.process_count() == 1
+    run = RunState(jax.tree.map(np.asarray, state), {}, position, call) if alone else None
     return FitResult(trained, log.records, position.best_step, position.step, run)
