@@ -66,7 +66,7 @@ def float_event(
         value = jnp.asarray(value)
     batch = check_float_event(value, event_shape, where=where)
     value = jnp.asarray(native_array(value, where=where))
-    return value if dtype is None else value.astype(jnp.promote_types(value.dtype, dtype)), batch
+    return value if dtype is None else _no_narrower(value, dtype), batch
 
 
 def check_float_event(value: jax.Array | np.ndarray, event_shape: Shape, *, where: str) -> Shape:
@@ -149,7 +149,12 @@ def as_context(
                 f"value; pass one context row, or one per value. Integers are classes, one per value: numbers and "
                 f"one-hot rows are floats."
             )
-    return context.astype(jnp.promote_types(context.dtype, dtype))
+    return _no_narrower(context, dtype)
+
+
+def _no_narrower(value: jax.Array, dtype: Any) -> jax.Array:
+    """``value`` itself if it is wider than ``dtype``, else in ``dtype``."""
+    return value if jnp.finfo(value.dtype).bits > jnp.finfo(dtype).bits else value.astype(dtype)
 
 
 def _one_hot(classes: jax.Array, context_shape: Shape, *, where: str, dtype: Any) -> jax.Array:

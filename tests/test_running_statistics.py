@@ -61,7 +61,11 @@ MODELS = {
         X,
         np.ones((12, 1), np.float32),
     ),
-    "RealNVP": lambda: (scramble(realnvp(), jax.random.key(3)), np.random.RandomState(2).normal(3, 2, (6, 4, 4, 1)).astype(np.float32), None),
+    "RealNVP": lambda: (
+        scramble(realnvp(), jax.random.key(3)),
+        np.random.RandomState(2).normal(3, 2, (6, 4, 4, 1)).astype(np.float32),
+        None,
+    ),
     "dequantized": lambda: (dgm.Dequantized(norm(), 5), LEVELS, None),
     "stochastic flow": lambda: (dgm.StochasticFlow([norm().bijector], norm()), X, None),
     "slice": lambda: (dgm.StochasticFlow([Slice((2,), 1, norm(1))]), X, None),

@@ -207,7 +207,7 @@ def _decode(value: Any, rngs: nnx.Rngs) -> Any:
         if set(value) == {"module"}:
             return build(value["module"], rngs=rngs)
         if set(value) == {"factory", "arguments"}:
-            return _decode_factory(value["factory"], _decode(value["arguments"], rngs))
+            return _decode_factory(value["factory"], _decode(value["arguments"], rngs), rngs)
         return {key: _decode(item, rngs) for key, item in value.items()}
     return value
 
@@ -253,13 +253,15 @@ def _encode_factory(value: Any, where: str) -> dict[str, Any]:
     return {"factory": partial.func.__name__, "arguments": _encode(arguments, where)}
 
 
-def _decode_factory(name: str, arguments: dict[str, Any]) -> Any:
+def _decode_factory(name: str, arguments: dict[str, Any], rngs: nnx.Rngs) -> Any:
     cls = _RECORDED.get(name, getattr(nets, name, None))
     if cls is None:
         raise ValueError(
             f"unknown class of networks {name!r}. Import the module that defines it (and decorates it with "
             f"@dgmjax.recorded) before loading."
         )
+    if "rngs" in inspect.signature(cls.__init__).parameters:
+        arguments = arguments | {"rngs": rngs}
     return functools.partial(cls, **arguments) if arguments else cls
 
 
