@@ -173,7 +173,7 @@ def test_saving_keeps_the_layers(tmp_path):
 
 def test_forward_mode_of_a_reversible_stack_says_what_to_do(tmp_path):
     """And does work for the same layers with activations stored, which are saved as that."""
-    reversible = dgm.Flow(dgm.Stack(layers(2), reversible=True))
+    reversible = cast(dgm.Flow(dgm.Stack(layers(2), reversible=True)), jnp.float64)
     x = jnp.ones(4, jnp.float64)
     log_prob = lambda flow: lambda x: flow.log_prob(x)  # noqa: E731
     for call in (
