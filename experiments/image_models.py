@@ -45,9 +45,14 @@ class ImageRealNVPConfig(ImageFlowConfig):
     widen: bool = True
     """Double the width for channels and with every scale."""
     normalization: Literal["actnorm", "batch", "none"] = "actnorm"
-    """After every coupling and in the networks."""
+    """Normalization after every coupling and in the networks; with batch activations are stored, whatever reversible."""
     shift_first: bool = False
     """x = (z + t) s instead of x = s z + t."""
+
+    def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
+        """As of every model; statistics of a batch have no way back for a reversible stack."""
+        options = super().options(dataset, conditional=conditional)
+        return options | {"reversible": self.reversible and self.normalization != "batch"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
