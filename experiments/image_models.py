@@ -45,7 +45,7 @@ class ImageRealNVPConfig(ImageFlowConfig):
     widen: bool = True
     """Double the width for channels and with every scale."""
     normalization: Literal["actnorm", "batch", "none"] = "actnorm"
-    """Normalization after every coupling and in the networks; with batch activations are stored, whatever reversible."""
+    """Normalization after couplings and in networks; with batch, activations are stored whatever reversible says."""
     shift_first: bool = False
     """x = (z + t) s instead of x = s z + t."""
 
