@@ -226,5 +226,5 @@ def widened(log_values: jax.Array) -> jax.Array:
 
 
 def level_dtype(num_levels: int) -> Any:
-    """What samples of ``num_levels`` grey values are: ``uint8``, as images are elsewhere, if they fit."""
+    """The dtype of samples of ``num_levels`` grey values: ``uint8``, as images are elsewhere, if they fit."""
     return jnp.uint8 if num_levels <= 256 else jnp.int32

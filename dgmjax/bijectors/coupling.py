@@ -78,7 +78,7 @@ def merge(kept: jax.Array, moved: jax.Array, mask: np.ndarray) -> jax.Array:
 
 
 def seen(x: jax.Array) -> jax.Array:
-    """What a conditioner sees of ``x``: numbers up to ``2^28`` in float32, whose products in a network do not overflow.
+    """``x`` as a conditioner sees it: numbers up to ``2^28`` in float32, whose products in a network do not overflow.
 
     Both directions see the same, so the map stays invertible.
     """

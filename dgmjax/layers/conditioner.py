@@ -14,7 +14,7 @@ MakeConditioner = Callable[..., nnx.Module]
 def conditioner_factory(
     model: str, own: MakeConditioner | None, default: MakeConditioner, *, rngs: nnx.Rngs
 ) -> MakeConditioner:
-    """What a layer takes as ``make_conditioner``: ``default``, or the factory that the user gave to a model.
+    """The ``make_conditioner`` of a layer: ``default``, or the factory that the user gave to a model.
 
     A factory with a parameter ``rngs`` that has no value yet gets those of the model.
 

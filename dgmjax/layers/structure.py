@@ -24,7 +24,7 @@ _PREFIXES = ("dgmjax.", "flax.nnx.", "distrax.")
 
 
 def attributes_of(module: Any, encode: Callable[[Any, str], Any], where: str) -> dict[str, Any]:
-    """What ``module`` holds, by name; ``encode`` writes modules inside.
+    """The attributes of ``module`` as JSON, by name; ``encode`` writes modules inside.
 
     Raises:
       TypeError: something that cannot be written; the message names it.

@@ -1,4 +1,4 @@
-"""What the models with latent variables share that give codes: from the output of a decoder to an event, no noise."""
+"""From the output of a decoder to an event without noise, for all models with latent variables that give codes."""
 
 import jax
 import jax.numpy as jnp

@@ -17,7 +17,7 @@ Features = list[jax.Array]
 
 
 def climb(model: Any, x: jax.Array) -> Features:
-    """What the posteriors need of the data, a level each, the finest first."""
+    """Features of the data for the posteriors, a level each, the finest first."""
     x = model.scaled(x)
     if model.patch > 1:
         x = squeeze(x, order="outer", factor=model.patch)

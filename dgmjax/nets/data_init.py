@@ -17,7 +17,7 @@ MEMORY = "data_initialised"
 
 
 def not_initialised() -> jax.Array:
-    """What a module with a `data_init_once` method sets ``self.data_initialised`` to in its constructor: 0.
+    """The first value of ``self.data_initialised`` of a module with a `data_init_once` method: 0.
 
     A floating-point array that is data, no parameter: it is stacked, cast, saved and restored with the module's others,
     and `jax.grad` of a whole module meets no integer.

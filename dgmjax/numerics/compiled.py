@@ -124,7 +124,7 @@ def inlined() -> Iterator[None]:
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Those of ``function``, or of what it wraps if it passes everything on."""
+    """The parameters of ``function``, or of the function it wraps if it passes everything on."""
     own = inspect.signature(function, follow_wrapped=False).parameters
     passes_on = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in own.values())
     return inspect.signature(function).parameters if passes_on else own

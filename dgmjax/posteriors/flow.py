@@ -60,7 +60,7 @@ class FlowPosterior(Posterior):
         return z0, log_q0, z, log_det
 
     def centre(self, features: jax.Array) -> jax.Array:
-        """What the bijector makes of the centre of the base, ``[*batch, d]``; not the mean, which has no formula."""
+        """The centre of the base, moved by the bijector, ``[*batch, d]``; not the mean, which has no formula."""
         self._check_features(features, "centre")
         own, context = self._split(features)
         return self.bijector.forward(self.base.centre(own), context)

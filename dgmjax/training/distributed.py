@@ -204,7 +204,7 @@ def is_loss_of_another(error: BaseException) -> bool:
 
 
 def _wait_for(key: str, longest: float) -> str:
-    """What the first process has to say under ``key``."""
+    """The message of the first process under ``key``."""
     end = time.monotonic() + longest
     who = f"process {jax.process_index()} of {jax.process_count()}"
     while True:

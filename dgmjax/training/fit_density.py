@@ -72,7 +72,7 @@ def fit_density(
         return x, jax.vmap(log_density)(x)
 
     def refused(state: TrainState, number: int) -> str | None:
-        """What ``log_density`` has against the samples of that step."""
+        """The fault of ``log_density`` at the samples of that step, in words."""
         x, log_densities = look(state.params, state.fixed, jnp.asarray(number, jnp.int32))
         return _refused(x, log_densities, number)
 
@@ -111,7 +111,7 @@ def fit_density(
 
 
 def _refused(x: jax.Array, log_densities: jax.Array, step: int) -> str | None:
-    """What is wrong with the log-densities ``[n]`` of the finite samples in ``x`` of a step; None if nothing."""
+    """The fault in the log-densities ``[n]`` of the finite samples in ``x`` of a step, in words; None if there is none."""
     sound = np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1)
     values = np.where(sound, np.asarray(log_densities), 0.0)  # others are the fault of the model
     bad = np.flatnonzero(~np.isfinite(values))

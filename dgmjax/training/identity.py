@@ -61,7 +61,7 @@ def describe_call(
     read: bool,
     **settings: Any,
 ) -> Settings:
-    """What ``fit.json`` holds of a call; ``read`` as of `identify`. A setting that is None is as good as none."""
+    """The settings of a call for ``fit.json``; ``read`` as of `identify`. A setting that is None is as good as none."""
     described = {
         "model": describe_model(model),
         "seed": np.asarray(jax.random.key_data(seed)).tolist(),

@@ -1,4 +1,4 @@
-"""What the program that started this process says about the others that it started."""
+"""The tasks of a launcher: what the program that started this process says about the others that it started."""
 
 import dataclasses
 import os

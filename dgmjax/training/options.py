@@ -1,4 +1,4 @@
-"""What `dgmjax.fit` cannot do, said before it begins."""
+"""Options that `dgmjax.fit` cannot combine, refused before it begins."""
 
 import jax
 import jax.numpy as jnp

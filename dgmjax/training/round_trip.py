@@ -94,7 +94,7 @@ def outermost(data: Data, number: int) -> np.ndarray:
 def _round_trips(
     transform: Transform | None, model: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of each row the relative error, and the element that is off most, before and after: ``[n]`` each."""
+    """The relative error of each row, and its element that is off most, before and after: ``[n]`` each."""
 
     def trip(model: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[Any, ...]:
         x, context, flow = batch["x"], batch.get("context"), model

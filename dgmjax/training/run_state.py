@@ -1,4 +1,4 @@
-"""What is left of a run between two calls: all that it needs to go on, and what its caller gets."""
+"""The state of a run between two calls: all that it needs to go on, and the result for its caller."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -28,7 +28,7 @@ class RunState(NamedTuple):
 
 
 class FitResult(NamedTuple, Generic[Model]):
-    """What `fit` returns.
+    """The result of `fit`.
 
     Attributes:
       model: the trained model: the best on validation if there was one, the last otherwise; averaged weights.

@@ -13,7 +13,7 @@ Model = TypeVar("Model")
 
 @dataclasses.dataclass(frozen=True)
 class Transfer(Generic[Model]):
-    """What `transfer` did.
+    """The outcome of `transfer`.
 
     Attributes:
       model: the model with the copied arrays.
@@ -28,7 +28,7 @@ class Transfer(Generic[Model]):
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        """One line, and one for each array that stays as it was."""
+        """A line on the whole, and a line for each array that stays as it was."""
         total = len(self.copied) + len(self.fresh)
         lines = [
             f"{len(self.copied)} of {total} arrays copied, {len(self.unused)} of the source not used"
