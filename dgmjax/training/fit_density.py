@@ -111,7 +111,7 @@ def fit_density(
 
 
 def _refused(x: jax.Array, log_densities: jax.Array, step: int) -> str | None:
-    """The fault in the log-densities ``[n]`` of the finite samples in ``x`` of a step, in words; None if there is none."""
+    """The fault in log-densities ``[n]`` of the finite samples in ``x`` of a step, in words; None if there is none."""
     sound = np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1)
     values = np.where(sound, np.asarray(log_densities), 0.0)  # others are the fault of the model
     bad = np.flatnonzero(~np.isfinite(values))
