@@ -20,20 +20,22 @@ def second_call(sizes: Sizes, peers: dict[str, ModuleType]) -> list[Row]:
     del peers
     glow = dgm.Glow((8, 8, 1), levels=2, depth=4, width=32, rngs=nnx.Rngs(0))
     flow = dgm.RealNVP((4,), depth=4, width=8, rngs=nnx.Rngs(0))
-    calls: dict[str, Callable[[Any, Any], Any]] = {
-        "log_prob": lambda model, x: model.log_prob(x),
-        "sample": lambda model, x: model.sample(seed=jax.random.key(0), sample_shape=len(x)),
-        "encode": lambda model, x: dgm.analysis.encode(model, x),
-        "interpolate": lambda model, x: dgm.analysis.interpolate(model, x, x + 1, 3),
+    key = jax.random.key(0)
+    calls: dict[str, tuple[Callable[..., Any], bool]] = {
+        "log_prob": (lambda model, x: model.log_prob(x), False),
+        "sample": (lambda model, x, key: model.sample(seed=key, sample_shape=len(x)), True),
+        "encode": (lambda model, x: dgm.analysis.encode(model, x), False),
+        "interpolate": (lambda model, x: dgm.analysis.interpolate(model, x, x, 3), False),
     }
     rows: list[Row] = []
     for name, model in {"Glow": glow, "RealNVP": flow}.items():
         x = np.random.RandomState(0).standard_normal((_EVENTS, *model.event_shape))
         data = jnp.asarray(x, jnp.float32)
-        for method, call in calls.items():
+        for method, (call, draws) in calls.items():
+            given = (model, data, key) if draws else (model, data)
             systems = [
-                System("dgmjax, as it is", _waiting(call, model, data)),
-                System("dgmjax, inside jax.jit", _waiting(jax.jit(call), model, data)),
+                System("dgmjax, as it is", _waiting(call, given)),
+                System("dgmjax, inside jax.jit", _waiting(jax.jit(call), given)),
             ]
             rows += race(
                 f"second call of {method}, {name}",
@@ -45,5 +47,5 @@ def second_call(sizes: Sizes, peers: dict[str, ModuleType]) -> list[Row]:
     return rows
 
 
-def _waiting(call: Callable[[Any, Any], Any], model: Any, x: jax.Array) -> Callable[[], object]:
-    return lambda: jax.block_until_ready(call(model, x))
+def _waiting(call: Callable[..., Any], given: tuple[Any, ...]) -> Callable[[], object]:
+    return lambda: jax.block_until_ready(call(*given))
