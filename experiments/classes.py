@@ -9,7 +9,7 @@ from experiments.config import Config
 
 
 class Conditions(NamedTuple):
-    """What a conditional model is asked for, one a sample.
+    """The conditions of samples, one a sample.
 
     Attributes:
       context: ``[num, k]``, as the model takes it.

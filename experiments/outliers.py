@@ -81,7 +81,7 @@ def _outliers(options: Options) -> None:
 
 
 class Conditioning(NamedTuple):
-    """What stands for the class in the likelihood of a conditional model.
+    """The stand-in for the class in the likelihood of a conditional model.
 
     Attributes:
       name: what to call it.
@@ -97,7 +97,7 @@ class Conditioning(NamedTuple):
 def conditioning_of(
     config: Config, dataset: dgm.data.Dataset, options: Options
 ) -> Conditioning | None:
-    """That of a run; None if it is not conditional, or on something else than classes.
+    """The conditioning of a run; None if it is not conditional, or on something else than classes.
 
     Raises:
       ValueError: an unknown class, or one for a run without.
@@ -204,7 +204,7 @@ def compare(
 
 
 def _label(record: dict[str, Any]) -> str:
-    """What the likelihoods are."""
+    """The label of the likelihoods: their bound and conditioning."""
     return ", ".join([record["bound"], *filter(None, [record.get("conditioning")])])
 
 

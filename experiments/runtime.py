@@ -17,7 +17,7 @@ class Processes:
     """Processes of a command."""
 
     distributed: bool = False
-    """One of several processes; those of Slurm, Open MPI, Kubernetes and Cloud TPU find each other."""
+    """Join several processes as one run; those of Slurm, Open MPI, Kubernetes and Cloud TPU find each other."""
     coordinator: str | None = None
     """host:port of process 0, where nothing is recognised."""
     num_processes: int | None = None

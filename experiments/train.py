@@ -181,7 +181,7 @@ def print_cost(program: dgm.training.Program) -> None:
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What ``config.json`` holds; files are named by their full path, so the run can be read from anywhere."""
+    """The settings for ``config.json``; files are named by their full path, so the run can be read from anywhere."""
     data, source = config.data, config.init_from
     if data.endswith((".npy", ".npz")):
         data = str(pathlib.Path(data).absolute())

@@ -14,16 +14,13 @@ from dgmjax.densities.normal import normal_kl
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
 from dgmjax.layers.held import held
-from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
-    LatentVariableModel,
     LogProb,
-    prior_of,
+    PriorAndLikelihoodModel,
     prior_with_data_init,
-    with_densities,
 )
 from dgmjax.models.vae_networks import near_zero
 from dgmjax.nets.gated_mlp import GatedMLP
@@ -34,7 +31,7 @@ from dgmjax.posteriors import DiagonalGaussian
 
 
 @recorded
-class HierarchicalVAE(LatentVariableModel):
+class HierarchicalVAE(PriorAndLikelihoodModel):
     """``p(x) = int p(x | z1, z2) p(z1 | z2) p(z2) dz1 dz2`` with ``q(z1 | x, z2) q(z2 | x)``.
 
     Both posteriors and ``p(z1 | z2)`` are diagonal Gaussians, all networks gated MLPs; one that has two inputs takes
@@ -131,10 +128,6 @@ class HierarchicalVAE(LatentVariableModel):
         """Parameters of the likelihood: ``[*batch, d1]`` and ``[*batch, d2]`` to ``[*batch, *output_shape]``."""
         return self.decoder(jnp.concatenate([z1, z2], axis=-1), key=key)
 
-    def prior_distribution(self) -> Any:
-        """The prior of ``z2`` with ``log_prob`` and ``sample``; one that is made of posteriors gets ``q(z2 | x)``."""
-        return prior_of(self)
-
     def sample_posterior(
         self,
         x: jax.Array,
@@ -160,20 +153,6 @@ class HierarchicalVAE(LatentVariableModel):
         lower_features = self.lower_encoder(inputs, key=key)
         z1, log_q1 = self.lower.sample_and_log_prob(lower_features, seed=seed1)
         return (z1, z2), (log_q1, log_q2), lower_features
-
-    @compiled
-    def terms(
-        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
-    ) -> ELBOTerms:
-        """One sample of both layers, its log-densities, and the divergences in closed form where there is one."""
-        return self._terms(log_prob_as_it_is, x, features, seed, key)[0]
-
-    def terms_and_update(
-        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
-    ) -> tuple[ELBOTerms, Self]:
-        """`terms` as in training, and the model with the new prior and likelihood."""
-        terms, prior, likelihood = self._terms(log_prob_and_update, x, features, seed, key)
-        return terms, with_densities(self, prior, likelihood)
 
     def _terms(
         self,

@@ -9,6 +9,7 @@ from flax import nnx
 from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
+from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
@@ -167,3 +168,42 @@ class LatentVariableModel(nnx.Module):
     def _check(self, x: jax.Array, name: str) -> None:
         check = check_float_event if self.num_levels is None else check_integer_event
         check(x, self.event_shape, where=f"{type(self).__name__}.{name}")
+
+
+class PriorAndLikelihoodModel(LatentVariableModel):
+    """A model with the attributes ``prior`` and ``likelihood``, whose running statistics go with it in training.
+
+    A subclass implements ``_terms(evaluate, x, features, seed, key) -> (ELBOTerms, prior, likelihood)``, where
+    ``evaluate(density, value, ...)`` gives the log-density and the density to go on with.
+    """
+
+    prior: Any
+    likelihood: Any
+
+    def prior_distribution(self) -> Any:
+        """The prior with ``log_prob`` and ``sample``; one that is made of posteriors gets this model's."""
+        return prior_of(self)
+
+    @compiled
+    def terms(
+        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> ELBOTerms:
+        """One sample of the posterior, its log-densities, and the divergences in closed form where there is one."""
+        return self._terms(log_prob_as_it_is, x, features, seed, key)[0]
+
+    def terms_and_update(
+        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
+    ) -> tuple[ELBOTerms, Self]:
+        """`terms` as in training, and the model with the new prior and likelihood."""
+        terms, prior, likelihood = self._terms(log_prob_and_update, x, features, seed, key)
+        return terms, with_densities(self, prior, likelihood)
+
+    def _terms(
+        self,
+        evaluate: LogProb,
+        x: jax.Array,
+        features: jax.Array,
+        seed: jax.Array,
+        key: jax.Array | None,
+    ) -> tuple[ELBOTerms, Any, Any]:
+        raise NotImplementedError

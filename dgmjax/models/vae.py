@@ -12,16 +12,14 @@ from dgmjax.checks import as_shape
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
 from dgmjax.layers.held import held
-from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
+from dgmjax.layers.statistics import log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
-    LatentVariableModel,
     LogProb,
-    prior_of,
+    PriorAndLikelihoodModel,
     prior_with_data_init,
-    with_densities,
 )
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder, near_zero
 from dgmjax.numerics import random
@@ -32,7 +30,7 @@ from dgmjax.posteriors import posterior as named_posterior
 
 
 @recorded
-class VAE(LatentVariableModel):
+class VAE(PriorAndLikelihoodModel):
     """``p(x) = int p(x | z) p(z) dz`` with the amortised posterior ``q(z | x)``; every part can be exchanged.
 
     The encoder maps the data (levels in [-1, 1]) to the parameters of the posterior, the decoder maps latents to those
@@ -165,24 +163,6 @@ class VAE(LatentVariableModel):
     def decode(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Parameters of the likelihood: ``[*batch, d] -> [*batch, *output_shape]``."""
         return self.decoder(z) if key is None else self.decoder(z, key=key)
-
-    def prior_distribution(self) -> Any:
-        """The prior with ``log_prob`` and ``sample``; one that is made of posteriors gets this model's."""
-        return prior_of(self)
-
-    @compiled
-    def terms(
-        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
-    ) -> ELBOTerms:
-        """One sample of the posterior, its log-densities, and the divergence from a standard prior in closed form."""
-        return self._terms(log_prob_as_it_is, x, features, seed, key)[0]
-
-    def terms_and_update(
-        self, x: jax.Array, features: jax.Array, *, seed: jax.Array, key: jax.Array | None = None
-    ) -> tuple[ELBOTerms, Self]:
-        """`terms` as in training, and the model with the new prior and likelihood."""
-        terms, prior, likelihood = self._terms(log_prob_and_update, x, features, seed, key)
-        return terms, with_densities(self, prior, likelihood)
 
     def _terms(
         self,

@@ -53,7 +53,7 @@ def claim(
 def check_same_run(
     there: Settings, here: Settings, *, may_change: Sequence[str], where: str
 ) -> Changes:
-    """What differs, ``{name: [there, here]}``, all of which may change.
+    """The differences, ``{name: [there, here]}``, all of which may change.
 
     Raises:
       ValueError: ``where`` holds another run: something that must not change differs.

@@ -74,7 +74,7 @@ def model_calls(name: str):
 
 
 def gradient(call):
-    """Of the sum of all results, for the parameters and, where they are floats, for the rows."""
+    """Gradients of the sum of all results, for the parameters and, where they are floats, for the rows."""
 
     def loss(floating, params, x, rest):
         params, x = floating.get("params", params), floating.get("x", x)
@@ -102,7 +102,7 @@ def _spread(way: str, call, args, out):
 
 
 def problems(name: str, calls, args, *, run: bool) -> dict[str, str]:
-    """What fails or differs."""
+    """The failures and differences, in words."""
     found = {}
     gradients = {f"gradient of {what}": gradient(call) for what, call in calls.items()}
     for what, call in {**calls, **gradients}.items():
