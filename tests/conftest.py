@@ -3,10 +3,12 @@
 import atexit
 import collections
 import itertools
+import math
 import os
 import pathlib
 import shutil
 import tempfile
+import zlib
 
 import jax
 import pytest
@@ -42,17 +44,16 @@ def pytest_runtest_teardown():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of the cases of a test marked ``every(n, first)``, only each n-th is fast: 0 <= first < n, first + n, ...
+    """Of the cases of a test marked ``one_in(n)``, one in n is fast, at least one: those whose names have the lowest hashes.
 
-    Cases that are slow for themselves are not counted. Tests of one table may share it, each with rows of its own.
+    So a row keeps its place when others come or go. Cases that are slow for themselves are not counted.
     """
-    seen = collections.Counter()
+    cases = collections.defaultdict(list)
     for item in items:
-        mark = item.get_closest_marker("every")
-        if mark is None or item.get_closest_marker("slow"):
-            continue
-        n, first = (*mark.args, 0)[:2]
-        test = item.nodeid.partition("[")[0]
-        if seen[test] % n != first:
+        if item.get_closest_marker("one_in") and not item.get_closest_marker("slow"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for same in cases.values():
+        (n,) = same[0].get_closest_marker("one_in").args
+        same.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
+        for item in same[math.ceil(len(same) / n) :]:
             item.add_marker("slow")
-        seen[test] += 1

@@ -146,7 +146,7 @@ def test_a_coupling_is_a_special_autoregressive_layer():
 
 
 @pytest.mark.parametrize("system", ["MAF", "IAF"])
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_systems_are_densities_with_one_call(system):
     flow = getattr(dgm.models, system)((2,), depth=2, width=16, activation="tanh", rngs=nnx.Rngs(0))
     flow = cast(scramble(flow, jax.random.key(0)), jnp.float64)

@@ -61,7 +61,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_a_broken_layer_is_named_inside_a_compiled_program(path):
     layer, call = checked(PATHS[path](Broken("value"))), run(inverse)
     shape = (3, *layer.event_shape)
@@ -161,7 +161,7 @@ def test_without_chexify_nothing_passes_unchecked():
         "autoregressive, jacobi",
     ],
 )
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_right_layers_pass_and_compute_the_same(name):
     instance = BIJECTORS[name]
     layer = scramble(instance.make(nnx.Rngs(0)), jax.random.key(0))

@@ -55,7 +55,7 @@ def test_wrong_schedules_say_what_to_do():
 
 
 @pytest.mark.parametrize(("name", "published"), CIFAR.items())
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_configs_build_the_networks_of_the_papers(name, published):
     config = load_config(name)
     images = np.zeros((10, 32, 32, 3), np.uint8)

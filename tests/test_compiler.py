@@ -20,7 +20,7 @@ print(float(np.abs(np.asarray(total(x, w)) - (w[0] * x + w[1] * x).sum(-1)).max(
 
 
 @pytest.mark.parametrize("order", [("dgmjax", "jax"), ("jax", "dgmjax")])
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_large_sums_of_products_are_right(order):
     """Above 32,768 results, where jaxlib 0.10.2 is wrong by the size of the numbers themselves."""
     program = PROGRAM.format(first=order[0], second=order[1])
@@ -63,7 +63,7 @@ print([str(w.message)[:42] for w in caught if w.category is UserWarning])
 
 
 @pytest.mark.parametrize(("version", "expected"), [("0.10.2", 1), ("0.10.1", 0)])
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_a_program_that_used_jax_first_is_warned(version, expected, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"{OPTION}=-reduce")
     done = subprocess.run(

@@ -127,7 +127,7 @@ def directory(tmp_path_factory, x32):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_what_a_run_may_change(name, directory, tmp_path):
     """And a killed run that went on with changes ends with the same bits."""
     import shutil

@@ -51,7 +51,7 @@ def test_digits_are_the_known_ones():
 
 
 @pytest.mark.parametrize("name", sorted(data.TOYS))
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_toy_splits_are_fixed_and_disjoint(name):
     first, again = data.toy_dataset(name, num_train=20, num_held_out=10), data.load_dataset(name)
     assert again.train.dtype == np.float32

@@ -64,7 +64,7 @@ POINTS = np.array([1e-3, 0.2, 0.5, 0.9, 0.999])
 
 @pytest.mark.parametrize("parameters", INTERVALS)
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.every(6)
+@pytest.mark.one_in(6)
 def test_truncated_densities_integrate_to_one_and_cdf_and_quantile_fit(family, parameters):
     log_prob, cdf, icdf = FAMILIES[family]
     # Between quantiles a fixed share of the mass, wherever in the interval it lies.
@@ -97,7 +97,7 @@ def test_truncated_normal_agrees_with_scipy(parameters):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("parameters", INTERVALS)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_truncated_single_precision_keeps_its_digits_in_the_tails(family, parameters):
     log_prob, cdf, icdf = FAMILIES[family]
     loc, log_scale, low, high = parameters
@@ -116,7 +116,7 @@ def test_truncated_single_precision_keeps_its_digits_in_the_tails(family, parame
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("parameters", [*INTERVALS, *FAR])
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_truncated_values_and_gradients_are_finite(family, parameters):
     log_prob, cdf, icdf = FAMILIES[family]
     low, high = parameters[2:]
@@ -179,7 +179,7 @@ def _law(sample, log_prob, parameters):
     ],
 )
 @pytest.mark.parametrize("parameters", [INTERVALS[0], INTERVALS[1]])
-@pytest.mark.every(4)
+@pytest.mark.one_in(4)
 def test_truncated_samples_follow_the_density(sample, log_prob, parameters):
     law = _law(sample, log_prob, tuple(jnp.asarray(a) for a in parameters))
     limits = parameters[2:]
@@ -247,7 +247,7 @@ def test_discretized_masses_sum_to_one(make, dtype, error):
         (functools.partial(norm.logcdf, loc=4.0), functools.partial(norm.logsf, loc=4.0)),
     ],
 )
-@pytest.mark.every(4)
+@pytest.mark.one_in(4)
 def test_discretized_samples_follow_the_masses(dist):
     law = DiscretizedFromCDF(dist, 8)
     with jax.numpy_rank_promotion("allow"):  # distrax's own sampling of mixtures needs it

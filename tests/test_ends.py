@@ -213,7 +213,7 @@ def test_ends_of_layers(name, x32):
 
 
 @pytest.mark.parametrize("name", [*EASY, *(name for name in LAYERS if name not in OUTSIDE)])
-@pytest.mark.every(4)
+@pytest.mark.one_in(4)
 def test_infinities_and_layers(name, x32):
     row = of_layer(name) if name in LAYERS else of_bijector(name, BIJECTORS[name])
     # Those of distrax round to the ends themselves.
@@ -221,7 +221,7 @@ def test_infinities_and_layers(name, x32):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_infinities_and_models(name, x32):
     check(of_model(name), 2.0)
 

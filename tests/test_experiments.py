@@ -259,7 +259,7 @@ def test_every_config_file_says_what_it_expects(name):
 @pytest.mark.parametrize(
     "system", [name for name in SYSTEMS if f"{name}_two_moons" in config_names()]
 )
-@pytest.mark.every(4)
+@pytest.mark.one_in(4)
 def test_every_system_trains(system, data):
     """One step of the configs, with fewer layers."""
     config = load_config(f"{system}_{data}")

@@ -60,7 +60,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_the_result_is_the_same(name, plain):
     result = fit(**SAME[name])
     chex.assert_trees_all_close(result.model, plain.model, rtol=2e-5, atol=2e-6)

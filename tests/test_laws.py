@@ -54,7 +54,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "dtype", "batch", "seed"), list(_cases()))
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_bijector_obeys_the_laws(name, dtype, batch, seed):
     instance = BIJECTORS[name]
     layer = build(instance, seed, dtype)
@@ -63,7 +63,7 @@ def test_bijector_obeys_the_laws(name, dtype, batch, seed):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.every(3, 1)
+@pytest.mark.one_in(3)
 def test_single_precision_stays_single_and_near_double(name):
     """The quick part of the laws in float32; all of them are among the slow ones."""
     instance = BIJECTORS[name]
@@ -92,7 +92,7 @@ def test_single_precision_stays_single_and_near_double(name):
 @pytest.mark.parametrize(
     "name", [name for name in BIJECTORS if "coupling" in name or "chain" in name]
 )
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_dropout_is_one_map_in_both_directions(name):
     instance = BIJECTORS[name]
     layer = build(instance, 2, jnp.float64)
@@ -107,7 +107,7 @@ def test_dropout_is_one_map_in_both_directions(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.every(3, 2)
+@pytest.mark.one_in(3)
 def test_every_parameter_gets_a_gradient(name):
     instance = BIJECTORS[name]
     layer = build(instance, 2, jnp.float64)

@@ -91,7 +91,7 @@ def all_events(model: Likelihood) -> np.ndarray:
 
 
 @discrete
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_masses_of_all_events_sum_to_one_and_give_the_mean(row):
     model = trained(row.one())
     output = outputs(model, seed=2)
@@ -184,7 +184,7 @@ BATCHES = [((), ()), ((2, 3), (3,)), ((3,), (2, 1))]
 
 
 @every
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_batch_axes_broadcast(row):
     model = trained(row.several())
     x, output = events(model, 2, 3), outputs(model, 2, 3)
@@ -213,7 +213,7 @@ def test_batch_axes_broadcast(row):
 
 
 @every
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_a_key_of_its_own_gives_an_output_its_own_sample(row):
     model = trained(row.several())
     output, keys = outputs(model, 3, 2), example_keys(jax.random.key(0), 3)
@@ -226,7 +226,7 @@ def test_a_key_of_its_own_gives_an_output_its_own_sample(row):
 
 
 @every
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_extreme_outputs_have_finite_values_and_gradients(row):
     model = row.several()
     x = events(model, 40)
@@ -250,7 +250,7 @@ def test_extreme_outputs_have_finite_values_and_gradients(row):
 
 
 @every
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_outputs_of_16_bits_are_summed_in_32(row):
     model = row.several()
     output = jnp.asarray(outputs(model, 3), jnp.bfloat16)

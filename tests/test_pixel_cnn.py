@@ -47,7 +47,7 @@ FIELDS = {
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if "3" in n else ()) for n in FIELDS]
 )
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_outputs_see_exactly_the_pixels_before(name):
     """The Jacobian of all outputs by all pixels and channels."""
     options = dict(FIELDS[name])
@@ -88,7 +88,7 @@ def all_images(event_shape, num_levels: int) -> jax.Array:
 
 
 @pytest.mark.parametrize(("space", "variant", "likelihood"), CASES)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_masses_of_all_images_sum_to_one_and_samples_have_them(space, variant, likelihood):
     event_shape = SPACES[space]["event_shape"]
     levels = 2 if variant == "pixelcnnpp" else 1
@@ -113,7 +113,7 @@ CACHED = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_cached_and_naive_samples_are_equal(variant):
     """Three levels and sides that differ: every parity of rows and columns occurs."""
     shape = (8, 4, 2) if variant == "pixelcnnpp" else (3, 4, 2)

@@ -108,7 +108,7 @@ def test_slopes_of_nonlinearities_are_what_they_claim(name):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", NONLINEARITIES)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_planar_determinant_is_positive_for_random_parameters(name, dtype):
     z, u, w, b = (
         a.astype(dtype) for a in normals(0, (COUNT, 3), (COUNT, 3), (COUNT, 3), (COUNT,), scale=3.0)
@@ -182,7 +182,7 @@ def test_radial_determinant_is_positive_for_random_parameters(dtype):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.float64, 1e-13)])
 @pytest.mark.parametrize("name", NONLINEARITIES)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_planar_round_trip_at_extreme_inputs(name, dtype, tolerance):
     u, w, b = (a.astype(dtype) for a in normals(4, (2000, 3), (2000, 3), (2000,)))
     scale = jnp.logspace(-4, 4, 2000, dtype=dtype)[:, None]
@@ -200,7 +200,7 @@ def test_planar_round_trip_at_extreme_inputs(name, dtype, tolerance):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.float64, 1e-13)])
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_radial_round_trip_at_extreme_inputs_and_at_the_centre(dtype, tolerance):
     center, raw_alpha, raw_beta = (a.astype(dtype) for a in normals(6, (2000, 3), (2000,), (2000,)))
     scale = jnp.logspace(-4, 4, 2000, dtype=dtype)[:, None].at[0].set(0.0)
@@ -245,7 +245,7 @@ def sylvester_loss(x, vectors, matrix, diagonal, b):
         (sylvester_loss, [(4, 3), (2, 3), (4, 2, 2), (4, 2), (2,)]),
     ],
 )
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_gradients_through_the_inverse_are_implicit_derivatives(loss, shapes):
     arguments = normals(8, *shapes)
     loss = jax.jit(loss)
@@ -321,7 +321,7 @@ def amortized(cls, rngs):
 
 
 @pytest.mark.parametrize("cls", LAYERS.values(), ids=LAYERS)
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_fresh_layers_are_the_identity_and_can_learn(cls):
     layer = cls((3,), rngs=nnx.Rngs(0))
     z = jax.random.normal(jax.random.key(0), (5, 3), jnp.float32)

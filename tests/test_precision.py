@@ -110,7 +110,7 @@ def measure(name: str, dtype: str) -> Budget:
 
 
 @pytest.mark.parametrize(("name", "dtype"), BUDGETS)
-@pytest.mark.every(4)
+@pytest.mark.one_in(4)
 def test_deep_flows_keep_their_budget(name, dtype):
     measured, budget = measure(name, dtype), BUDGETS[name, dtype]
     for field, got, allowed in zip(Budget._fields, measured, budget, strict=True):
@@ -153,7 +153,7 @@ def nats(bijector: dgm.Bijector, x: jax.Array) -> jax.Array:
 
 
 @pytest.mark.parametrize("name", MIXED)
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_mixed_precision_reaches_the_conditioners_only(name):
     """Every product of matrices, forward and backward, is of 16-bit operands; no result is."""
     bijector, x = system(name, depth=2).bijector, normal(BATCH, SIZE)
@@ -177,7 +177,7 @@ def test_gradients_of_mixed_precision_are_near_those_of_float32():
 
 
 @pytest.mark.parametrize("name", [*COUPLINGS, "MAF"])
-@pytest.mark.every(2, 1)
+@pytest.mark.one_in(2)
 def test_mixed_precision_inverts_in_the_precision_of_the_data(name):
     """Within the budget of float32 networks, but for the few events that float32 noise carries across a step."""
     z = normal(8 * BATCH, SIZE)

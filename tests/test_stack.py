@@ -25,7 +25,7 @@ def layers(count: int, context_shape=None, dtype=jnp.float64) -> list[dgm.Biject
 
 @pytest.mark.parametrize("direction", ["forward_and_log_det", "inverse_and_log_det"])
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.every(2, 1)
+@pytest.mark.one_in(2)
 def test_a_stack_is_the_chain_of_its_layers_with_the_same_gradients(mode, direction):
     """DESIGN 4.1: float64, 1e-10, for parameters, input and context, with dropout on."""
     parts = layers(3, (2,))

@@ -125,7 +125,7 @@ def there_and_back(name: str) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.every(5)
+@pytest.mark.one_in(5)
 def test_the_laws_of_its_kind(name):
     layer, kind = make(name), MAPS[name].kind
     assert layer.kind == kind
@@ -153,7 +153,7 @@ def test_the_laws_of_its_kind(name):
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.every(2, 1)
+@pytest.mark.one_in(2)
 def test_shapes_and_dtypes(name):
     for batch, dtype in [((2, 3), jnp.float64), ((3,), jnp.float32), ((), jnp.float32)]:
         layer, seed = make(name, dtype), jax.random.key(1)
@@ -174,7 +174,7 @@ def flow_of(name: str) -> StochasticFlow:
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.every(2, 1)
+@pytest.mark.one_in(2)
 def test_every_parameter_gets_a_gradient(name):
     flow = flow_of(name)
     x = events(flow, (16,))

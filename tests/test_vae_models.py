@@ -127,7 +127,7 @@ def from_the_prior(name: str) -> np.ndarray:
         for n in GROUPS
     ],
 )
-@pytest.mark.every(3)
+@pytest.mark.one_in(3)
 def test_weights_are_unbiased_and_bounds_are_in_order(name):
     """``E [w] = p(x)`` by another way; ELBO, importance-weighted bounds and the likelihood in rising order."""
     exact = (from_the_prior if "iaf" in name else by_quadrature)(name)
@@ -149,7 +149,7 @@ def test_weights_are_unbiased_and_bounds_are_in_order(name):
 
 
 @pytest.mark.parametrize("name", ["hvae", "iaf, diagonal"])
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_divergences_in_closed_form_are_the_means_of_samples(name):
     terms = many_terms(name)
     difference = terms.log_posterior - terms.log_prior - terms.kl.sum(-1)
@@ -159,7 +159,7 @@ def test_divergences_in_closed_form_are_the_means_of_samples(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
-@pytest.mark.every(4)
+@pytest.mark.one_in(4)
 def test_batch_axes_groups_and_keys_of_examples(name):
     model, x = make(name), events(2, 3)
     keys = jax.random.split(jax.random.key(0), (2, 3))
@@ -224,7 +224,7 @@ def test_layers_are_met_in_order_going_up_and_in_reverse_coming_down():
 
 
 @pytest.mark.parametrize(("variant", "depth"), [("plain", 2), ("gated", 1)])
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_the_window_of_a_pixel(variant, depth):
     """Jacobians: pixels outside the window and contexts of other pixels have no influence at all."""
     pixels = LocalPixelCNN(
@@ -276,7 +276,7 @@ def test_a_local_pixel_network_is_a_distribution_and_samples_with_and_without_ca
 
 
 @pytest.mark.parametrize("name", GROUPS)
-@pytest.mark.every(2, 1)
+@pytest.mark.one_in(2)
 def test_gradients_reach_every_parameter(name):
     model, x = scramble(make(name), jax.random.key(2), scale=0.3), events(5)
 
@@ -292,7 +292,7 @@ def test_gradients_reach_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
-@pytest.mark.every(2)
+@pytest.mark.one_in(2)
 def test_samples_are_levels_and_follow_their_key(name):
     draw = jax.jit(lambda m, k: m.sample(seed=k, sample_shape=(4, 2)))
     samples = draw(make(name), jax.random.key(1))
