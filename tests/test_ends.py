@@ -221,7 +221,6 @@ def test_infinities_and_layers(name, x32):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.one_in(2)
 def test_infinities_and_models(name, x32):
     check(of_model(name), 2.0)
 

@@ -36,7 +36,6 @@ def line_of(function, text: str) -> str:
 
 
 @pytest.mark.parametrize("reversible", [False, True])
-@pytest.mark.one_in(2)
 def test_the_layer_of_a_stack_is_named(reversible):
     found = find_nonfinite(value_and_grad, flow_with(3e38, index=2, reversible=reversible), X)
     assert found.layer == "Chain.inverse > layers[0] > Stack.inverse[2] > Coupling.inverse"

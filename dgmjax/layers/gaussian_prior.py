@@ -9,6 +9,7 @@ from flax import nnx
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics import ends
 
 
 @recorded
@@ -67,7 +68,9 @@ class GaussianPrior(Bijector):
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent."""
         z, log_derivative = affine_inverse(x, *self._moments(x, context))
-        return z, log_derivative.sum(event_axes(self.event_shape))
+        # Scales of the net have no lower bound; gradients hold squares of latents times activations.
+        z, verdict = ends.held(z, len(self.event_shape), ends.largest(z.dtype, 1 / 3))
+        return z, ends.judged(log_derivative.sum(event_axes(self.event_shape)), verdict)
 
     def _moments(self, value: jax.Array, context: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         moments = jnp.broadcast_to(self.moments[...], (*value.shape, 2))

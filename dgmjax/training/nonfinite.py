@@ -13,6 +13,8 @@ import numpy as np
 from jax.extend import core, source_info_util
 from jax.extend.core import primitives
 
+from dgmjax.numerics.compiled import inlined
+
 _JITS = (primitives.jit_p, primitives.remat_p)
 _CUSTOM = (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p)
 _CALLS = (primitives.call_p, primitives.closed_call_p, *_CUSTOM)
@@ -68,7 +70,8 @@ def find_nonfinite(function: Callable[..., Any], *args: Any) -> NonFinite | None
     """
     # A caller's debug_nans would raise at the first NaN, innocent or not.
     with jax.debug_nans(False), jax.debug_infs(False):  # noqa: FBT003
-        closed = jax.make_jaxpr(function)(*args)
+        with inlined():  # operations of kept programs have lost their lines where gradients go through
+            closed = jax.make_jaxpr(function)(*args)
         search = _Search()
         inputs = [
             search.given(leaf, "input", f"args{jax.tree_util.keystr(path)}", strict=True)

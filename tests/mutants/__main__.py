@@ -5,74 +5,77 @@ with 1 where a mutant does not do what the table says, or where fewer than nine 
 """
 
 import concurrent.futures
+import multiprocessing
 import os
 import pathlib
 import queue
 import shutil
-import subprocess
 import sys
 import tempfile
 
+from tests.mutants.run import run_pytest
 from tests.mutants.table import ROOT, Mutant, mutants, score
 
-_COPIED = ("dgmjax", "experiments", "tests", "docs", ".ci")
+_WORKERS = int(os.environ.get("WORKERS", "2"))
 _SECONDS = 600
-# What pytest ends with where a test failed, or a module could not be imported.
+_COPIED = ("dgmjax", "experiments", "tests", "docs", ".ci")
+# Imported once, in the process that every run is forked from; they take longer than most tests.
+_PRELOADED = [
+    "jax",
+    "flax.nnx",
+    "optax",
+    "distrax",
+    "orbax.checkpoint",
+    "pytest",
+    "hypothesis",
+    "matplotlib.pyplot",
+    "sklearn.datasets",
+    "tensorboardX",
+    "tyro",
+]
+# Pytest's exit status where a test failed, or a module could not be imported.
 _FAILED = (1, 2)
+_SETTINGS = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as in the fast suite
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 
 
 def _copy(folder: pathlib.Path) -> pathlib.Path:
     for name in _COPIED:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, folder)
+    (folder / "tmp").mkdir()
     return folder
 
 
-def _run(test: str, copy: pathlib.Path, cache: pathlib.Path) -> tuple[int, str]:
-    """Exit status of pytest, None when it ran too long, and the end of its output."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    settings = {
-        "PYTHONPATH": str(copy),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        # Of the programs of a test only those with the fault in them are compiled anew.
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
-    }
-    done = subprocess.run(
-        [*command, "-m", "not slow", test],
-        cwd=copy,
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    return done.returncode, done.stdout[-2_000:] + done.stderr[-500:]
-
-
-def dies(mutant: Mutant, copy: pathlib.Path, cache: pathlib.Path) -> tuple[bool, str]:
+def dies(mutant: Mutant, copy: pathlib.Path) -> tuple[bool, str]:
     """Whether the test of the mutant fails in ``copy`` with the fault planted, and what pytest wrote."""
     path = copy / mutant.path
     source = path.read_text()
     if source.count(mutant.before) != 1:
         return False, f"its lines occur {source.count(mutant.before)} times in {mutant.path}"
     path.write_text(source.replace(mutant.before, mutant.after))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    run = context.Process(target=run_pytest, args=(mutant.verdict, copy))
     try:
-        status, output = _run(mutant.verdict, copy, cache)
-    except subprocess.TimeoutExpired:
-        return True, "the test never ended"
+        run.start()
+        run.join(_SECONDS)
+        if run.is_alive():
+            run.kill()
+            return True, "the test never ended"
     finally:
         path.write_text(source)
-    return status in _FAILED, output
+    return run.exitcode in _FAILED, (copy / "output").read_text()[-2_000:]
 
 
 def main(words: list[str]) -> int:
-    """Runs the mutants, two at a time; the exit status."""
+    """Runs the mutants, as many at a time as there are workers; the exit status."""
     table = mutants()
     chosen = [
         mutant
@@ -80,21 +83,22 @@ def main(words: list[str]) -> int:
         if mutant.is_killed
         and (not words or any(word in mutant.path + mutant.verdict for word in words))
     ]
-    copies: queue.Queue[pathlib.Path] = queue.Queue()
     wrong = []
+    copies: queue.Queue[pathlib.Path] = queue.Queue()
     with tempfile.TemporaryDirectory() as name:
-        workers = int(os.environ.get("WORKERS", "2"))
-        for worker in range(workers):
+        # Of the programs of a test only those with the fault in them are compiled anew.
+        os.environ |= _SETTINGS | {"JAX_COMPILATION_CACHE_DIR": f"{name}/cache"}
+        for worker in range(_WORKERS):
             copies.put(_copy(pathlib.Path(name) / str(worker)))
 
         def check(mutant: Mutant) -> tuple[bool, str]:
             copy = copies.get()
             try:
-                return dies(mutant, copy, pathlib.Path(name) / "cache")
+                return dies(mutant, copy)
             finally:
                 copies.put(copy)
 
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
             for mutant, (dead, output) in zip(chosen, pool.map(check, chosen), strict=True):
                 print("dies    " if dead else "SURVIVES", mutant.path, mutant.verdict, flush=True)
                 if not dead:
