@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 
-from tests.mutants.run import run_pytest
+from tests.mutants.run import SHIFT, run_pytest
 from tests.mutants.table import ROOT, Mutant, mutants, score
 
 _WORKERS = int(os.environ.get("WORKERS", "2"))
@@ -27,14 +27,13 @@ _PRELOADED = [
     "distrax",
     "orbax.checkpoint",
     "pytest",
-    "hypothesis",
     "matplotlib.pyplot",
     "sklearn.datasets",
     "tensorboardX",
     "tyro",
 ]
 # Pytest's exit status where a test failed, or a module could not be imported.
-_FAILED = (1, 2)
+_FAILED = (SHIFT + 1, SHIFT + 2)
 _SETTINGS = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # as in the fast suite
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",

@@ -8,10 +8,12 @@ import tempfile
 import pytest
 
 _OURS = ("dgmjax", "experiments", "tests")
+# An error before pytest ran ends a process with 1, as pytest does where a test fails.
+SHIFT = 10
 
 
 def run_pytest(test: str, copy: pathlib.Path) -> None:
-    """Runs the test in ``copy``, in a process of its own, whose exit status is pytest's."""
+    """Runs the test in ``copy``, in a process of its own, whose exit status is `SHIFT` plus pytest's."""
     with (copy / "output").open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
@@ -23,4 +25,4 @@ def run_pytest(test: str, copy: pathlib.Path) -> None:
         del sys.modules[name]
     sys.path.insert(0, str(copy))
     options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
-    sys.exit(int(pytest.main([*options, test])))
+    sys.exit(SHIFT + int(pytest.main([*options, test])))
