@@ -18,7 +18,6 @@ from dgmjax.nets.res_net import ResNet
 from dgmjax.numerics.random import example_keys
 from tests.instances import scramble
 
-pytestmark = pytest.mark.slow  # the laws of Glow go through the same networks
 SHAPE, OUT, CONTEXT = (4, 5, 2), 3, 2
 
 NETS = {

@@ -15,7 +15,6 @@ SYSTEMS = {"NICE": dgm.NICE, "NeuralSplineFlow": dgm.NeuralSplineFlow}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-@pytest.mark.one_in(2)
 def test_a_fresh_system_is_the_identity_and_survives_saving(name, tmp_path):
     flow = SYSTEMS[name]((3,), depth=2, width=8, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (4, 3), jnp.float32)
@@ -37,7 +36,6 @@ def test_nice_changes_volume_only_by_its_diagonal():
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-@pytest.mark.one_in(2)
 def test_systems_are_densities(name):
     flow = SYSTEMS[name]((2,), depth=2, width=8, activation="tanh", rngs=nnx.Rngs(0))
     flow = cast(scramble(flow, jax.random.key(0)), jnp.float64)
