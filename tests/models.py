@@ -83,9 +83,7 @@ def _dequantized(rngs: nnx.Rngs) -> Any:
 
 def _variational(rngs: nnx.Rngs) -> Any:
     noise = dgm.FlowPPDequantizer(IMAGE, couplings=1, encoder_width=4, **_FLOWPP, rngs=rngs)
-    flow = dgm.RealNVP(
-        IMAGE, depth=2, width=4, hidden_layers=1, preprocess=dgm.Logit(IMAGE, 5), rngs=rngs
-    )
+    flow = dgm.NICE(IMAGE, **_SMALL, preprocess=dgm.Logit(IMAGE, 5), rngs=rngs)
     return dgm.Dequantized(flow, 5, dgm.VariationalDequantization(noise, 5))
 
 
@@ -118,7 +116,7 @@ def _glow(rngs: nnx.Rngs, **options: Any) -> Any:
 
 
 def _flowpp(**options: Any) -> Callable[[nnx.Rngs], Any]:
-    return lambda rngs: dgm.FlowPP(IMAGE, couplings=(1, 1, 1), **_FLOWPP, **options, rngs=rngs)
+    return lambda rngs: dgm.FlowPP(IMAGE, couplings=(1, 1, 0), **_FLOWPP, **options, rngs=rngs)
 
 
 def _pixels(num_levels: int = 5, **options: Any) -> Callable[[nnx.Rngs], Any]:

@@ -11,7 +11,7 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.numerics.random import example_keys
 from tests.instances import scramble
-from tests.test_model_laws import ROWS, inputs, made, rows_of
+from tests.test_model_laws import ROWS, inputs, made, promotion, rows_of
 
 pytestmark = pytest.mark.usefixtures("x32")
 every_flow = rows_of(lambda model: isinstance(model, dgm.Flow))
@@ -49,7 +49,8 @@ def facts(name, temperature=1.0, *, turned=False):
     classes = inputs(name)[2]
     if turned:
         classes = classes[::-1]
-    return jax.device_get(program(made(name), classes, jnp.float32(temperature)))
+    with promotion(name):
+        return jax.device_get(program(made(name), classes, jnp.float32(temperature)))
 
 
 @every_flow

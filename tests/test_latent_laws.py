@@ -74,12 +74,13 @@ def test_divergences_in_closed_form():
 @jax.jit
 def many(model, x, seeds):
     features = model.encode(x)
-    one_by_one = [
-        model.terms(x, features, seed=jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(seeds))
-        for i in range(3)
-    ]
+
+    def weights(number):
+        own = jax.vmap(jax.random.fold_in, (0, None))(seeds, number)
+        return model.terms(x, features, seed=own).log_weight
+
     estimate = model.log_prob(x, seed=seeds, num_samples=3, samples_per_pass=2)
-    return estimate, jnp.stack([terms.log_weight for terms in one_by_one])
+    return estimate, jax.lax.map(weights, jnp.arange(3))
 
 
 @latent

@@ -119,6 +119,31 @@ def test_cached_and_naive_samples_are_equal(variant):
     assert len(np.unique(fast)) > 20
 
 
+def test_temperature_is_a_factor_on_the_spread_of_a_logistic():
+    """One logistic, and so many levels that rounding hides nothing."""
+    model = nnx.clone(scrambled((1, 1, 1), 60_001, "plain", num_components=1))
+    model.net.last.bias[...] = model.net.last.bias[...].at[2].set(-2.5)  # narrow, inside the range
+    cold, half, warm = (
+        np.asarray(model.sample(seed=jax.random.key(0), sample_shape=200, temperature=t), float)
+        for t in (0.0, 0.5, 1.0)
+    )
+    assert np.ptp(cold) == 0
+    inside = (warm > 0) & (warm < 60_000)
+    assert inside.mean() > 0.9
+    assert warm.std() > 1_000
+    np.testing.assert_allclose((half - cold)[inside], 0.5 * (warm - cold)[inside], atol=2)
+
+
+def test_temperature_is_a_power_of_the_masses_of_categories():
+    model = scrambled((1, 1, 1), 3, "plain", likelihood="categorical")
+    mass = np.exp(model.log_prob(jnp.arange(3).reshape(3, 1, 1, 1))) ** 2
+    mass /= mass.sum()
+    samples = model.sample(seed=jax.random.key(0), sample_shape=4_000, temperature=0.5)
+    counts = np.bincount(np.ravel(samples), minlength=3)
+    assert (np.abs(counts - 4_000 * mass) < 5 * np.sqrt(4_000 * mass * (1 - mass))).all()
+    assert np.ptp(mass) > 0.1
+
+
 @functools.cache
 def conditional() -> PixelCNNpp:
     return scrambled((4, 4, 1), 5, "pixelcnnpp", levels=1, context_shape=(3,), dropout=0.5)
