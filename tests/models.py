@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import distrax
 import jax
@@ -15,11 +15,12 @@ from dgmjax.numerics import random
 
 
 class Model(NamedTuple):
-    """How to make it, and the levels of its data: None for floats, and whether it has a density."""
+    """How to make it, the levels of its data, None for floats, what it is, and whether it needs a class."""
 
     make: Callable[[nnx.Rngs], Any]
     num_levels: int | None = None
-    is_density: bool = True
+    kind: Literal["flow", "dequantized", "stochastic", "latent", "pixels", "other"] = "flow"
+    classes: bool = False
 
 
 def events(row: Model, model: Any, batch: tuple[int, ...], seed: int = 0) -> jax.Array:
@@ -136,48 +137,56 @@ def _vae_of_priors(rngs: nnx.Rngs) -> Any:
 
 MODELS: dict[str, Model] = {
     "NICE": Model(_flow(dgm.NICE, 4)),
-    "RealNVP": Model(_flow(dgm.RealNVP, dropout=0.1)),
-    "RealNVP, classes": Model(_flow(dgm.RealNVP, **_CLASSES)),
+    "RealNVP": Model(_flow(dgm.RealNVP, dropout=0.5)),
+    "RealNVP, classes": Model(_flow(dgm.RealNVP, **_CLASSES), classes=True),
     "RealNVP, context, reversible": Model(
-        _flow(dgm.RealNVP, 4, depth=4, reversible=True, **_CLASSES)
+        _flow(dgm.RealNVP, 4, depth=4, reversible=True, **_CLASSES), classes=True
     ),
     "RealNVP, images": Model(
-        lambda rngs: dgm.RealNVP(
-            IMAGE, depth=2, width=4, hidden_layers=1, reversible=True, dropout=0.1, rngs=rngs
-        )
+        lambda rngs: dgm.RealNVP(IMAGE, depth=2, width=4, hidden_layers=1, dropout=0.5, rngs=rngs)
     ),
-    "NeuralSplineFlow": Model(_flow(dgm.NeuralSplineFlow, depth=3, dropout=0.1)),
-    "MAF": Model(_flow(dgm.MAF, dropout=0.1)),
+    "NeuralSplineFlow": Model(_flow(dgm.NeuralSplineFlow, depth=3, dropout=0.5)),
+    "MAF": Model(_flow(dgm.MAF, dropout=0.5)),
     "MAF, Jacobi": Model(_flow(dgm.MAF, depth=3, sequential="jacobi")),
     "IAF": Model(_flow(dgm.IAF)),
-    "IAF, classes": Model(_flow(dgm.IAF, **_CLASSES)),
+    "IAF, classes": Model(_flow(dgm.IAF, **_CLASSES), classes=True),
     "PlanarFlow": Model(_ridges(dgm.PlanarFlow)),
-    "PlanarFlow, context": Model(_ridges(dgm.PlanarFlow, width=4, **_CLASSES)),
+    "PlanarFlow, context": Model(_ridges(dgm.PlanarFlow, width=4, **_CLASSES), classes=True),
     "RadialFlow": Model(_ridges(dgm.RadialFlow)),
     "ResidualFlow": Model(_flow(dgm.ResidualFlow, 2)),
-    "ResidualFlow, classes": Model(_flow(dgm.ResidualFlow, 2, **_CLASSES)),
-    "Glow": Model(functools.partial(_glow, dropout=0.1, **_CLASSES)),
-    "FlowPP": Model(_flowpp(dropout=0.1, **_CLASSES)),
+    "ResidualFlow, classes": Model(_flow(dgm.ResidualFlow, 2, **_CLASSES), classes=True),
+    "Glow": Model(functools.partial(_glow, dropout=0.5, **_CLASSES), classes=True),
+    "FlowPP": Model(_flowpp(dropout=0.5, **_CLASSES), classes=True),
     "distrax inside, flow as base": Model(_base),
     "multivariate normal as base": Model(
         lambda _: dgm.Flow(
             dgm.ActNorm((2,)), distrax.MultivariateNormalDiag(jnp.zeros(2, jnp.float32))
         )
     ),
-    "Dequantized": Model(_dequantized, 5),
-    "Dequantized, variational": Model(_variational, 5),
-    "Dequantized, classes": Model(lambda rngs: dgm.Dequantized(_glow(rngs, **_CLASSES), 5), 5),
-    "StochasticFlow": Model(_stochastic),
+    "Dequantized": Model(_dequantized, 5, kind="dequantized"),
+    "Dequantized, variational": Model(_variational, 5, kind="dequantized"),
+    "Dequantized, classes": Model(
+        lambda rngs: dgm.Dequantized(_glow(rngs, **_CLASSES), 5),
+        5,
+        kind="dequantized",
+        classes=True,
+    ),
+    "StochasticFlow": Model(_stochastic, kind="stochastic"),
     "StochasticFlow, exact": Model(
-        lambda _: dgm.StochasticFlow([dgm.Logit((4,), 4.0), dgm.Permute((4,), [3, 1, 0, 2])])
+        lambda _: dgm.StochasticFlow([dgm.Logit((4,), 4.0), dgm.Permute((4,), [3, 1, 0, 2])]),
+        kind="stochastic",
     ),
-    "VAE": Model(_vae(), 2),
-    "VAE, Gaussian": Model(_vae(likelihood="gaussian", num_levels=None, depth=2, dropout=0.1)),
-    "VAE, flow posterior": Model(_vae(posterior="iaf", posterior_depth=1, posterior_width=4), 2),
+    "VAE": Model(_vae(), 2, kind="latent"),
+    "VAE, Gaussian": Model(
+        _vae(likelihood="gaussian", num_levels=None, depth=2, dropout=0.5), kind="latent"
+    ),
+    "VAE, flow posterior": Model(
+        _vae(posterior="iaf", posterior_depth=1, posterior_width=4), 2, kind="latent"
+    ),
     "VAE, mixture prior": Model(
-        lambda rngs: _vae(prior=dgm.priors.GaussianMixture(2, 3, rngs=rngs))(rngs), 2
+        lambda rngs: _vae(prior=dgm.priors.GaussianMixture(2, 3, rngs=rngs))(rngs), 2, kind="latent"
     ),
-    "VAE, VampPrior": Model(_vae_of_priors, 2),
+    "VAE, VampPrior": Model(_vae_of_priors, 2, kind="latent"),
     "VAE, convolutions": Model(
         lambda rngs: dgm.VAE(
             (8, 12, 1),
@@ -185,10 +194,11 @@ MODELS: dict[str, Model] = {
             latent_dim=2,
             **_SMALL,
             num_levels=2,
-            dropout=0.1,
+            dropout=0.5,
             rngs=rngs,
         ),
         2,
+        kind="latent",
     ),
     "VLAE": Model(
         lambda rngs: dgm.VLAE(
@@ -199,57 +209,65 @@ MODELS: dict[str, Model] = {
             prior_width=4,
             pixel_width=4,
             num_components=2,
-            dropout=0.1,
+            dropout=0.5,
             rngs=rngs,
         ),
         5,
+        kind="latent",
     ),
     "HierarchicalVAE": Model(
         lambda rngs: dgm.HierarchicalVAE(
-            (6,), latent_dims=(3, 2), width=4, depth=2, num_levels=2, dropout=0.1, rngs=rngs
+            (6,), latent_dims=(3, 2), width=4, depth=2, num_levels=2, dropout=0.5, rngs=rngs
         ),
         2,
+        kind="latent",
     ),
     "IAFVAE": Model(
         lambda rngs: dgm.IAFVAE(
             IMAGE, 5, levels=2, depth=2, width=4, latent_channels=2, iaf_depth=1, patch=1, rngs=rngs
         ),
         5,
+        kind="latent",
     ),
     "IAFVAE, Gaussian": Model(
         lambda rngs: dgm.IAFVAE(
             IMAGE, 5, levels=1, depth=1, width=4, latent_channels=2, iaf_depth=0, rngs=rngs
         ),
         5,
+        kind="latent",
     ),
-    "PixelCNNpp": Model(_pixels(levels=2, dropout=0.1, **_CLASSES), 5),
+    "PixelCNNpp": Model(_pixels(levels=2, dropout=0.5, **_CLASSES), 5, kind="pixels", classes=True),
     "PixelCNNpp, gated": Model(
-        _pixels(4, variant="gated", likelihood="categorical", depth=2, dropout=0.1, **_CLASSES), 4
+        _pixels(4, variant="gated", likelihood="categorical", depth=2, dropout=0.5, **_CLASSES),
+        4,
+        kind="pixels",
+        classes=True,
     ),
-    "PixelCNNpp, plain": Model(_pixels(256, variant="plain", depth=2, **_CLASSES), 256),
+    "PixelCNNpp, plain": Model(
+        _pixels(256, variant="plain", depth=2, **_CLASSES), 256, kind="pixels", classes=True
+    ),
     "RevNet": Model(
-        lambda rngs: dgm.RevNet(IMAGE, 3, filters=(4, 4, 4), units=(2, 2), rngs=rngs),
-        is_density=False,
+        lambda rngs: dgm.RevNet(IMAGE, 3, filters=(4, 4, 4), units=(2, 2), rngs=rngs), kind="other"
     ),
     "PreActResNet": Model(
         lambda rngs: dgm.PreActResNet(IMAGE, 3, filters=(4, 4, 4), units=(1, 2), rngs=rngs),
-        is_density=False,
+        kind="other",
     ),
     "IRevNet": Model(
         lambda rngs: dgm.IRevNet(
             (4, 8, 2), 3, blocks=(2, 2), strides=(1, 2), kind="basic", rngs=rngs
         ),
-        is_density=False,
+        kind="other",
     ),
     "SparseAutoencoder": Model(
-        lambda rngs: dgm.SparseAutoencoder((6,), 3, width=4, depth=1, dropout=0.1, rngs=rngs),
-        is_density=False,
+        lambda rngs: dgm.SparseAutoencoder((6,), 3, width=4, depth=1, dropout=0.5, rngs=rngs),
+        kind="other",
     ),
     "GAN": Model(
         lambda rngs: dgm.GAN(
             (6,), latent_dim=2, generator_widths=(4,), discriminator_widths=(4,), rngs=rngs
         ),
-        is_density=False,
+        kind="other",
     ),
     "GAN, spectral norm": Model(
         lambda rngs: dgm.GAN(
@@ -261,7 +279,7 @@ MODELS: dict[str, Model] = {
             spectral_norm=True,
             rngs=rngs,
         ),
-        is_density=False,
+        kind="other",
     ),
 }
-DENSITIES = [name for name, row in MODELS.items() if row.is_density]
+DENSITIES = [name for name, row in MODELS.items() if row.kind != "other"]

@@ -11,10 +11,12 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.numerics.random import example_keys
 from tests.instances import scramble
+from tests.models import MODELS
 from tests.test_model_laws import ROWS, inputs, made, promotion, rows_of
 
 pytestmark = pytest.mark.usefixtures("x32")
-every_flow = rows_of(lambda model: isinstance(model, dgm.Flow))
+every_flow = rows_of("flow")
+conditional = [name for name, row in MODELS.items() if row.kind == "flow" and row.classes]
 close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-3)
 SEEDS = example_keys(jax.random.key(4), ROWS)
 
@@ -76,7 +78,7 @@ def test_temperature_is_a_factor_on_the_latents(name):
         close(facts(name, temperature)["z"], temperature * warm)
 
 
-@rows_of(lambda model: isinstance(model, dgm.Flow) and model.context_shape is not None)
+@pytest.mark.parametrize("name", conditional)
 def test_draws_of_another_class_are_others(name):
     """The latents are the same: seeds have not changed."""
     one, other = facts(name), facts(name, turned=True)

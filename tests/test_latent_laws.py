@@ -14,12 +14,15 @@ from dgmjax.bijectors import squeeze, unsqueeze
 from dgmjax.models import iaf_ladder
 from dgmjax.models.iaf_ladder import LadderLayer
 from tests.instances import scramble
+from tests.models import MODELS
 from tests.test_model_laws import inputs, made, rows_of
 
 pytestmark = pytest.mark.usefixtures("x32")
 close = functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4)
-parted = rows_of(lambda model: isinstance(model, dgm.VAE | dgm.HierarchicalVAE))
-latent = rows_of(lambda model: isinstance(model, dgm.models.LatentVariableModel))
+# Of the others the layers are taken apart below.
+PARTED = [
+    name for name, row in MODELS.items() if row.kind == "latent" and not name.startswith("IAF")
+]
 
 
 @jax.jit
@@ -40,7 +43,7 @@ def of_parts(model, x, seeds):
     return terms, (model.likelihood.log_prob(x, model.decode(*latents)), log_prior, log_posterior)
 
 
-@parted
+@pytest.mark.parametrize("name", PARTED)
 def test_the_terms_are_those_of_the_parts(name):
     x, seeds, _ = inputs(name)
     terms, parts = jax.device_get(of_parts(made(name), x, seeds))
@@ -83,7 +86,7 @@ def many(model, x, seeds):
     return estimate, jax.lax.map(weights, jnp.arange(3))
 
 
-@latent
+@rows_of("latent")
 def test_the_estimate_of_many_samples_is_the_mean_of_their_weights(name):
     x, seeds, _ = inputs(name)
     estimate, weights = jax.device_get(many(made(name), x, seeds))
@@ -213,3 +216,18 @@ def test_the_coldest_sample_of_a_hierarchy_is_the_code_of_its_means():
     assert np.abs(code[:3]).max() > 0.1
     warm = model.sample(seed=jax.random.key(2), sample_shape=3)
     assert np.abs(warm - cold).max() > 1e-3
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256])
+def test_levels_reach_networks_between_minus_one_and_one(levels):
+    options = {"num_levels": levels, "width": 4, "rngs": nnx.Rngs(0)}
+    models = [
+        dgm.VAE((3,), likelihood="categorical", **options),
+        dgm.SparseAutoencoder((3,), 2, **options),
+        dgm.GAN((3,), num_levels=levels, rngs=nnx.Rngs(0)),
+    ]
+    ends = np.array([0, (levels - 1) // 2, levels - 1])
+    for model in models:
+        scaled = np.asarray(model.scaled(ends))
+        np.testing.assert_allclose(scaled, 2.0 * ends / (levels - 1) - 1.0, atol=1e-6)
+    np.testing.assert_array_equal(models[-1].unscaled(scaled), ends)
