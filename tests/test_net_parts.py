@@ -39,7 +39,7 @@ def test_heads_of_attention_are_apart():
 
 def test_a_layer_norm_takes_mean_and_variance_of_a_pixel():
     norm = LayerNorm(2)
-    norm.scale[...], norm.bias[...] = jnp.asarray([2.0, 3.0]), jnp.asarray([0.5, 0.0])
+    norm.scale[...], norm.bias[...] = jnp.asarray([[2.0, 3.0], [0.5, 0.0]], jnp.float32)
     out = norm(jnp.asarray([[10.0, 14.0], [5.0, 5.0]]))  # 12 -+ 2
     np.testing.assert_allclose(out, [[-1.5, 3.0], [0.5, 0.0]], atol=1e-5)
 
@@ -67,7 +67,7 @@ def test_dropout_drops_a_share_and_keeps_the_mean():
 
 def test_running_statistics_keep_the_share_of_their_momentum():
     """``0.9 m + 0.1 mean(x)`` from mean 0 and variance 1, with the variance divided by the number of rows."""
-    norm = BatchNorm(1, momentum=0.9, epsilon=0.0)
+    norm = BatchNorm(1, momentum=0.9, epsilon=1e-12)
     out, new = norm.apply_and_update(jnp.asarray([[2.0], [6.0]]))  # mean 4, variance 4
     np.testing.assert_allclose(out, [[-1.0], [1.0]], rtol=1e-6)
     np.testing.assert_allclose(new.mean[...], [0.4], rtol=1e-6)
