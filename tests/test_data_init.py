@@ -22,6 +22,7 @@ def same(a, b) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.one_in(3)
 def test_a_second_start_changes_nothing_and_a_first_one_does(name):
     instance = BIJECTORS[name]
     layer = forget_data_init(build(instance, 2, jnp.float64))
@@ -120,6 +121,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.one_in(2)
 def test_a_second_fit_goes_on_from_where_the_first_one_ended(name, x32, tmp_path):
     make, x = MODELS[name]
     options = {"seed": SEED, "batch_size": 16, "eval_every": 10}

@@ -184,6 +184,7 @@ def test_the_last_hidden_layer_has_its_batch_norm_after_the_nonlinearity():
 
 
 @pytest.mark.parametrize(("network", "spectral_norm"), [("mlp", True), ("conv", False)])
+@pytest.mark.one_in(2)
 def test_a_model_samples_levels_and_tells_events_apart(network, spectral_norm, tmp_path):
     model = small(network, spectral_norm=spectral_norm, dropout=0.3)
     draw = jax.jit(lambda model: model.sample(seed=jax.random.key(0), sample_shape=(4, 3)))
@@ -206,6 +207,7 @@ def test_a_model_samples_levels_and_tells_events_apart(network, spectral_norm, t
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.one_in(2)
 def test_training_mode_returns_new_statistics_and_leaves_the_old(network):
     model = small(network, spectral_norm=True)
     z = 3.0 + jax.random.normal(jax.random.key(0), (64, 5), jnp.float32)

@@ -77,7 +77,7 @@ def test_the_pure_step_is_undone_exactly(stride):
     assert z.shape == (2, 4 // stride, 6 // stride, 6 * stride**2)
 
 
-@pytest.mark.parametrize("name", ["RevNet", "IRevNet"])
+@pytest.mark.parametrize("name", ["RevNet", pytest.param("IRevNet", marks=pytest.mark.slow)])
 def test_reversible_gradients_are_plain_ones_with_batch_statistics_updated_once(name):
     """L5-05 and L5-06, with dropout where there is some: loss, gradients, statistics."""
     x, labels = images(6), jnp.asarray([0, 1, 2, 0, 1, 2])
@@ -103,6 +103,7 @@ def test_reversible_gradients_are_plain_ones_with_batch_statistics_updated_once(
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.one_in(3)
 def test_running_statistics_are_averages_of_those_of_batches(name):
     """After many updates on one batch evaluation computes what training does, to the last layer."""
     model, x = CLASSIFIERS[name](), images(6)
@@ -182,6 +183,7 @@ def test_a_flow_batch_norm_cannot_be_rebuilt_and_says_so():
 
 
 @pytest.mark.parametrize("combine", ["block", "chain", "stack", "checked"])
+@pytest.mark.one_in(2)
 def test_combinators_undo_training(combine):
     def block():
         return small(functools.partial(dgm.IRevBlock, (2, 2, 8), dropout=0.3))
@@ -247,6 +249,7 @@ def counted(make):
         pytest.param(dgm.IRevNet.imagenet_bijective, "29", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
+@pytest.mark.one_in(3)
 def test_parameters_are_as_many_as_in_the_papers(make, published):
     """L5-04 and L5-08: table 1 of Gomez et al. and table 1 of Jacobsen et al., in millions, to their digits."""
     digits = len(published.partition(".")[2])
@@ -254,6 +257,7 @@ def test_parameters_are_as_many_as_in_the_papers(make, published):
 
 
 @pytest.mark.parametrize("pad_to", [None, 6])
+@pytest.mark.one_in(2)
 def test_final_features_of_an_irevnet_are_the_image(pad_to):
     """L5-07: [0, 1] pixels from the last features, in float32, with fresh weights and with others."""
     fresh = dgm.IRevNet(
@@ -293,6 +297,7 @@ def test_zero_channels_do_not_make_an_irevnet_ill_conditioned():
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.one_in(2)
 def test_classifiers_keep_their_contract(name, tmp_path):
     model = CLASSIFIERS[name](dtype=jnp.float32)
     x = images(4, jnp.float32)
