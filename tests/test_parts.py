@@ -64,6 +64,7 @@ REUSED = [
 
 
 @pytest.mark.parametrize("name", REUSED)
+@pytest.mark.one_in(3)
 def test_a_flow_of_parts_is_saved(name, tmp_path):
     model = _made(name)
     bijector = model.bijector

@@ -36,6 +36,7 @@ def test_nice_changes_volume_only_by_its_diagonal():
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.one_in(2)
 def test_systems_are_densities(name):
     flow = SYSTEMS[name]((2,), depth=2, width=8, activation="tanh", rngs=nnx.Rngs(0))
     flow = cast(scramble(flow, jax.random.key(0)), jnp.float64)
