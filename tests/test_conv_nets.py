@@ -18,7 +18,6 @@ from dgmjax.nets.res_net import ResNet
 from dgmjax.numerics.random import example_keys
 from tests.instances import scramble
 
-pytestmark = pytest.mark.slow  # the laws of Glow go through the same networks
 SHAPE, OUT, CONTEXT = (4, 5, 2), 3, 2
 
 NETS = {
@@ -97,7 +96,7 @@ def test_every_parameter_has_a_finite_gradient_that_is_not_zero(make):
         return jax.grad(lambda net: jnp.sin(net(x, context)).sum())(net)
 
     gradients = jax.device_get(gradient(net, images(3), contexts(net, 3)))
-    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+    for path, leaf in dgm.training.partition(gradients)[0].items():
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 1e-8, path
 
@@ -186,7 +185,7 @@ def test_mixed_precision_keeps_parameters_and_output_in_float32(name):
 def test_glow_of_width_512_has_as_many_parameters_as_in_the_paper_s_code():
     """A coupling of the first scale of CIFAR-10: 6 channels in, 12 out."""
     net = nnx.eval_shape(lambda: ConvNet((16, 16, 6), 12, width=512, rngs=nnx.Rngs(0)))
-    size = sum(leaf.size for leaf in jax.tree.leaves(net))
+    size = sum(leaf.size for leaf in dgm.training.partition(net)[0].values())
     first, second, last = 9 * (6 + 1) * 512, 512 * 512, 9 * (512 + 1) * 12
     assert size == first + second + last + 2 * (512 + 512) + 12 + 12
 

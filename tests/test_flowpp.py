@@ -54,7 +54,6 @@ def test_the_first_half_are_the_even_squares_in_their_order():
     np.testing.assert_array_equal(checkerboard_image(halves), color)
 
 
-@pytest.mark.slow
 def test_a_channel_coupling_of_halves_keeps_the_even_squares():
     layers = small().bijector.layers
     step = scramble(layers[1].layers[0].layers[-1], jax.random.key(1))

@@ -23,7 +23,6 @@ def images(x32) -> jax.Array:
     return 20.0 + 5.0 * noise + 3.0 * noise[:, :1]
 
 
-@pytest.mark.slow
 def test_latents_are_all_levels_and_come_apart(images):
     flow = small().with_data_init(images)
     z = flow.bijector.inverse(images)

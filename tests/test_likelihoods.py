@@ -91,7 +91,6 @@ def all_events(model: Likelihood) -> np.ndarray:
 
 
 @discrete
-@pytest.mark.one_in(3)
 def test_masses_of_all_events_sum_to_one_and_give_the_mean(row):
     model = trained(row.one())
     output = outputs(model, seed=2)
@@ -184,7 +183,6 @@ BATCHES = [((), ()), ((2, 3), (3,)), ((3,), (2, 1))]
 
 
 @every
-@pytest.mark.one_in(3)
 def test_batch_axes_broadcast(row):
     model = trained(row.several())
     x, output = events(model, 2, 3), outputs(model, 2, 3)
@@ -213,7 +211,6 @@ def test_batch_axes_broadcast(row):
 
 
 @every
-@pytest.mark.one_in(3)
 def test_a_key_of_its_own_gives_an_output_its_own_sample(row):
     model = trained(row.several())
     output, keys = outputs(model, 3, 2), example_keys(jax.random.key(0), 3)
@@ -226,7 +223,6 @@ def test_a_key_of_its_own_gives_an_output_its_own_sample(row):
 
 
 @every
-@pytest.mark.one_in(3)
 def test_extreme_outputs_have_finite_values_and_gradients(row):
     model = row.several()
     x = events(model, 40)
@@ -250,7 +246,6 @@ def test_extreme_outputs_have_finite_values_and_gradients(row):
 
 
 @every
-@pytest.mark.one_in(3)
 def test_outputs_of_16_bits_are_summed_in_32(row):
     model = row.several()
     output = jnp.asarray(outputs(model, 3), jnp.bfloat16)
@@ -318,7 +313,6 @@ def lossy() -> ConditionalModel:
     )
 
 
-@pytest.mark.slow
 def test_a_conditional_model_is_a_likelihood(lossy):
     assert (lossy.event_shape, lossy.output_shape, lossy.num_levels) == ((2, 2, 1), (3,), 3)
     values, output = all_events(lossy), outputs(lossy, 2, 1, dtype=np.float32)
@@ -330,7 +324,7 @@ def test_a_conditional_model_is_a_likelihood(lossy):
     assert np.allclose(log_probs[1], direct, atol=1e-5)
 
 
-@pytest.mark.parametrize("own", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("own", [False, True])
 def test_samples_of_a_conditional_model_have_its_masses(lossy, own):
     """With one key, or with one an output."""
     num, output = 2000, outputs(lossy, dtype=np.float32)

@@ -47,13 +47,13 @@ FIELDS = {
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if "3" in n else ()) for n in FIELDS]
 )
-@pytest.mark.one_in(3)
 def test_outputs_see_exactly_the_pixels_before(name):
     """The Jacobian of all outputs by all pixels and channels."""
     options = dict(FIELDS[name])
     variant = options.pop("variant", name)
-    model = scrambled((4, 4, 3), 9, variant, **options)
-    x = jax.random.normal(jax.random.key(2), (1, 4, 4, 3), jnp.float64)
+    # XLA takes ten times as long to compile a convolution in float64.
+    model = scrambled((4, 4, 3), 9, variant, "float32", **options)
+    x = jax.random.normal(jax.random.key(2), (1, 4, 4, 3), jnp.float32)
     jacobian = jax.jit(jax.jacfwd(lambda x: model.net(x)[0]))(x)[:, :, :, 0]
     sees = np.abs(jacobian).max(2).reshape(16, 16, 3)  # output pixel, input pixel, channel
     earlier = np.tri(16, k=-1, dtype=bool)
@@ -88,7 +88,6 @@ def all_images(event_shape, num_levels: int) -> jax.Array:
 
 
 @pytest.mark.parametrize(("space", "variant", "likelihood"), CASES)
-@pytest.mark.one_in(3)
 def test_masses_of_all_images_sum_to_one_and_samples_have_them(space, variant, likelihood):
     event_shape = SPACES[space]["event_shape"]
     levels = 2 if variant == "pixelcnnpp" else 1
@@ -107,29 +106,48 @@ def test_masses_of_all_images_sum_to_one_and_samples_have_them(space, variant, l
 
 CACHED = {
     "pixelcnnpp": {"levels": 3, "context_shape": (2,)},
-    "gated": {"depth": 2},
-    "plain": {"depth": 2, "likelihood": "categorical"},
+    "gated": {"depth": 2, "context_shape": (2,)},
+    "plain": {"depth": 2, "likelihood": "categorical", "context_shape": (2,)},
 }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.one_in(3)
 def test_cached_and_naive_samples_are_equal(variant):
     """Three levels and sides that differ: every parity of rows and columns occurs."""
     shape = (8, 4, 2) if variant == "pixelcnnpp" else (3, 4, 2)
     model = scrambled(shape, 256, variant, **CACHED[variant])
-    context = None
-    if model.context_shape is not None:
-        context = jax.random.normal(jax.random.key(1), (3, 2), jnp.float64)
-    draw = functools.partial(
-        model.sample, seed=jax.random.key(0), sample_shape=2 if context is not None else (2, 3),
-        context=context,
-    )  # fmt: skip
+    context = jax.random.normal(jax.random.key(1), (3, 2), jnp.float64)
+    draw = functools.partial(model.sample, seed=jax.random.key(0), sample_shape=2, context=context)
     fast, slow = draw(), draw(cached=False)
     assert fast.shape == (2, 3, *shape)
     assert fast.dtype == jnp.uint8
     np.testing.assert_array_equal(fast, slow)
     assert len(np.unique(fast)) > 20
+
+
+def test_temperature_is_a_factor_on_the_spread_of_a_logistic():
+    """One logistic, and so many levels that rounding hides nothing."""
+    model = nnx.clone(scrambled((1, 1, 1), 60_001, "plain", num_components=1))
+    model.net.last.bias[...] = model.net.last.bias[...].at[2].set(-2.5)  # narrow, inside the range
+    cold, half, warm = (
+        np.asarray(model.sample(seed=jax.random.key(0), sample_shape=200, temperature=t), float)
+        for t in (0.0, 0.5, 1.0)
+    )
+    assert np.ptp(cold) == 0
+    inside = (warm > 0) & (warm < 60_000)
+    assert inside.mean() > 0.9
+    assert warm.std() > 1_000
+    np.testing.assert_allclose((half - cold)[inside], 0.5 * (warm - cold)[inside], atol=2)
+
+
+def test_temperature_is_a_power_of_the_masses_of_categories():
+    model = scrambled((1, 1, 1), 3, "plain", likelihood="categorical")
+    mass = np.exp(model.log_prob(jnp.arange(3).reshape(3, 1, 1, 1))) ** 2
+    mass /= mass.sum()
+    samples = model.sample(seed=jax.random.key(0), sample_shape=4_000, temperature=0.5)
+    counts = np.bincount(np.ravel(samples), minlength=3)
+    assert (np.abs(counts - 4_000 * mass) < 5 * np.sqrt(4_000 * mass * (1 - mass))).all()
+    assert np.ptp(mass) > 0.1
 
 
 @functools.cache
@@ -178,23 +196,6 @@ def test_a_key_drops_units_and_an_example_has_its_own():
     np.testing.assert_allclose(turned[::-1], together, rtol=1e-12)
     again, other = (model.log_prob(y, context, key=jax.random.key(k)) for k in (5, 6))
     assert (np.abs(again - other) > 1e-6).any()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_parameter_has_a_gradient(variant):
-    options = {"levels": 2, "context_shape": (3,)} if variant == "pixelcnnpp" else {"depth": 2}
-    model = scrambled((4, 4, 1), 5, variant, **options)
-    context = jnp.ones((6, 3), jnp.float64) if variant == "pixelcnnpp" else None
-    params, fixed, merge = dgm.training.partition(model)
-    y = some_images()
-
-    def loss(params):
-        return -merge(params, fixed).log_prob(y, context).mean()
-
-    for name, gradient in jax.jit(jax.grad(loss))(params).items():
-        assert jnp.isfinite(gradient).all(), name
-        assert (gradient != 0.0).any(), name
 
 
 @pytest.mark.slow

@@ -29,8 +29,6 @@ from tests.instances import cast, coupling, scramble
 
 FLOWS = ["planar", "radial", "sylvester", "coupling", "iaf"]
 NAMES = ["gaussian", "full_covariance", *FLOWS]
-# The others have the same laws; these two take longest to compile.
-PARAMS = [pytest.param(n, marks=pytest.mark.slow if n in ("radial", "iaf") else ()) for n in NAMES]
 close = functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-8)
 
 
@@ -66,8 +64,7 @@ def grid(count: int = 200, width: float = 10.0) -> tuple[jax.Array, float]:
     ) ** 2
 
 
-@pytest.mark.parametrize("name", [*PARAMS, "shared flow"])
-@pytest.mark.one_in(3)
+@pytest.mark.parametrize("name", [*NAMES, "shared flow"])
 def test_a_posterior_integrates_to_one_and_its_draws_carry_their_density_and_follow_it(name):
     q = make(name)
     features = features_of(q, (2,))
@@ -82,7 +79,7 @@ def test_a_posterior_integrates_to_one_and_its_draws_carry_their_density_and_fol
         assert (np.abs((z**power).mean(0) - moments) < 5 * error).all()
 
 
-@pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_draws_have_the_axes_of_the_samples_and_then_those_of_the_features(name):
     q = make(name)
     for sample_shape, batch in [((), ()), ((), (3,)), ((4,), (2, 3)), (2, (3,)), ((2, 4), ())]:
@@ -96,8 +93,7 @@ def test_draws_have_the_axes_of_the_samples_and_then_those_of_the_features(name)
         assert log_q.shape == (*shape, *batch)
 
 
-@pytest.mark.parametrize("name", PARAMS)
-@pytest.mark.one_in(2)
+@pytest.mark.parametrize("name", NAMES)
 def test_batch_axes_broadcast_and_all_pairs_are_the_broadcast_form(name):
     q = make(name)
     z, features = jax.random.normal(jax.random.key(5), (4, 2)), features_of(q, (5,))
@@ -108,8 +104,7 @@ def test_batch_axes_broadcast_and_all_pairs_are_the_broadcast_form(name):
     close(log_prob(q, z, features[2]), pairs[:, 2])
 
 
-@pytest.mark.parametrize("name", PARAMS)
-@pytest.mark.one_in(2)
+@pytest.mark.parametrize("name", NAMES)
 def test_one_key_an_example_gives_each_its_own_noise(name):
     q = make(name)
     features, keys = features_of(q, (3,)), jax.random.split(jax.random.key(6), 3)
@@ -117,8 +112,7 @@ def test_one_key_an_example_gives_each_its_own_noise(name):
     close(z[1], draw(q, features[1], keys[1])[0])
 
 
-@pytest.mark.parametrize("name", PARAMS)
-@pytest.mark.one_in(2)
+@pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_all_parameters_and_features(name):
     q = make(name)
 
@@ -133,7 +127,7 @@ def test_gradients_reach_all_parameters_and_features(name):
     assert np.all(bars[1] != 0)
 
 
-@pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_float32_stays_float32(name):
     q = posterior(name, 2, depth=2, width=8, context_size=3, rngs=nnx.Rngs(0))
 
@@ -147,8 +141,7 @@ def test_float32_stays_float32(name):
 
 
 @pytest.mark.parametrize("depth", [2, 3])
-@pytest.mark.parametrize("name", PARAMS)
-@pytest.mark.one_in(3)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_fresh_posterior_is_standard_normal_or_a_gentle_squeeze_of_it(name, depth):
     q = cast(
         posterior(name, 3, depth=depth, width=8, context_size=2, rngs=nnx.Rngs(0)), jnp.float64
@@ -257,7 +250,6 @@ def standard(z):
 
 
 @pytest.mark.parametrize("name", ["gaussian", "full_covariance"])
-@pytest.mark.one_in(2)
 def test_the_closed_form_is_the_integral_and_the_mean_of_draws(name):
     q = make(name)
     features = features_of(q, (3,), seed=12)
@@ -354,7 +346,6 @@ def test_all_pairs_in_float32_keep_a_thousandth_of_a_nat():
 
 
 @pytest.mark.parametrize(("name", "chunks"), [("gaussian", [1, 3, 100]), ("coupling", [3])])
-@pytest.mark.one_in(2)
 def test_a_mixture_does_not_depend_on_its_chunks_and_differentiates_through_them(name, chunks):
     q = make(name)
     features, z = features_of(q, (7,)), jax.random.normal(jax.random.key(17), (2, 3, 2))

@@ -74,13 +74,11 @@ def integral(prior, where=lambda z: z[..., 0] < np.inf, count: int = 300) -> flo
 
 
 @pytest.mark.parametrize("name", PRIORS)
-@pytest.mark.one_in(2)
 def test_a_prior_integrates_to_one(name):
     close(integral(PRIORS[name]()), 1.0, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["mixture", "vamp"])
-@pytest.mark.one_in(2)
 def test_a_prior_is_a_distribution_whose_samples_follow_its_density(name):
     check_density(PRIORS[name](), seed=jax.random.key(2))
 
@@ -185,7 +183,6 @@ def test_a_prior_started_from_many_images_can_be_saved():
 
 
 @pytest.mark.parametrize("chunk", [7, 20, 100])
-@pytest.mark.one_in(3)
 def test_the_aggregated_posterior_does_not_depend_on_its_chunks(chunk):
     data, z = digits(20), jax.random.normal(jax.random.key(6), (3, 2))
     features = Encoder()(jnp.asarray(data))

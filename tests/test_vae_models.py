@@ -127,7 +127,6 @@ def from_the_prior(name: str) -> np.ndarray:
         for n in GROUPS
     ],
 )
-@pytest.mark.one_in(3)
 def test_weights_are_unbiased_and_bounds_are_in_order(name):
     """``E [w] = p(x)`` by another way; ELBO, importance-weighted bounds and the likelihood in rising order."""
     exact = (from_the_prior if "iaf" in name else by_quadrature)(name)
@@ -149,7 +148,6 @@ def test_weights_are_unbiased_and_bounds_are_in_order(name):
 
 
 @pytest.mark.parametrize("name", ["hvae", "iaf, diagonal"])
-@pytest.mark.one_in(2)
 def test_divergences_in_closed_form_are_the_means_of_samples(name):
     terms = many_terms(name)
     difference = terms.log_posterior - terms.log_prior - terms.kl.sum(-1)
@@ -197,34 +195,7 @@ def test_the_autoregressive_step_is_triangular_and_its_density_exact():
     assert np.abs(moved - new)[0, 0].max() > 0  # the context of a pixel is seen at it
 
 
-@pytest.mark.slow
-def test_layers_are_met_in_order_going_up_and_in_reverse_coming_down():
-    """The scans of a level against its layers one after the other."""
-    model, x = scramble(make("iaf"), jax.random.key(0), scale=0.5), events(2)
-    layers = [jax.tree.map(lambda a, i=i: a[i], model.ladder[0]) for i in range(2)]
-    rising, features = model.first(dgm.bijectors.squeeze(model.scaled(x), order="outer")), []
-    for layer in layers:
-        rising, of_layer = layer.up(rising)
-        features.append(of_layer)
-    inferred = generated = jnp.broadcast_to(model.start[...], (2, 2, 2, 6))
-    seed, kl = jax.random.key(1), {}
-    for i in (1, 0):
-        own = jax.random.fold_in(seed, i)
-        inferred, terms = layers[i].infer(inferred, features[i], seed=own)
-        generated, kl[i] = layers[i].generate(generated, seed=own), terms.kl
-    found = model.elbo_terms(x, seed=seed)
-    np.testing.assert_allclose(found.kl, jnp.concatenate([kl[0], kl[1]], -1), rtol=1e-3)
-    of_sample, of_posterior = (
-        dgm.bijectors.unsqueeze(model.last(jax.nn.elu(end)), order="outer")
-        for end in (generated, inferred)
-    )
-    np.testing.assert_allclose(model.sample_outputs(seed, 2), of_sample, rtol=1e-3, atol=1e-5)
-    log_likelihood = model.likelihood.log_prob(x, of_posterior)
-    np.testing.assert_allclose(found.log_likelihood, log_likelihood, rtol=1e-4)
-
-
 @pytest.mark.parametrize(("variant", "depth"), [("plain", 2), ("gated", 1)])
-@pytest.mark.one_in(2)
 def test_the_window_of_a_pixel(variant, depth):
     """Jacobians: pixels outside the window and contexts of other pixels have no influence at all."""
     pixels = LocalPixelCNN(
@@ -251,7 +222,6 @@ def test_the_window_of_a_pixel(variant, depth):
     assert make("vlae").receptive_field == (2, 2)
 
 
-@pytest.mark.slow
 def test_a_local_pixel_network_is_a_distribution_and_samples_with_and_without_cache():
     model = LocalPixelCNN(
         (2, 2, 1), LEVELS, context_channels=2, width=4, num_components=2, rngs=nnx.Rngs(0)
@@ -276,23 +246,6 @@ def test_a_local_pixel_network_is_a_distribution_and_samples_with_and_without_ca
 
 
 @pytest.mark.parametrize("name", GROUPS)
-@pytest.mark.one_in(2)
-def test_gradients_reach_every_parameter(name):
-    model, x = scramble(make(name), jax.random.key(2), scale=0.3), events(5)
-
-    @jax.jit
-    def gradient(params, fixed, key):
-        loss = NegativeELBO(free_bits=1e-3)
-        return jax.grad(lambda p: loss(merge(p, fixed), {"x": x}, key)[0])(params)
-
-    params, fixed, merge = dgm.training.partition(model)
-    for path, grad in gradient(params, fixed, jax.random.key(0)).items():
-        assert np.isfinite(grad).all(), path
-        assert np.abs(grad).max() > 0, path
-
-
-@pytest.mark.parametrize("name", GROUPS)
-@pytest.mark.one_in(2)
 def test_samples_are_levels_and_follow_their_key(name):
     draw = jax.jit(lambda m, k: m.sample(seed=k, sample_shape=(4, 2)))
     samples = draw(make(name), jax.random.key(1))

@@ -53,7 +53,6 @@ def inputs(shape, *batch):
 
 
 @every_net
-@pytest.mark.one_in(2)
 def test_batch_axes_agree_and_a_new_network_is_not_constant(in_shape, out_shape, make):
     net, x = make(rngs=nnx.Rngs(0)), inputs(in_shape, 2, 3)
     assert net.out_shape == out_shape
@@ -73,7 +72,6 @@ def test_batch_axes_agree_and_a_new_network_is_not_constant(in_shape, out_shape,
 
 
 @every_net
-@pytest.mark.one_in(3)
 def test_dropout_comes_with_a_key_and_an_example_has_its_own(in_shape, out_shape, make):
     del out_shape
     net, x = make(rngs=nnx.Rngs(0), dropout=0.5), inputs(in_shape, 3)
@@ -88,7 +86,6 @@ def test_dropout_comes_with_a_key_and_an_example_has_its_own(in_shape, out_shape
 
 
 @every_net
-@pytest.mark.one_in(2)
 def test_every_parameter_has_a_finite_gradient_that_is_not_zero(in_shape, out_shape, make):
     del out_shape
     net = make(rngs=nnx.Rngs(0))
