@@ -25,12 +25,15 @@ def test_batches_depend_on_seed_and_step_alone():
         np.testing.assert_array_equal(b(step)["context"], 2 * b(step)["x"])
     other = data.Batches(arrays, batch_size=7, seed=6)
     assert not np.array_equal(a(0)["x"], other(0)["x"])
+    # The second epoch of a seed is not the first of the next.
+    assert not np.array_equal(a(a.per_epoch)["x"], other(0)["x"])
 
 
 def test_the_order_of_rows_is_frozen():
     """Guards against a change of NumPy or of this code that would silently break every resumed run."""
     batches = data.Batches({"x": np.arange(8)}, batch_size=8, seed=2026)
     assert batches(0)["x"].tolist() == [1, 5, 2, 0, 4, 3, 7, 6]
+    assert batches(3)["x"].tolist() == [3, 2, 1, 4, 7, 6, 0, 5]
 
 
 def test_rows_left_over_come_up_in_other_epochs():

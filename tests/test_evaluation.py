@@ -18,7 +18,10 @@ def test_every_row_counts_once_on_any_number_of_devices():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    report = json.loads(done.stdout.splitlines()[-1])
+    # Of 8 devices, those that divide 12 rows, 2 parts of 12 rows, and 7 rows.
+    assert report["devices"] == [4, 2, 1]
+    found = report["metrics"]
     for metrics in found:
         np.testing.assert_allclose([metrics["mean"], metrics["square"]], [14.0, 266.0], rtol=1e-6)
         # Rows have noise of their own: uniform numbers of variance 1/12.

@@ -46,7 +46,8 @@ def distance(model, batch, key):
     """From 12: it falls up to about step 12 and rises from there on."""
     del key
     rows = jnp.abs(model.w[...] - 12.0) + 0.0 * batch["x"][:, 0]
-    return rows.mean(), {"nats": (rows.sum(), jnp.asarray(rows.size, rows.dtype))}
+    count = jnp.asarray(rows.size, rows.dtype)
+    return rows.mean(), {"nats": (rows.sum(), count), "large": ((rows + 100.0).sum(), count)}
 
 
 def jitter(x, keys):
@@ -124,12 +125,38 @@ def test_a_run_that_is_asked_to_stop_writes_that_very_step_and_ends_with_the_sam
     assert_same(run(tmp_path), whole)
 
 
+def test_the_signal_is_delivered_when_nobody_stopped_for_it():
+    """And whoever listened before listens again."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("before"))
+    try:
+        listener = signal.getsignal(signal.SIGTERM)
+        with training.preemption.watch_for_preemption() as asked:
+            assert not asked()
+            signal.raise_signal(signal.SIGTERM)
+            assert asked()
+            assert heard == []
+        assert heard == ["before"]
+        assert signal.getsignal(signal.SIGTERM) is listener
+        with training.preemption.watch_for_preemption():
+            pass
+        assert heard == ["before"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_run_that_went_on_with_more_steps_keeps_its_best(tmp_path):
     """Without patience, and worse from step 10 on: the best weights are still those of the first call."""
     first = run(tmp_path, patience=None, steps=15)
     again = run(tmp_path, patience=None)
     assert (first.best_step, again.best_step, again.steps) == (10, 10, 40)
     chex.assert_trees_all_equal(again.model, first.model)
+
+
+def test_another_monitor_forgets_the_best_value_of_the_one_before(tmp_path):
+    """Whose values may be smaller than any of its own."""
+    assert run(tmp_path, patience=None, steps=15).best_step == 10
+    assert run(tmp_path, patience=None, steps=25, monitor="large").best_step == 20
 
 
 OPTIONS = [

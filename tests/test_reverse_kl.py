@@ -86,3 +86,23 @@ def test_a_model_whose_samples_stay_inside_the_box_fits_it():
     )
     assert np.isfinite(result.history[-1]["log_z_bound"])
     assert "skipped_steps" not in result.history[-1]
+
+
+def test_the_rate_of_a_fit_to_a_density_is_a_cosine_and_its_average_has_the_decay_asked_for():
+    """Of a normal density far away, whose gradients hardly change: updates are as large as the rates."""
+    target = lambda x: -0.5 * ((x - 100.0) ** 2).sum()  # noqa: E731
+    flow, seen = dgm.Flow(dgm.DiagonalLinear((1,)), dgm.Flow(dgm.layers.ActNorm((1,)))), {}
+    for decay in (0.0, 0.5):
+        seen[decay] = dgm.fit_density(
+            flow, target, seed=jax.random.key(0), steps=6, eval_every=1, num_samples=64,
+            learning_rate=0.1, ema_decay=decay,
+        )  # fmt: skip
+    rates = [r["update_norm"] for r in seen[0.0].history]
+    expected = [(1 + math.cos(math.pi * k / 6)) / 2 for k in range(6)]
+    np.testing.assert_allclose(np.asarray(rates) / rates[0], expected, rtol=0.1)
+    last, average = (dgm.training.partition(seen[d].model)[0] for d in (0.0, 0.5))
+    norms = [r["param_norm"] for r in seen[0.0].history]
+    weights = 0.5 ** np.arange(5, -1, -1)
+    for found, norm in ((last, norms[-1]), (average, weights @ norms / weights.sum())):
+        size = math.sqrt(sum(float((leaf**2).sum()) for leaf in found.values()))
+        np.testing.assert_allclose(size, norm, rtol=0.02)

@@ -1,4 +1,4 @@
-"""Metrics of 29 rows, evaluated 8 at a time on 4 devices and on one: prints them as JSON.
+"""Metrics of 29 rows, evaluated 8 at a time on 4 devices and on one, and devices of some batches: prints them as JSON.
 
 ``python -m tests.programs.evaluation``
 """
@@ -40,4 +40,6 @@ def metrics(devices: int, chunk: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     ways = ((1, 8), (4, 8), (1, 1_024), (4, 29))
-    print(json.dumps([metrics(*way) for way in ways]))
+    batches = ((12, 1), (12, 2), (7, 1))
+    devices = [len(training.Parallel.for_batch(*batch).devices) for batch in batches]
+    print(json.dumps({"metrics": [metrics(*way) for way in ways], "devices": devices}))
