@@ -14,6 +14,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import training
+from tests.instances import cast
 
 pytestmark = pytest.mark.usefixtures("x32")
 SEED = jax.random.key(0)
@@ -262,6 +263,8 @@ def test_weights_start_another_model_where_they_fit(tmp_path):
         same = training.transfer(glow(8), given)
         chex.assert_trees_all_equal(same.model, source)
         assert (same.fresh, same.unused) == ({}, ())
+    half = training.transfer(glow(8), cast(source, jnp.bfloat16))
+    chex.assert_trees_all_equal_shapes_and_dtypes(half.model, source)
     wider = training.transfer(glow(9), source)
     name = next(name for name in wider.fresh if name.endswith("first/kernel"))
     assert ", 8) there, (" in wider.fresh[name]

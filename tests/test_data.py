@@ -109,9 +109,10 @@ def test_files_keep_their_splits_or_are_split(tmp_path):
     rows = np.concatenate([one.train, one.validation, one.test])
     assert not np.array_equal(rows, x.astype(np.float32)), "files may be sorted"
     np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(x.astype(np.float32), axis=0))
-    np.savez(tmp_path / "three.npz", train=x[:30], validation=x[30:40], test=x[40:])
+    np.savez(tmp_path / "three.npz", test=x[40:], train=x[:30], validation=x[30:40])
     three = data.load_dataset(str(tmp_path / "three.npz"))
-    np.testing.assert_array_equal(three.test, x[40:].astype(np.float32))
+    for split, rows in (("train", x[:30]), ("validation", x[30:40]), ("test", x[40:])):
+        np.testing.assert_array_equal(getattr(three, split), rows.astype(np.float32))
 
 
 def test_bad_files_and_names_say_what_to_do(tmp_path):
@@ -150,6 +151,10 @@ def test_augmentation_keeps_levels_and_can_be_switched_off():
     assert int(warped.max()) <= 16
     changed = (warped != y).any(1)
     assert changed.mean() > 0.95
+    floats = data.Augment((8, 8, 1), warp=1.0)(y.astype(jnp.float32), jax.random.key(0))
+    levels = data.Augment((8, 8, 1), warp=1.0)(y, jax.random.key(0))
+    off = jnp.abs(levels.astype(jnp.float32) - floats)
+    assert 0.4 < off.max() <= 0.5, "to the nearest level"
     # A small warp keeps most of the ink where it was.
     assert jnp.abs(warped.astype(jnp.float32) - y.astype(jnp.float32)).mean() < 2.5
 
@@ -219,6 +224,10 @@ def test_contexts_of_labels_are_one_hot_and_conditions_stay():
     x = np.zeros((3, 2), np.float32)
     classes = data.Dataset("mine", x, x, x, labels={"train": np.array([0, 2, 1])})
     np.testing.assert_array_equal(classes.contexts("train"), np.eye(3)[[0, 2, 1]])
+    fewer = {"train": np.array([0, 2, 1]), "test": np.array([0, 1, 1])}
+    np.testing.assert_array_equal(
+        data.Dataset("mine", x, x, x, labels=fewer).contexts("test"), np.eye(3)[[0, 1, 1]]
+    )
     conditions = data.Dataset("mine", x, x, x, labels={"train": np.ones((3, 5), np.int32)})
     assert conditions.context_shape == (5,)
     assert conditions.contexts("train").dtype == np.float32

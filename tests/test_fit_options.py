@@ -109,6 +109,8 @@ def test_records_of_the_run_say_how_much_is_computed():
         record["flops_per_second"], flops * record["steps_per_second"], abs_tol=rounding
     )
     assert programs[0].state_bytes > 0
+    fit(steps_per_call=3, on_compile=programs.append)
+    assert programs[1].flops == flops, "of one step"
 
 
 def test_a_transform_makes_the_events_and_validation_sees_it_too():

@@ -46,8 +46,8 @@ def distance(model, batch, key):
     """From 12: it falls up to about step 12 and rises from there on."""
     del key
     rows = jnp.abs(model.w[...] - 12.0) + 0.0 * batch["x"][:, 0]
-    count = jnp.asarray(rows.size, rows.dtype)
-    return rows.mean(), {"nats": (rows.sum(), count), "large": ((rows + 100.0).sum(), count)}
+    count, back = jnp.asarray(rows.size, rows.dtype), 100.0 - model.w[...]
+    return rows.mean(), {"nats": (rows.sum(), count), "back": (back * count, count)}
 
 
 def jitter(x, keys):
@@ -100,7 +100,9 @@ def test_a_stopped_run_ends_with_the_same_bits(stop_at, tmp_path, whole):
         run(tmp_path, stop_at=stop_at)
     values = [r["nats"] for r in whole.history if r["split"] == "validation"]
     assert values[0] > values[1] < values[2] < values[3] < values[4]
-    found = run(tmp_path)
+    starts = []
+    found = run(tmp_path, on_start=starts.append)
+    assert starts == [stop_at - 5], "from the last checkpoint"
     assert (found.best_step, found.steps) == (10, 25)
     assert_same(found, whole)
 
@@ -149,14 +151,16 @@ def test_a_run_that_went_on_with_more_steps_keeps_its_best(tmp_path):
     """Without patience, and worse from step 10 on: the best weights are still those of the first call."""
     first = run(tmp_path, patience=None, steps=15)
     again = run(tmp_path, patience=None)
-    assert (first.best_step, again.best_step, again.steps) == (10, 10, 40)
-    chex.assert_trees_all_equal(again.model, first.model)
+    of_result = run(None, patience=None, continue_from=first)
+    for longer in (again, of_result):
+        assert (first.best_step, longer.best_step, longer.steps) == (10, 10, 40)
+        chex.assert_trees_all_equal(longer.model, first.model)
 
 
 def test_another_monitor_forgets_the_best_value_of_the_one_before(tmp_path):
     """Whose values may be smaller than any of its own."""
     assert run(tmp_path, patience=None, steps=15).best_step == 10
-    assert run(tmp_path, patience=None, steps=25, monitor="large").best_step == 20
+    assert run(tmp_path, patience=None, steps=25, monitor="back").best_step == 25
 
 
 OPTIONS = [
