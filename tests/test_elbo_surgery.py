@@ -59,14 +59,14 @@ def quadrature():
 
 
 def test_the_parts_agree_with_quadrature():
-    many = np.tile(rows(4), (2_000, 1))  # each posterior 2,000 times: the same mixture, more codes
+    many = np.tile(rows(4), (600, 1))  # each posterior 600 times: the same mixture, more codes
     model = scramble(model_of(FEATURES), jax.random.key(1), scale=1.0)
     found = elbo_surgery(model, many, jax.random.key(0))
     information, marginal = quadrature()
     errors = found.standard_errors
     assert abs(found.mutual_information - information) < 4 * errors["mutual_information"]
     assert abs(found.marginal_kl - marginal) < 4 * errors["marginal_kl"]
-    assert errors["mutual_information"] < 0.02
+    assert errors["mutual_information"] < 0.04
     z = np.linspace(-8.0, 8.0, 801)
     stds = np.exp(7.0 * np.tanh(LOG_STDS / 7.0))
     values = [

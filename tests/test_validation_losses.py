@@ -1,5 +1,6 @@
 """Validation is without dropout, and training with it: a law of every model that drops units."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +18,18 @@ pytestmark = pytest.mark.usefixtures("x32")
 KEY = jax.random.key(0)
 X = np.random.RandomState(0).normal(size=(6, 4)).astype(np.float32)
 LEVELS = np.random.RandomState(1).randint(0, 3, (6, 4)).astype(np.int32)
-IMAGES = np.random.RandomState(2).normal(size=(6, 4, 4, 1)).astype(np.float32)
 CONTEXT = np.eye(3, dtype=np.float32)[[0, 1, 2, 2, 1, 0]]
 SMALL = {"width": 8, "depth": 1}
 
 
-def realnvp(shape=(4,), **options) -> dgm.RealNVP:
-    return dgm.RealNVP(shape, depth=2, width=8, rngs=nnx.Rngs(0), **options)
+def realnvp(**options) -> dgm.RealNVP:
+    return dgm.RealNVP((4,), depth=2, width=8, rngs=nnx.Rngs(0), **options)
+
+
+def coupling(**options) -> dgm.Coupling:
+    net = functools.partial(dgm.nets.MLP, width=8, rngs=nnx.Rngs(0), **options)
+    affine = dgm.bijectors.AffineTransformer("tanh")
+    return dgm.Coupling((4,), mask="half", make_conditioner=net, transformer=affine)
 
 
 class Row:
@@ -44,7 +50,7 @@ ELBO = (NegativeELBO(), maximum_likelihood)
 ROWS = {
     "flow": Row(realnvp, X),
     "conditional flow": Row(lambda **o: realnvp(context_shape=(3,), **o), X, context=CONTEXT),
-    "batch norm": Row(lambda **o: realnvp((4, 4, 1), normalization="batch", **o), IMAGES),
+    "batch norm": Row(lambda **o: dgm.Flow(dgm.Chain([dgm.BatchNorm((4,)), coupling(**o)])), X),
     "dequantized": Row(lambda **o: dgm.Dequantized(realnvp(**o), 3), LEVELS),
     "VAE": Row(lambda **o: vae(dgm.VAE, **o), LEVELS, *ELBO),
     "VAE with batch norm": Row(
