@@ -24,11 +24,11 @@ def test_every_row_counts_once_on_any_number_of_devices():
     found = report["metrics"]
     for metrics in found:
         np.testing.assert_allclose([metrics["mean"], metrics["square"]], [14.0, 266.0], rtol=1e-6)
-        # Rows have noise of their own: uniform numbers of variance 1/12.
+        # Rows have noise of their own, also those of other chunks: uniform numbers of variance 1/12.
         variance = metrics["noise_square"] - metrics["noise"] ** 2
         assert abs(variance - 1 / 12) < 0.04
     # The noise depends on the chunk and the place in it, not on the devices.
-    alone, spread, whole, whole_spread = found
+    alone, spread, whole, whole_spread, _ = found
     for one, other in ((alone, spread), (whole, whole_spread)):
         np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-6)
     assert abs(alone["noise"] - whole["noise"]) > 1e-3

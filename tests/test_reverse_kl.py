@@ -105,4 +105,4 @@ def test_a_fit_to_a_density_ends_with_small_steps_and_returns_the_average_asked_
         for r in results.values()
     )
     assert math.isclose(last, results[0.0].history[-1]["param_norm"], rel_tol=1e-5)
-    assert 0.7 * last < average < 0.99 * last  # parameters start at 0 and grow
+    assert abs(average - last) > 0.05 * last

@@ -39,7 +39,7 @@ def metrics(devices: int, chunk: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    ways = ((1, 8), (4, 8), (1, 1_024), (4, 29))
+    ways = ((1, 8), (4, 8), (1, 1_024), (4, 29), (1, 1))
     batches = ((12, 1), (12, 2), (7, 1))
     devices = [len(training.Parallel.for_batch(*batch).devices) for batch in batches]
     print(json.dumps({"metrics": [metrics(*way) for way in ways], "devices": devices}))
