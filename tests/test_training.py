@@ -138,7 +138,7 @@ def test_average_is_the_debiased_exponential_mean():
         loss, lambda params, fixed: params, optimizer, key=SEED, ema_decay=0.5
     )
     state = training.init_state(params, {}, optimizer)
-    for batch in (1.0, 2.0, 4.0):  # w: 0, -2, -6
+    for batch in (1.0, math.nan, 2.0, 4.0):  # w: 0, skipped, -2, -6
         state, metrics = step(state, jnp.array([batch]))
     expected = (0.125 * 0.0 + 0.25 * -2.0 + 0.5 * -6.0) / 0.875
     np.testing.assert_allclose(training.averaged_params(state)["w"], [expected])
@@ -186,6 +186,13 @@ def test_frozen_weights_come_back_to_the_last_bit(data):
     before, after = training.partition(flow)[0], training.partition(result.model)[0]
     for name, array in before.items():
         assert np.array_equal(after[name], array) == frozen(name), name
+
+
+def test_wide_floats_come_in_the_dtype_of_the_model():
+    x = np.arange(6.0).reshape(3, 2)
+    found = training.arrays.prepare(small_flow(), x, None, "x")["x"]
+    assert (x.dtype, found.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(found, x)
 
 
 def test_weight_decay_spares_biases_and_the_rate_ends_at_zero():
