@@ -195,19 +195,6 @@ def test_wide_floats_come_in_the_dtype_of_the_model():
     np.testing.assert_array_equal(found, x)
 
 
-def test_weight_decay_spares_biases_and_the_rate_ends_at_zero():
-    optimizer = training.default_optimizer(learning_rate=0.1, steps=4, weight_decay=0.5)
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
-    state = optimizer.init(params)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, state = optimizer.update(zeros, state, params)
-    np.testing.assert_allclose(updates["kernel"], -0.05)
-    np.testing.assert_allclose(updates["bias"], 0.0)
-    for _ in range(4):
-        updates, state = optimizer.update(zeros, state, params)
-    np.testing.assert_allclose(updates["kernel"], 0.0, atol=1e-8)
-
-
 def test_metrics_of_ragged_batches_merge_exactly():
     batches = [np.arange(5.0), np.arange(5.0, 7.0)]
     merged = training.merge_metrics({"m": (b.sum(), b.size)} for b in batches)
