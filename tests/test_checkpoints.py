@@ -80,7 +80,6 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.one_in(3)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     damage, interrupted, uninterrupted
 ):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import chex
 import jax
@@ -13,6 +14,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import training
+from tests.instances import cast
 
 pytestmark = pytest.mark.usefixtures("x32")
 SEED = jax.random.key(0)
@@ -126,16 +128,26 @@ def directory(tmp_path_factory, x32):
     return folder
 
 
-@pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.one_in(3)
-def test_what_a_run_may_change(name, directory, tmp_path):
-    """And a killed run that went on with changes ends with the same bits."""
-    import shutil
+@pytest.fixture(scope="module")
+def linear_directory(tmp_path_factory, x32):
+    del x32
+    folder = tmp_path_factory.mktemp("linear") / "run"
+    fit(linear(), workdir=folder, settings={"rate": 1e-3})
+    return folder
 
+
+def linear() -> dgm.Flow:
+    """A model that compiles fast."""
+    return dgm.Flow(dgm.DiagonalLinear((2,)))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_a_run_may_change(name, linear_directory, tmp_path):
+    """And a killed run that went on with changes ends with the same bits."""
     change = {"settings": {"rate": 1e-3}} | CHANGES[name]
     for folder in ("whole", "killed"):
-        shutil.copytree(directory, tmp_path / folder)
-    whole = fit(workdir=tmp_path / "whole", steps=30, **change)
+        shutil.copytree(linear_directory, tmp_path / folder)
+    whole = fit(linear(), workdir=tmp_path / "whole", steps=30, **change)
     assert whole.steps == 30
 
     def kill(step, model):
@@ -143,8 +155,8 @@ def test_what_a_run_may_change(name, directory, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(workdir=tmp_path / "killed", steps=30, on_evaluation=kill, **change)
-    assert_same(fit(workdir=tmp_path / "killed", steps=30, **change), whole)
+        fit(linear(), workdir=tmp_path / "killed", steps=30, on_evaluation=kill, **change)
+    assert_same(fit(linear(), workdir=tmp_path / "killed", steps=30, **change), whole)
     files = [(tmp_path / folder / "fit.json").read_text() for folder in ("whole", "killed")]
     assert files[0] == files[1]
     (entry,) = json.loads(files[0])["changes"]
@@ -251,6 +263,8 @@ def test_weights_start_another_model_where_they_fit(tmp_path):
         same = training.transfer(glow(8), given)
         chex.assert_trees_all_equal(same.model, source)
         assert (same.fresh, same.unused) == ({}, ())
+    half = training.transfer(glow(8), cast(source, jnp.bfloat16))
+    chex.assert_trees_all_equal_shapes_and_dtypes(half.model, source)
     wider = training.transfer(glow(9), source)
     name = next(name for name in wider.fresh if name.endswith("first/kernel"))
     assert ", 8) there, (" in wider.fresh[name]

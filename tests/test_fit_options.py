@@ -60,7 +60,6 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-@pytest.mark.one_in(3)
 def test_the_result_is_the_same(name, plain):
     result = fit(**SAME[name])
     chex.assert_trees_all_close(result.model, plain.model, rtol=2e-5, atol=2e-6)
@@ -110,6 +109,8 @@ def test_records_of_the_run_say_how_much_is_computed():
         record["flops_per_second"], flops * record["steps_per_second"], abs_tol=rounding
     )
     assert programs[0].state_bytes > 0
+    fit(steps_per_call=3, on_compile=programs.append)
+    assert programs[1].flops == flops, "of one step"
 
 
 def test_a_transform_makes_the_events_and_validation_sees_it_too():
@@ -145,6 +146,56 @@ def test_a_transform_makes_the_events_and_validation_sees_it_too():
     np.testing.assert_allclose(mean, expected + 0.5, atol=0.2)
 
 
+def test_augmentation_comes_before_the_transform_and_in_training_only():
+    """Rows of zeros: 1 more in training, then doubled with a column of 3 by the transform; noise has three keys."""
+
+    def noise(keys):
+        return jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(keys)
+
+    def augment(x, keys):
+        assert x.shape[1:] == (1,)
+        return x + 1.0 + 0.1 * noise(keys)[:, None]
+
+    def transform(x, keys):
+        assert x.shape[1:] == (1,)
+        return jnp.concatenate([2.0 * x, 3.0 + noise(keys)[:, None]], 1)
+
+    def loss(model, batch, key):
+        del model
+        x, count = batch["x"], jnp.asarray(len(batch["x"]), jnp.float32)
+        own = [noise(part) for part in (key, *dgm.numerics.random.split(key))]
+        seen = jnp.stack([(x[:, 0] / 2.0 - 1.0) / 0.1, x[:, 1] - 3.0, *own])
+        same = jnp.abs(seen[:, None] - seen[None]) < 1e-4
+        values = {"nats": x[:, 0], "second": x[:, 1], "same": same.sum((0, 1)).astype(x.dtype)}
+        return x.sum(), {name: (value.sum(), count) for name, value in values.items()}
+
+    model = dgm.Flow(dgm.DiagonalLinear((2,)))
+    result = fit(
+        model, np.zeros((96, 1), np.float32), validation=np.zeros((50, 1), np.float32), steps=1,
+        eval_every=1, augment=augment, transform=transform, loss=loss, validation_loss=loss,
+        optimizer=optax.sgd(0.0),
+    )  # fmt: skip
+    train, validation = result.history
+    assert 2.05 < train["nats"] < 2.15
+    assert validation["nats"] == 0.0
+    assert 3.2 < train["second"] < 3.8
+    assert 3.2 < validation["second"] < 3.8
+    assert train["same"] < 5.1, "five numbers of a row, each equal to itself"
+
+
+def test_every_row_has_noise_of_its_own_where_layers_are_set_from_data():
+    """A transform that adds noise of deviation 3 to rows of zeros."""
+
+    def transform(x, keys):
+        return x + 3.0 * jax.vmap(lambda key: jax.random.normal(key, (4,), jnp.float32))(keys)
+
+    model = flow(preprocess=dgm.Standardize((4,)))
+    x = np.zeros((300, 4), np.float32)
+    result = fit(model, x, validation=None, transform=transform, steps=1, eval_every=1)
+    scale = np.exp(result.model.bijector.layers[0].log_std[...])
+    np.testing.assert_allclose(scale, 3.0, rtol=0.2)
+
+
 def test_classes_are_one_hot_contexts():
     def trained(context):
         model = flow(context_shape=(3,))
@@ -165,7 +216,6 @@ def test_a_class_that_does_not_exist_is_nan_and_not_another_one():
         fit(flow(context_shape=(3,)), Rows(DATA, context=context), validation=None, max_skipped=3)
 
 
-@pytest.mark.slow
 def test_the_mode_for_bad_numbers_names_the_layer():
     model = flow(scale_fn="exp")
     kernel = model.bijector.layers[0].layer.conditioner.last.bias
@@ -182,17 +232,19 @@ def test_a_trace_for_the_profiler_is_written(tmp_path):
     assert list(tmp_path.glob("profile/**/*.xplane.pb"))
 
 
-@pytest.mark.slow
 def test_data_dependent_layers_may_be_set_from_some_rows():
     def standardized(**options):
         model = flow(preprocess=dgm.Standardize((4,)))
-        trained = fit(model, steps=1, eval_every=1, **options).model
+        trained = fit(model, x, steps=1, eval_every=1, **options).model
         return trained.bijector.layers[0].mean[...]
+
+    x = np.sort(DATA, axis=0)
 
     everything = standardized()
     np.testing.assert_allclose(everything, DATA.mean(0), atol=1e-5)
     some = standardized(init_rows=20)
     assert np.abs(some - everything).max() > 1e-3
+    assert np.abs(some - everything).max() < 1.0, "not the first 20 of sorted rows"
     np.testing.assert_array_equal(some, standardized(init_rows=20))
 
 

@@ -75,6 +75,40 @@ def test_cropping_undoes_padding(size):
     np.testing.assert_array_equal(data.pad_to(IMAGES[0], *size, fill=7), padded[0])
 
 
+def test_padding_is_centred_and_an_odd_pixel_goes_below_and_right():
+    image = jnp.ones((1, 2, 3, 1), jnp.uint8)
+    expected = np.zeros((5, 6), np.uint8)
+    expected[1:3, 1:4] = 1
+    np.testing.assert_array_equal(data.pad_to(image, 5, 6)[0, :, :, 0], expected)
+    columns = jnp.broadcast_to(jnp.arange(6, dtype=jnp.uint8)[None, None, :, None], (1, 5, 6, 1))
+    np.testing.assert_array_equal(data.crop_to(columns, 3, 3)[0, 0, :, 0], [1, 2, 3])
+
+
+def test_a_transform_does_its_parts_in_order():
+    """Flip and shift of the image as it is, then bits or a draw of pixels, then padding, with keys of their own."""
+    keys = jax.vmap(lambda one: jax.random.split(one, 3))(jax.random.split(KEY, len(IMAGES)))
+    moved = data.random_flip(IMAGES, keys[:, 0])
+    moved = data.random_shift(moved, keys[:, 1], max_shift=2, fill="edge")
+    transform = data.ImageTransform(flip=True, shift=2, fill="edge", n_bits=3, pad=(10, 11))
+    found = transform(IMAGES, jax.random.split(KEY, len(IMAGES)))
+    np.testing.assert_array_equal(found, data.pad_to(moved >> 5, 10, 11))
+    assert found.shape[1:] == transform.image_shape(IMAGES.shape[1:])
+    transform = data.ImageTransform(flip=True, binarize=True)
+    found = transform(IMAGES, jax.random.split(KEY, len(IMAGES)))
+    moved = data.random_flip(IMAGES, keys[:, 0])
+    np.testing.assert_array_equal(found, data.binarize(moved, keys[:, 2]))
+
+
+def test_an_edge_is_what_a_shift_leaves_behind():
+    ramp = jnp.broadcast_to(jnp.arange(1, 8, dtype=jnp.uint8)[:, None, None], (200, 7, 5, 1))
+    moved = np.asarray(data.random_shift(ramp, KEY, max_shift=2, fill="edge"))[..., 0]
+    assert (moved == moved[:, :, :1]).all()
+    steps = moved[:, 3, 0].astype(int) - 4
+    assert set(steps) == {-2, -1, 0, 1, 2}
+    expected = np.clip(np.arange(1, 8) + steps[:, None], 1, 7)
+    np.testing.assert_array_equal(moved[:, :, 0], expected)
+
+
 @pytest.mark.parametrize("n_bits", [1, 3, 5, 8])
 def test_bits_are_those_of_glow(n_bits):
     x = jnp.arange(256, dtype=jnp.uint8)
@@ -107,6 +141,14 @@ def test_static_binarisation_is_frozen():
     digest = hashlib.sha256(np.packbits(bits).tobytes()).hexdigest()
     assert digest.startswith("64916a12cda6fbd707f00d1d3d791ba5")
     assert not np.array_equal(bits, data.static_binarization(x, seed=1))
+
+
+def test_static_binarisation_compares_levels_with_numbers_up_to_the_largest():
+    """RandomState(0) begins with 0.5488 and 0.7152: 8.8 and 11.4 of 16, 139.9 and 182.4 of 255."""
+    for levels, low, high in ((17, (8, 11), (9, 12)), (256, (139, 182), (140, 183))):
+        for values, bit in ((low, 0), (high, 1)):
+            bits = data.static_binarization(np.asarray([values]), num_levels=levels)
+            assert bits.tolist() == [[bit, bit]]
 
 
 def test_binary_data_sets_do_not_depend_on_the_order_of_records():

@@ -78,6 +78,14 @@ def test_so_is_one_of_another_thread(tmp_path):
     assert found[1] == [".lock"]
 
 
+def test_a_run_inside_another_locks_a_directory_of_its_own(tmp_path):
+    @lock.one_run_at_a_time
+    def outer(*, workdir: pathlib.Path) -> list[str]:
+        return work(workdir=workdir / "inner")
+
+    assert outer(workdir=tmp_path) == [".lock"]
+
+
 def test_where_nothing_can_be_locked_everybody_may_work(tmp_path, monkeypatch):
     assert work(workdir=None) == []
 

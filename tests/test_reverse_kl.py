@@ -86,3 +86,23 @@ def test_a_model_whose_samples_stay_inside_the_box_fits_it():
     )
     assert np.isfinite(result.history[-1]["log_z_bound"])
     assert "skipped_steps" not in result.history[-1]
+
+
+def test_a_fit_to_a_density_ends_with_small_steps_and_returns_the_average_asked_for():
+    """The rate falls to (1 + cos(5 pi / 6)) / 2 = 0.07 of its peak in the last of six steps."""
+    flow, results = dgm.Flow(dgm.DiagonalLinear((1,))), {}
+    for decay in (0.0, 0.5):
+        results[decay] = dgm.fit_density(
+            flow, lambda x: -0.5 * ((x - 3.0) ** 2).sum(), seed=jax.random.key(0), steps=6,
+            eval_every=1, num_samples=64, learning_rate=0.1, ema_decay=decay,
+        )  # fmt: skip
+    updates = [record["update_norm"] for record in results[0.0].history]
+    assert updates[-1] < 0.15 * updates[0]
+    last, average = (
+        math.sqrt(
+            sum(float((leaf**2).sum()) for leaf in dgm.training.partition(r.model)[0].values())
+        )
+        for r in results.values()
+    )
+    assert math.isclose(last, results[0.0].history[-1]["param_norm"], rel_tol=1e-5)
+    assert abs(average - last) > 0.05 * last

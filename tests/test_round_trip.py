@@ -52,8 +52,10 @@ def test_the_outermost_rows_are_looked_at():
 def test_healthy_fits_and_fits_without_the_check_are_silent(name):
     """Warnings are errors here."""
     options = {"seed": KEY, "batch_size": 32} | STILL
-    if name == "float":
-        dgm.fit(deep(activation="tanh"), X, **options)
+    if name == "float":  # errors of a tiny row are those of a typical one
+        x = X[:32].copy()
+        x[5] = 1e-9
+        dgm.fit(deep(activation="tanh"), x, **options)
     elif name == "off":
         dgm.fit(deep(), X, check_round_trip=False, **options)
     else:

@@ -13,6 +13,7 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.layers.summary import summary
 from dgmjax.training.flops import count_flops, peak_flops
+from dgmjax.training.program import Program
 
 
 def digits() -> dgm.Dequantized:
@@ -319,3 +320,12 @@ def test_peaks_of_known_devices(kind):
 
 def test_this_cpu_has_no_peak():
     assert peak_flops(jax.devices("cpu")[0]) is None
+
+
+def test_a_utilization_is_of_all_devices():
+    """An L4 could do 121e12 operations a second: half a step of as many, on two of them, is a quarter."""
+    program = Program(lambda state, batch: state)
+    devices = [types.SimpleNamespace(device_kind="NVIDIA L4")] * 2
+    assert program.rates(0.5, devices) == {}
+    program.flops = 121e12
+    assert program.rates(0.5, devices) == {"flops_per_second": 60.5e12, "flops_utilization": 0.25}

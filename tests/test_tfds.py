@@ -336,8 +336,8 @@ def test_a_mapped_array_is_checked_without_a_copy(mapped):
     tracemalloc.stop()
     assert peak < mapped.nbytes / 4
     assert not isinstance(batch, np.memmap)
-    mapped[5_000, 3] = mapped[5_900, 7] = np.nan
-    with pytest.raises(ValueError, match=r"2 of 12000000 .* the first at index \(5000, 3\)"):
+    mapped[4_000, 3] = mapped[5_900, 7] = mapped[5_990, 1] = np.nan  # in the last two of its chunks
+    with pytest.raises(ValueError, match=r"3 of 12000000 .* the first at index \(4000, 3\)"):
         data.check_data(mapped, (2_000,))
     levels[:] = 0
     levels[5_999, 0] = 3
@@ -402,6 +402,14 @@ def test_missing_versions_and_configs_are_listed(root):
         data.find_prepared("cifar10:3.0.2", root)
     with pytest.raises(data.DataNotFound, match=r"There is: imagenet_resized/8x8\."):
         data.find_prepared("imagenet_resized", root)
+
+
+def test_the_highest_version_is_read_unless_one_is_named(root, tmp_path):
+    """By its numbers: 1.10.0 comes after 1.9.0."""
+    for version in ("1.0.0", "1.9.0", "1.10.0"):
+        shutil.copytree(root / "cifar10" / "1.0.0", tmp_path / "cifar10" / version)
+    assert data.find_prepared("cifar10", tmp_path).directory.name == "1.10.0"
+    assert data.find_prepared("cifar10:1.9.0", tmp_path).directory.name == "1.9.0"
 
 
 def test_other_formats_and_missing_files_say_so(root, tmp_path):
@@ -473,7 +481,7 @@ def assert_equal_batches(one, other):
 def test_a_stream_is_the_batches_of_the_same_rows_from_any_step(records, in_memory):
     with data.Stream(records, 24, seed=5) as stream:
         assert (stream.num_rows, stream.batch_size, stream.per_epoch) == (100, 24, 4)
-        for step in (0, 1, 2, 3, 4, 5, 17, 18, 3, 4, 10_000_000):
+        for step in (0, 1, 2, 3, 4, 5, 17, 18, 8, 9, 3, 4, 10_000_000):
             assert_equal_batches(stream(step), in_memory(step))
     assert_equal_batches(stream(7), in_memory(7))
     stream.close()

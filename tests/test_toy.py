@@ -128,7 +128,6 @@ def test_dtype_is_preserved_and_shapes_follow(name):
 
 
 @every_toy
-@pytest.mark.one_in(3)
 def test_batched_is_loop_is_jitted_vmap(name):
     log_prob = TOYS[name].log_prob
     x = jnp.asarray(draws(name)[:3])

@@ -54,7 +54,6 @@ def elbo_terms(model, x, seed):
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.one_in(4)
 def test_the_three_forms_of_the_elbo_are_equal(posterior):
     """Row L5-31: with the joint, with a divergence, and with the base of the flow and its log-determinants."""
     model, x, seed = make(posterior, "realnvp"), events(4), jax.random.key(2)
@@ -80,7 +79,6 @@ def test_the_divergence_in_closed_form_is_the_mean_of_samples(posterior):
 
 @pytest.mark.parametrize("prior", PRIORS)
 @jax.numpy_rank_promotion("allow")  # distrax broadcasts
-@pytest.mark.one_in(4)
 def test_every_prior_trains_samples_and_evaluates(prior, x32):
     model, x = scramble(make(prior=prior), jax.random.key(7)), events(5)
 
