@@ -274,6 +274,11 @@ def test_every_model_with_latents_has_paths(name, run, tmp_path, capsys, grids):
     assert len(images) == 6
     if name == "gan":
         assert "the ends are random latents" in printed
+        for options in (["--kind", "spherical"], ["--seed", "1"]):
+            command = [str(run(name)), "--rows", "2", "--num", "3", *options, "--out", str(out)]
+            interpolate.main(command)
+        assert not np.array_equal(grids[1][0], images)
+        assert not np.array_equal(grids[2][0], images)
         return
     assert "the ends differ from the test images by" in printed
     if name == "colour":
@@ -297,6 +302,27 @@ def test_paths_between_chosen_images(run, files, tmp_path, capsys, grids):
     # Of a grid with names the first images are those of the first column.
     np.testing.assert_array_equal(grids[0][0][[0, 1, 4, 5]].reshape(4, 64), test.test[[3, 0, 7, 1]])
     np.testing.assert_array_equal(grids[1][0][[0, 2]].reshape(2, 64), test.test[[3, 7]])
+    # Between two classes the condition goes along.
+    ends, contexts = test.test[[3, 7]], test.contexts("test")[[3, 7]]
+    path = dgm.analysis.interpolate(
+        dgm.load(run("digits") / "model"), *ends, 3, context=contexts[0], context2=contexts[1]
+    )
+    np.testing.assert_array_equal(grids[0][0][2].reshape(64), path[1])
+    for kind in ("linear", "spherical"):
+        interpolate.main([str(run("digits")), "--pair", "3", "7", "--kind", kind, *out])
+    assert not np.array_equal(grids[2][0][1], grids[3][0][1])
+
+
+def test_the_difference_that_is_printed_is_the_larger_of_both_ends(run, tmp_path, capsys, grids):
+    """Of reconstructions, which differ from the images; the order of the two does not matter."""
+    test = dgm.data.load_dataset("digits").test.astype(float)
+    for pair in (("3", "7"), ("7", "3")):
+        out = ["--num", "3", "--out", str(tmp_path / "i.png")]
+        interpolate.main([str(run("vae")), "--pair", *pair, *out])
+        shown = grids[-1][0][[0, 2]].reshape(2, 64)
+        expected = np.abs(shown - test[[int(number) for number in pair]]).max()
+        printed = capsys.readouterr().out.partition(" images by ")[2].split()[0]
+        np.testing.assert_allclose(float(printed), expected, rtol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["vae", "digits"])
