@@ -248,7 +248,7 @@ def test_limits_are_those_of_the_settled_values(figures, tmp_path):
     settled = [
         (step, 1.0 + (step % 2)) for step in range(6, 101)
     ]  # quartiles 1 and 2: fences -2 and 5
-    start = [(step, 4.0) for step in range(6)]
+    start = [(step, 4.0) for step in range(5)]
     assert limits(start + settled, figures, tmp_path) == pytest.approx((0.94, 2.06))
     assert limits([*start, *settled[:-1], (100, 4.9)], figures, tmp_path) == pytest.approx(
         (1 - 0.06 * 3.9, 4.9 + 0.06 * 3.9)

@@ -151,9 +151,9 @@ def test_a_marginal_likelihood_has_the_weights_of_its_conditions():
     contexts = np.array([[0.5], [1.0], [2.0]], np.float32)
     expected = np.log((weights[:, None] * np.exp(-contexts * np.arange(4))).sum(0))
     found = log_marginal(Shifted(), jnp.asarray(x), contexts, np.log(weights))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     found = likelihood_on(Shifted(), x, seed=0, mixture=(contexts, np.log(weights)))
-    np.testing.assert_allclose(found.log_prob, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.log_prob, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_record_of_a_likelihood_by_hand():

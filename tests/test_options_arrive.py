@@ -210,8 +210,8 @@ def test_augmentation_is_what_was_asked_for():
 
 @pytest.mark.parametrize("name", fields_of(OptimizerConfig))
 def test_every_option_of_the_optimizer_changes_its_steps(name):
-    """Five steps of gradients that are above the bound of their norm."""
-    defaults = {"warmup_steps": 2, "clip_norm": 1.0}
+    """Five steps; the gradients of the last two are above the bound of their norm."""
+    defaults = {"learning_rate": 0.1, "warmup_steps": 2, "clip_norm": 1.0}
     beside = {
         "momentum": {"algorithm": "sgd"},
         "milestones": {"schedule": "constant"},
@@ -230,8 +230,8 @@ def test_every_option_of_the_optimizer_changes_its_steps(name):
         optimizer = dgm.training.default_optimizer(steps=6, **settings)
         params = {"a/kernel": np.full((2, 2), 2.0, np.float32)}
         state = optimizer.init(params)
-        for step in range(5):
-            grads = {"a/kernel": np.full((2, 2), 1.0 + step, np.float32)}
+        for gradient in (0.1, -0.2, 0.4, 1.0, -2.0):
+            grads = {"a/kernel": np.full((2, 2), gradient, np.float32)}
             updates, state = optimizer.update(grads, state, params)
             params = jax.tree.map(lambda a, b: a + b, params, updates)
         return np.asarray(params["a/kernel"])

@@ -151,7 +151,7 @@ def fitted(monkeypatch, tmp_path):
 
     def command(name, **changes):
         config = load_config(name)
-        sizes = {"depth": 1, "width": 4} | (
+        sizes = {"depth": 2, "width": 4} | (
             {"filters": (4,)} if hasattr(config.model, "filters") else {}
         )
         model = dataclasses.replace(config.model, **sizes)
