@@ -132,7 +132,7 @@ def test_the_batch_of_contexts_is_a_batch_of_distributions():
     x = site.sample(jax.random.key(0), (2_000,))
     expected = np.exp([[0.0], [0.5], [1.0]]) * np.arange(1.0, 4.0)
     np.testing.assert_allclose(x.std(0), expected, rtol=0.15)
-    log_prob = normal(x / expected) - np.log(expected).sum(-1)
+    log_prob = normal(np.asarray(x) / expected) - np.log(expected).sum(-1)
     np.testing.assert_allclose(site.log_prob(x), log_prob, rtol=1e-4, atol=1e-4)
     value, intermediates = site.sample_with_intermediates(jax.random.key(1), (5,))
     np.testing.assert_allclose(

@@ -211,7 +211,6 @@ def test_the_cube_keeps_its_digits_in_both_tails():
         assert jnp.isfinite(path).all()
 
 
-@pytest.mark.slow
 def test_only_the_great_circle_keeps_the_distribution_of_latents():
     """A4-24: mid-points of independent N(0, I) have variance 1/2 along lines, less in the cube, 1 on the circle."""
     a, b = normal(0), normal(1)
