@@ -247,3 +247,29 @@ def test_an_artifact_of_a_bound_has_its_samples_and_noise_of_every_event(tmp_pat
     drawn = np.asarray(found.sample(seed=jax.random.key(0), sample_shape=40))
     assert drawn.dtype == np.int32
     assert len(np.unique(drawn, axis=0)) > 8
+
+
+class NoisyGiven(Noisy):
+    """The same with a hundred times its context."""
+
+    def __init__(self):
+        super().__init__()
+        self.context_shape = (1,)
+
+    def log_prob(self, x, context, *, seed=None, num_samples=1):
+        return super().log_prob(x, seed=seed, num_samples=num_samples) + 100.0 * context[..., 0]
+
+    def sample(self, *, seed, context, sample_shape=()):
+        shape = (*sample_shape, *context.shape[:-1], 2)
+        return jnp.broadcast_to(context, shape).astype(jnp.int32)
+
+
+def test_an_artifact_of_a_conditional_bound_has_both_noise_and_context(tmp_path):
+    found = exported(NoisyGiven(), tmp_path / "a", num_samples=2)
+    context = jnp.asarray([[0.0], [1.0], [2.0]])
+    values = found.log_prob(jnp.zeros((3, 2), jnp.int32), context, seed=jax.random.key(0))
+    noise = np.asarray(values) - 100.0 * np.arange(3) - 20.0
+    assert 0 < np.abs(noise).max() < 6
+    assert len(np.unique(noise.round(3))) == 3
+    drawn = found.sample(seed=jax.random.key(0), context=context)
+    np.testing.assert_array_equal(drawn, np.arange(3)[:, None] * np.ones((1, 2)))

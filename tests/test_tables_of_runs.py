@@ -156,6 +156,7 @@ def fitted(monkeypatch, tmp_path):
         )
         model = dataclasses.replace(config.model, **sizes)
         monkeypatch.setattr(type(model), "measure", measure)
+        monkeypatch.setattr(type(model), "monitor", "the_monitor")
         config = dataclasses.replace(config, model=model, **changes)
         measured.clear()
         result = train.train(config, workdir=tmp_path / f"{name}_{len(calls)}")
@@ -184,7 +185,7 @@ def test_a_run_trains_selects_and_tests_on_three_splits(name, labelled, fitted):
     same(options["context"], contexts["train"])
     np.testing.assert_array_equal(options["validation"], data.validation.reshape(shape))
     same(options["validation_context"], contexts["validation"])
-    assert options["monitor"] == config.model.monitor
+    assert options["monitor"] == "the_monitor"
     assert options["validation_loss"] is config.model.validation_loss()
     assert jax.random.key_data(options["seed"]).tolist() == [0, 3]
     assert options["augment"] == config.augment.build(data.image_shape)
