@@ -118,6 +118,7 @@ def test_options_of_commands_are_those_of_their_parsers(command, monkeypatch):
         module.main(words)
 
 
+@pytest.mark.usefixtures("x32")
 def test_the_first_layer_of_the_readme_passes_the_laws():
     """Its cheapest block, the last one, on points of the first."""
     *_, last = blocks_of(README, "python")
