@@ -176,7 +176,6 @@ PAIRS = ["far", "near", "same", "opposite", "zero"]
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("curve", [lerp, slerp], ids=["lerp", "slerp"])
-@pytest.mark.one_in(3)
 def test_paths_end_bitwise_and_stay_finite(curve, name, dtype):
     a, b = pair(name, dtype)
     path = curve(a, b, np.linspace(0, 1, 5))

@@ -15,7 +15,7 @@ from experiments.benchmarks import _training_scaling, _training_syncs, training
 from experiments.benchmarks._training_collectives import traffic
 from experiments.benchmarks._training_work import QUICK
 
-pytestmark = [pytest.mark.usefixtures("x32"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("x32")
 
 
 def module(*lines: str, before: str = "") -> str:
@@ -123,6 +123,7 @@ def test_counting_leaves_arrays_and_numpy_as_they_were():
     assert (np.asarray, jax.device_get, type(jnp.ones(())).item) == before
 
 
+@pytest.mark.slow
 def test_fit_fetches_nothing_between_logs():
     window = 40
     windows = _training_syncs.count(window).between_logs()
@@ -133,6 +134,7 @@ def test_fit_fetches_nothing_between_logs():
         assert events.total() <= window - 32
 
 
+@pytest.mark.slow
 def test_a_loop_that_fetches_every_step_is_caught():
     window = 10
     for events in _training_syncs.count(window, debug_nans=True).between_logs():
@@ -153,6 +155,7 @@ def systems(results: dict) -> dict[str, list[str]]:
     return dict(found)
 
 
+@pytest.mark.slow
 def test_the_loop_and_the_pipelines_report_their_systems(tmp_path):
     out = tmp_path / "results.json"
     results, printed = ran("--only", "overhead", "syncs", "input", "--out", str(out))
@@ -184,6 +187,7 @@ def test_the_loop_and_the_pipelines_report_their_systems(tmp_path):
             assert 0 < row["minimum"] <= row["median"] <= row["p90"]
 
 
+@pytest.mark.slow
 def test_the_other_parts_report_their_systems():
     results, _ = ran("--only", "step", "superbatch", "checkpoints", "cache")
     assert {task: len(names) for task, names in systems(results).items()} == {
@@ -196,6 +200,7 @@ def test_the_other_parts_report_their_systems():
     assert 0 < results["facts"]["checkpoints"]["share_of_a_run"] < 1
 
 
+@pytest.mark.slow
 def test_eight_devices_all_reduce_the_gradient_and_a_kibibyte():
     work = dataclasses.replace(QUICK, devices=(1, 8), scaling_turns=1)
     results = _training_scaling.in_a_process(work)

@@ -84,10 +84,3 @@ def test_the_text_names_the_machine_the_numbers_and_the_differences(run):
     assert "cores, load [" in printed
     assert "| coupling step | dgmjax, bare step |" in printed
     assert "- coupling step, dgmjax: the step of dgmjax.fit" in printed
-
-
-@pytest.mark.slow
-def test_a_missing_peer_is_named_with_the_extra_to_install(capsys, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    vector.main(["--quick", "--only", "maf-sampling", "--peers", "zuko"])
-    assert "zuko: not installed, skipped; pip install -e '.[benchmarks]'" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from experiments import attributes, evaluate, interpolate, outliers, sample, sco
 from experiments.config import load_config
 from experiments.data import load_data
 from experiments.pictures import write_pictures
+from tests.instances import scramble
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
@@ -89,6 +90,9 @@ def run(tmp_path_factory, files, x32):
         config = dataclasses.replace(config, model=model, **changes)
         dgm.training.claim(root / name, train.settings_of(config))
         built = config.model.build(load_data(config), nnx.Rngs(0), conditional=config.conditional)
+        if config.conditional and config.model.system == "realnvp":
+            # Flows start as the identity, whatever their context.
+            built = scramble(built, jax.random.key(1), scale=0.3)
         dgm.save(root / name / "model", built)
         return root / name
 
@@ -274,6 +278,11 @@ def test_every_model_with_latents_has_paths(name, run, tmp_path, capsys, grids):
     assert len(images) == 6
     if name == "gan":
         assert "the ends are random latents" in printed
+        for options in (["--kind", "spherical"], ["--seed", "1"]):
+            command = [str(run(name)), "--rows", "2", "--num", "3", *options, "--out", str(out)]
+            interpolate.main(command)
+        assert not np.array_equal(grids[1][0], images)
+        assert not np.array_equal(grids[2][0], images)
         return
     assert "the ends differ from the test images by" in printed
     if name == "colour":
@@ -297,6 +306,30 @@ def test_paths_between_chosen_images(run, files, tmp_path, capsys, grids):
     # Of a grid with names the first images are those of the first column.
     np.testing.assert_array_equal(grids[0][0][[0, 1, 4, 5]].reshape(4, 64), test.test[[3, 0, 7, 1]])
     np.testing.assert_array_equal(grids[1][0][[0, 2]].reshape(2, 64), test.test[[3, 7]])
+    # Between two classes the condition goes along.
+    ends, contexts = test.test[[3, 7]], test.contexts("test")[[3, 7]]
+    path = dgm.analysis.interpolate(
+        dgm.load(run("digits") / "model"), *ends, 3, context=contexts[0], context2=contexts[1]
+    )
+    np.testing.assert_array_equal(grids[0][0][2].reshape(64), path[1])
+    for kind in ("linear", "spherical"):
+        interpolate.main([str(run("digits")), "--pair", "3", "7", "--kind", kind, *out])
+    assert not np.array_equal(grids[2][0][1], grids[3][0][1])
+
+
+def test_the_difference_that_is_printed_is_the_larger_of_both_ends(run, tmp_path, capsys, grids):
+    """Of reconstructions: the grey image is near its own, the digit is not; their order does not matter."""
+    grey, digit = np.full(64, 8, np.uint8), dgm.data.load_dataset("digits").test[7]
+    np.save(tmp_path / "grey.npy", grey)
+    names = {str(tmp_path / "grey.npy"): grey, "7": digit}
+    for pair in (list(names), list(names)[::-1]):
+        out = ["--num", "3", "--out", str(tmp_path / "i.png")]
+        interpolate.main([str(run("vae")), "--pair", *pair, *out])
+        shown = grids[-1][0][[0, 2]].reshape(2, 64)
+        differences = np.abs(shown - np.stack([names[name].astype(float) for name in pair])).max(1)
+        assert differences.max() > 1.5 * differences.min()
+        printed = capsys.readouterr().out.partition(" images by ")[2].split()[0]
+        np.testing.assert_allclose(float(printed), differences.max(), rtol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["vae", "digits"])

@@ -26,6 +26,8 @@ def test_configs_have_losses_and_optimizers_of_the_same_names(name):
     generator, discriminator = model.widths()
     mirrored = generator[::-1] == discriminator
     assert mirrored == name.startswith("dcgan")
+    # The generator of images comes from the coarsest resolution, which has the most channels.
+    assert (generator[0] > generator[-1]) == name.startswith("dcgan")
 
 
 @pytest.mark.slow

@@ -406,6 +406,12 @@ def test_gaps_of_an_encoder_that_is_optimal_and_wrong_arguments():
     # Noisy steps from the optimum lose, so the encoder's features stay.
     np.testing.assert_array_equal(found.amortization_gap, 0.0)
     np.testing.assert_allclose(found.log_prob, log_p(x), atol=1e-9)
+    # Of two lower bounds the larger one counts.
+    for offset, larger in ((-1.0, 0.0), (1.0, 1.0)):
+        other = inference_gaps(
+            linear_vae(), x, jax.random.key(0), **few, log_prob=jnp.asarray(log_p(x) + offset)
+        )
+        np.testing.assert_allclose(other.log_prob, log_p(x) + larger, atol=1e-9)
     with pytest.raises(ValueError, match="one log_prob an example, \\(2,\\)"):
         inference_gaps(linear_vae(), x, jax.random.key(0), log_prob=jnp.zeros(3))
     with pytest.raises(ValueError, match="num_samples must be at least 2"):

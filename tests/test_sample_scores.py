@@ -179,7 +179,6 @@ def normal(seed, shape=(20_000, 16), dtype=jnp.float64):
 
 @pytest.mark.parametrize("kind", ["linear", "spherical", "cube"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.one_in(2)
 def test_paths_end_at_their_ends_and_do_not_depend_on_their_direction(kind, dtype):
     a, b = normal(0, (3, 16), dtype), normal(1, (3, 16), dtype)
     path = analysis.latent_path(a, b, 9, kind=kind)
@@ -212,7 +211,6 @@ def test_the_cube_keeps_its_digits_in_both_tails():
         assert jnp.isfinite(path).all()
 
 
-@pytest.mark.slow
 def test_only_the_great_circle_keeps_the_distribution_of_latents():
     """A4-24: mid-points of independent N(0, I) have variance 1/2 along lines, less in the cube, 1 on the circle."""
     a, b = normal(0), normal(1)

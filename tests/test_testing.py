@@ -187,7 +187,6 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-@pytest.mark.one_in(3)
 def test_right_bijectors_pass(name):
     make, x, options = RIGHT[name]
     check_bijector(make(), x, **options)
@@ -417,7 +416,6 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-@pytest.mark.one_in(2)
 def test_broken_bijectors_are_accused(name):
     make, shape, options, laws, message = BROKEN[name]
     with pytest.raises(LawViolation, match=message) as error:
@@ -593,7 +591,6 @@ RIGHT_DENSITIES = {
 
 
 @pytest.mark.parametrize("name", RIGHT_DENSITIES)
-@pytest.mark.one_in(3)
 def test_right_densities_pass(name):
     make, options = RIGHT_DENSITIES[name]
     # distrax itself relies on promotion; the laws run under the settings of the caller.
@@ -719,7 +716,6 @@ BROKEN_DENSITIES = {
 
 
 @pytest.mark.parametrize("name", BROKEN_DENSITIES)
-@pytest.mark.one_in(2)
 def test_broken_densities_are_accused(name):
     make, options, laws, message = BROKEN_DENSITIES[name]
     with pytest.raises(LawViolation, match=message) as error:
