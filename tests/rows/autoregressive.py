@@ -33,6 +33,11 @@ ROWS: dict[str, Instance] = {
     "autoregressive, jacobi": Instance(
         layer(5, order=[3, 0, 4, 1, 2], sequential="jacobi"), _normal
     ),
+    "autoregressive, jacobi, context": Instance(
+        layer(3, order="reverse", sequential="jacobi", context_shape=(2,)),
+        _normal,
+        context_shape=(2,),
+    ),
     "autoregressive, context": Instance(layer(3, context_shape=(2,)), _normal, context_shape=(2,)),
     "inverse autoregressive, context": Instance(
         lambda rngs: dgm.Inverse(layer(3, context_shape=(2,), order="reverse")(rngs)),
