@@ -61,7 +61,6 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.one_in(2)
 def test_a_broken_layer_is_named_inside_a_compiled_program(path):
     layer, call = checked(PATHS[path](Broken("value"))), run(inverse)
     shape = (3, *layer.event_shape)

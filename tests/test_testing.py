@@ -417,7 +417,6 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-@pytest.mark.one_in(2)
 def test_broken_bijectors_are_accused(name):
     make, shape, options, laws, message = BROKEN[name]
     with pytest.raises(LawViolation, match=message) as error:

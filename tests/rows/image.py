@@ -78,6 +78,31 @@ ROWS: dict[str, Instance] = {
         _normal,
         context_shape=(2,),
     ),
+    "image coupling, odd squares, mixture": Instance(
+        image_coupling(
+            (3, 2, 1),
+            "checkerboard_odd",
+            dgm.bijectors.MixtureCDFTransformer(3),
+            mask_channel=False,
+        ),
+        _normal,
+    ),
+    "image coupling, unequal halves": Instance(
+        image_coupling(
+            (2, 3, 3),
+            "channel",
+            dgm.bijectors.AffineTransformer("double_sigmoid", shift_first=True),
+        ),
+        _normal,
+    ),
+    "image coupling, irregular channels, spline": Instance(
+        image_coupling(
+            (2, 1, 4),
+            [True, False, False, True],
+            dgm.bijectors.SplineTransformer(4, bound=2.0),
+        ),
+        _normal,
+    ),
     "image coupling, columns, context of pixels": Instance(
         image_coupling((2, 4, 1), [[True, False, True, False]] * 2, context_shape=(2, 4, 3)),
         _normal,
