@@ -97,7 +97,7 @@ ROWS: dict[str, Instance] = {
     "stack, remat": Instance(stack(2, remat=True), _normal),
     "stack, parts change places": Instance(_swapping, _normal),
     "block": Instance(_block, _normal),
-    "block, context": Instance(_conditional_block, _normal, context_shape=(2,)),
+    "block of couplings, context": Instance(_conditional_block, _normal, context_shape=(2,)),
     "coupling, shift first": Instance(_affine(shift_first=True), _normal),
     "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal),
     "autoregressive, gated": Instance(_autoregressive(dgm.bijectors.GatedTransformer()), _normal),
