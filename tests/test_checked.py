@@ -156,7 +156,7 @@ def test_without_chexify_nothing_passes_unchecked():
     [
         "chain, context",
         "stack, reversible, context",
-        "block, context",
+        "block of couplings, context",
         "autoregressive, jacobi",
     ],
 )
