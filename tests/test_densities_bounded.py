@@ -64,7 +64,7 @@ POINTS = np.array([1e-3, 0.2, 0.5, 0.9, 0.999])
 
 @pytest.mark.parametrize("parameters", INTERVALS)
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(2)
 def test_truncated_densities_integrate_to_one_and_cdf_and_quantile_fit(family, parameters):
     log_prob, cdf, icdf = FAMILIES[family]
     # Between quantiles a fixed share of the mass, wherever in the interval it lies.
@@ -97,7 +97,6 @@ def test_truncated_normal_agrees_with_scipy(parameters):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("parameters", INTERVALS)
-@pytest.mark.one_in(3)
 def test_truncated_single_precision_keeps_its_digits_in_the_tails(family, parameters):
     log_prob, cdf, icdf = FAMILIES[family]
     loc, log_scale, low, high = parameters
@@ -179,7 +178,6 @@ def _law(sample, log_prob, parameters):
     ],
 )
 @pytest.mark.parametrize("parameters", [INTERVALS[0], INTERVALS[1]])
-@pytest.mark.one_in(4)
 def test_truncated_samples_follow_the_density(sample, log_prob, parameters):
     law = _law(sample, log_prob, tuple(jnp.asarray(a) for a in parameters))
     limits = parameters[2:]

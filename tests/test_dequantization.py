@@ -92,7 +92,7 @@ def normal_model(noise: dgm.layers.Dequantization, loc: float, scale: float) -> 
 @of_noise
 @pytest.mark.parametrize("low", [0.0, -0.5])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(2)
 def test_noise_stays_in_the_bin(name, low, dtype):
     noise = cast(NOISES[name]((2,), low=low), dtype)
     y = integers(2_000)
@@ -119,7 +119,6 @@ def test_densities_of_noise_integrate_to_one_over_the_bin(name):
 
 
 @of_noise
-@pytest.mark.one_in(2)
 def test_bounds_lie_below_the_mass_and_close_with_importance_samples(name):
     model = normal_model(NOISES[name]((2,)), 3.3, 0.8)
     y = jnp.asarray([[3, 2]])

@@ -18,9 +18,8 @@ from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv
 from dgmjax.layers.linear import PLULinear
 from dgmjax.layers.squeeze import Squeeze
-from tests.instances import Instance, cast, scramble
+from tests.instances import cast, scramble
 from tests.rows.image import image_coupling
-from tests.test_laws import build, inputs
 
 
 def normal(*shape: int, seed: int = 0, dtype: type = np.float64) -> jax.Array:
@@ -235,71 +234,6 @@ def test_unused_parameters_may_overflow():
     expected = kept.sum() + (moved * np.exp(0.5) + 0.5).sum() + 1.0
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     np.testing.assert_allclose(gradient, (0.5 * moved * np.exp(0.5)).sum() + 2.0, rtol=1e-5)
-
-
-# More variants than the table of laws runs each time.
-
-
-def _level(rngs: nnx.Rngs) -> dgm.Bijector:
-    """Parts of a level of RealNVP and one of Glow."""
-    return dgm.Chain(
-        [
-            image_coupling((4, 4, 1), "checkerboard")(rngs),
-            Squeeze((4, 4, 1)),
-            Invertible1x1Conv((2, 2, 4), rngs=rngs),
-            image_coupling((2, 2, 4), "channel", swap=True)(rngs),
-            dgm.Inverse(Squeeze((4, 4, 1), order="checkerboard")),
-        ]
-    )
-
-
-def _stack(rngs: nnx.Rngs) -> dgm.Bijector:
-    make = image_coupling((2, 2, 2), "channel", swap=True)
-    return dgm.Stack([make(rngs), make(rngs)], reversible=True)
-
-
-def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    return 1.5 * jax.random.normal(key, shape)
-
-
-affine, mixture, spline = (
-    dgm.bijectors.AffineTransformer,
-    dgm.bijectors.MixtureCDFTransformer(3),
-    dgm.bijectors.SplineTransformer(4, bound=2.0),
-)
-VARIANTS = {
-    "squeeze, inner": lambda _: Squeeze((2, 4, 2)),
-    "squeeze, outer": lambda _: Squeeze((2, 4, 2), order="outer"),
-    "squeeze, factor 3": lambda _: Squeeze((3, 6, 1), factor=3),
-    "odd": image_coupling((3, 3, 1), "checkerboard_odd", mask_channel=False),
-    "stripes": image_coupling((2, 4, 1), [[True, False] * 2] * 2),
-    "unequal halves": image_coupling(
-        (2, 3, 3), "channel", affine("double_sigmoid", shift_first=True)
-    ),
-    "irregular": image_coupling((2, 2, 4), [True, False, False, True]),
-    "additive": image_coupling((2, 2, 2), "checkerboard", dgm.bijectors.AdditiveTransformer()),
-    "mixture, pixels": image_coupling((2, 2, 1), "checkerboard", mixture),
-    "mixture, channels": image_coupling((2, 2, 2), "channel", mixture),
-    "spline, pixels": image_coupling((2, 2, 1), "checkerboard", spline),
-    "spline, channels": image_coupling((2, 2, 2), "channel", spline),
-    "context a pixel": image_coupling((2, 3, 1), "checkerboard", context_shape=(2, 3, 2)),
-    "dense 1x1 convolution": lambda rngs: Invertible1x1Conv(
-        (2, 2, 3), parametrization="dense", rngs=rngs
-    ),
-    "stack": _stack,
-    "level": _level,
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
-def test_variants_obey_the_laws(name, dtype):
-    context_shape = (2, 3, 2) if "context" in name else None
-    instance = Instance(VARIANTS[name], _normal, context_shape)
-    layer = build(instance, 2, dtype)
-    x, context = inputs(instance, layer, (3,), 2, dtype)
-    dgm.testing.check_bijector(layer, x, context=context)
 
 
 # 1x1 convolutions.

@@ -23,7 +23,6 @@ COMPILED = {name: jax.jit(transform) for name, transform in RANDOM.items()}
 
 
 @pytest.mark.parametrize("name", RANDOM)
-@pytest.mark.one_in(2)
 def test_what_happens_to_an_image_depends_on_its_own_key_alone(name):
     transform = COMPILED[name]
     keys = jax.vmap(lambda i: jax.random.fold_in(KEY, i))(jnp.arange(12))
@@ -37,7 +36,6 @@ def test_what_happens_to_an_image_depends_on_its_own_key_alone(name):
 
 
 @pytest.mark.parametrize("name", RANDOM)
-@pytest.mark.one_in(2)
 def test_jit_is_eager(name):
     np.testing.assert_array_equal(COMPILED[name](IMAGES, KEY), RANDOM[name](IMAGES, KEY))
 

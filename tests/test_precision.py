@@ -153,7 +153,6 @@ def nats(bijector: dgm.Bijector, x: jax.Array) -> jax.Array:
 
 
 @pytest.mark.parametrize("name", MIXED)
-@pytest.mark.one_in(2)
 def test_mixed_precision_reaches_the_conditioners_only(name):
     """Every product of matrices, forward and backward, is of 16-bit operands; no result is."""
     bijector, x = system(name, depth=2).bijector, normal(BATCH, SIZE)

@@ -74,7 +74,6 @@ def test_the_formulas_of_the_paper():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.one_in(2)
 def test_masses_of_all_pixels_sum_to_one(channels):
     y = all_pixels(5, channels)
     params = jnp.broadcast_to(
@@ -97,7 +96,6 @@ EXTREMES = {
 
 
 @pytest.mark.parametrize("name", EXTREMES)
-@pytest.mark.one_in(2)
 def test_every_conditional_sums_to_one(name):
     params = EXTREMES[name](random_params(3, 6))
     earlier = jax.random.randint(jax.random.key(2), (6, 3), 0, 256)
@@ -157,7 +155,6 @@ def test_what_is_no_level_has_no_mass():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.one_in(2)
 def test_extremes_stay_finite_in_the_dtype_of_the_parameters(dtype):
     params = jnp.stack([random_params(3, scale=10.0**n, seed=n) for n in range(8)]).astype(dtype)
     y = jax.random.randint(jax.random.key(1), (8, 3), 0, 256)

@@ -125,7 +125,6 @@ def there_and_back(name: str) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.one_in(5)
 def test_the_laws_of_its_kind(name):
     layer, kind = make(name), MAPS[name].kind
     assert layer.kind == kind

@@ -54,7 +54,7 @@ def _swapping(rngs: nnx.Rngs) -> dgm.Bijector:
 
 
 def _block(rngs: nnx.Rngs) -> dgm.Bijector:
-    return dgm.Block(dgm.PLULinear((3,), rngs=rngs), (2, 2))
+    return dgm.Block(dgm.PLULinear((3,), rngs=rngs), (3, 2))
 
 
 def _conditional_block(rngs: nnx.Rngs) -> dgm.Bijector:
@@ -92,17 +92,17 @@ def _scalar_affine() -> distrax.Bijector:
 ROWS: dict[str, Instance] = {
     "stack": Instance(stack(), _normal),
     "stack, reversible, context": Instance(
-        stack(2, (2,), reversible=True), _normal, context_shape=(2,), slow=True
+        stack(2, (2,), reversible=True), _normal, context_shape=(2,)
     ),
-    "stack, remat": Instance(stack(2, remat=True), _normal, slow=True),
+    "stack, remat": Instance(stack(2, remat=True), _normal),
     "stack, parts change places": Instance(_swapping, _normal),
     "block": Instance(_block, _normal),
-    "block, context": Instance(_conditional_block, _normal, context_shape=(2,)),
+    "block of couplings, context": Instance(_conditional_block, _normal, context_shape=(2,)),
     "coupling, shift first": Instance(_affine(shift_first=True), _normal),
-    "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal, slow=True),
+    "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal),
     "autoregressive, gated": Instance(_autoregressive(dgm.bijectors.GatedTransformer()), _normal),
     "autoregressive, spline": Instance(
-        _autoregressive(dgm.bijectors.SplineTransformer(4)), _normal, slow=True
+        _autoregressive(dgm.bijectors.SplineTransformer(4)), _normal
     ),
     "from distrax": Instance(
         _distrax, lambda key, shape: jax.random.uniform(key, shape, minval=-0.9, maxval=0.9)

@@ -21,7 +21,7 @@ def _unit(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def flowpp(
-    shape: tuple[int, int, int] = (2, 4, 1), **options
+    shape: tuple[int, int, int] = (6, 4, 1), **options
 ) -> Callable[[nnx.Rngs], dgm.Bijector]:
     defaults = {"couplings": (2, 2, 2), "width": 4, "depth": 1, "num_components": 2, "num_heads": 2}
 
@@ -34,7 +34,7 @@ def flowpp(
 def dequantizer(**options) -> Callable[[nnx.Rngs], dgm.Bijector]:
     def make(rngs: nnx.Rngs) -> dgm.Bijector:
         return FlowPPDequantizer(
-            (2, 2, 1),
+            (4, 2, 1),
             couplings=2,
             width=4,
             depth=1,
@@ -55,17 +55,14 @@ ROWS: dict[str, Instance] = {
         lambda _: CheckerboardHalves((3, 4, 2), pattern="columns"), _normal
     ),
     "convolutions of halves": Instance(lambda rngs: HalvesConv((2, 3, 4), rngs=rngs), _normal),
-    "Flow++": Instance(flowpp(couplings=(2, 0, 0), reversible=False), _normal, slow=True),
-    "Flow++, three groups, affine, context": Instance(
-        flowpp(couplings=(1, 1, 1), coupling="affine", context_shape=(3,), remat_blocks=True),
+    "Flow++": Instance(flowpp((4, 2, 1), couplings=(2, 0, 0), reversible=False), _normal),
+    "Flow++, affine, reversible, context": Instance(
+        flowpp(couplings=(0, 0, 1), coupling="affine", context_shape=(3,), remat_blocks=True),
         _normal,
         context_shape=(3,),
-        slow=True,
     ),
-    "Flow++, no attention": Instance(
-        flowpp((2, 4, 2), couplings=(0, 2, 0), attention=False, reversible=False, remat=True),
-        _normal,
-        slow=True,
+    "Flow++, three groups, no attention": Instance(
+        flowpp(couplings=(1, 1, 1), attention=False, reversible=False, remat=True), _normal
     ),
-    "Flow++, dequantizer": Instance(dequantizer(), _unit, context_shape=(2, 2, 1), slow=True),
+    "Flow++, dequantizer": Instance(dequantizer(), _unit, context_shape=(4, 2, 1)),
 }

@@ -55,29 +55,61 @@ def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def shared_histogram(_: nnx.Rngs) -> dgm.Bijector:
-    levels = jnp.asarray([[0.0, 6.0], [2.0, 5.0], [2.0, 5.0], [3.0, 1.0]]).reshape(1, 2, 2, 2)
-    return dgm.HistogramGaussianize((2, 2, 2), 7, shared=True).with_data_init(levels)
+    levels = jnp.asarray([[0.0, 6.0], [2.0, 5.0], [2.0, 5.0], [3.0, 1.0]]).reshape(1, 4, 1, 2)
+    return dgm.HistogramGaussianize((4, 1, 2), 7, shared=True).with_data_init(levels)
 
 
 ROWS: dict[str, Instance] = {
     "histogram, shared by the pixels": Instance(
-        shared_histogram, lambda key, shape: 7.0 * jax.random.uniform(key, shape), slow=True
+        shared_histogram, lambda key, shape: 7.0 * jax.random.uniform(key, shape)
     ),
-    "squeeze, checkerboard": Instance(
-        lambda _: Squeeze((4, 2, 2), order="checkerboard"), _normal, slow=True
+    "squeeze": Instance(lambda _: Squeeze((2, 4, 3)), _normal),
+    "squeeze, blocks of three": Instance(
+        lambda _: Squeeze((6, 3, 2), order="outer", factor=3), _normal
     ),
+    "squeeze, checkerboard": Instance(lambda _: Squeeze((4, 2, 2), order="checkerboard"), _normal),
     # With this scale all-zero parameters are not the identity.
     "image coupling, checkerboard": Instance(
         image_coupling((4, 3, 2), "checkerboard", dgm.bijectors.AffineTransformer("sigmoid")),
         _normal,
     ),
     "image coupling, channels, swap, context": Instance(
-        image_coupling((2, 2, 4), "channel_swapped", swap=True, context_shape=(2,)),
+        image_coupling((2, 3, 4), "channel_swapped", swap=True, context_shape=(2,)),
         _normal,
         context_shape=(2,),
-        slow=True,
     ),
-    "1x1 convolution, PLU": Instance(
-        lambda rngs: Invertible1x1Conv((2, 2, 3), rngs=rngs), _normal, slow=True
+    "image coupling, odd squares, mixture": Instance(
+        image_coupling(
+            (3, 2, 1),
+            "checkerboard_odd",
+            dgm.bijectors.MixtureCDFTransformer(3),
+            mask_channel=False,
+        ),
+        _normal,
     ),
+    "image coupling, unequal halves": Instance(
+        image_coupling(
+            (2, 3, 3),
+            "channel",
+            dgm.bijectors.AffineTransformer("double_sigmoid", shift_first=True),
+        ),
+        _normal,
+    ),
+    "image coupling, irregular channels, spline": Instance(
+        image_coupling(
+            (2, 1, 4),
+            [True, False, False, True],
+            dgm.bijectors.SplineTransformer(4, bound=2.0),
+        ),
+        _normal,
+    ),
+    "image coupling, columns, context of pixels": Instance(
+        image_coupling((2, 4, 1), [[True, False, True, False]] * 2, context_shape=(2, 4, 3)),
+        _normal,
+        context_shape=(2, 4, 3),
+    ),
+    "1x1 convolution, dense": Instance(
+        lambda rngs: Invertible1x1Conv((4, 2, 2), parametrization="dense", rngs=rngs), _normal
+    ),
+    "1x1 convolution, PLU": Instance(lambda rngs: Invertible1x1Conv((2, 3, 3), rngs=rngs), _normal),
 }

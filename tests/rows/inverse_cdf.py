@@ -41,13 +41,9 @@ ROWS: dict[str, Instance] = {
     "softplus": Instance(lambda _: Softplus((3,)), _between(0.05, 20.0)),
     "sigmoid": Instance(lambda _: Sigmoid((2, 2)), _between(0.02, 0.98)),
     "tanh": Instance(lambda _: Tanh((3,)), _between(-0.97, 0.97)),
-    "inverse cdf, normals": Instance(
-        lambda _: InverseCDF(normals(), (3,)), _between(-1.5, 1.5), slow=True
-    ),
-    "rosenblatt": Instance(
-        lambda _: GaussianMixtureRosenblatt(*FULL), _between(-1.5, 1.5), slow=True
-    ),
+    "inverse cdf, normals": Instance(lambda _: InverseCDF(normals(), (3,)), _between(-1.5, 1.5)),
+    "rosenblatt": Instance(lambda _: GaussianMixtureRosenblatt(*FULL), _between(-1.5, 1.5)),
     "rosenblatt, diagonal": Instance(
-        lambda _: GaussianMixtureRosenblatt(*DIAGONAL), _between(-1.5, 1.5), slow=True
+        lambda _: GaussianMixtureRosenblatt(*DIAGONAL), _between(-1.5, 1.5)
     ),
 }

@@ -38,16 +38,16 @@ ROWS: dict[str, Instance] = {
     "linear, PLU": Instance(lambda rngs: PLULinear((4,), rngs=rngs), _normal),
     "linear, Householder": Instance(lambda rngs: HouseholderLinear((4,), rngs=rngs), _normal),
     "linear, Householder, one reflection": Instance(
-        lambda rngs: HouseholderLinear((3,), num_reflections=1, rngs=rngs), _normal, slow=True
+        lambda rngs: HouseholderLinear((3,), num_reflections=1, rngs=rngs), _normal
     ),
     "linear, Cayley": Instance(lambda rngs: OrthogonalLinear((4,), rngs=rngs), _normal),
     "linear, diagonal": Instance(lambda _: DiagonalLinear((2, 3)), _normal),
     "actnorm": Instance(lambda _: ActNorm((4,)).with_data_init(_batch((4,))), _normal),
     "actnorm, image": Instance(
-        lambda _: ActNorm((2, 2, 3)).with_data_init(_batch((2, 2, 3))), _normal
+        lambda _: ActNorm((3, 2, 2)).with_data_init(_batch((3, 2, 2))), _normal
     ),
     "batchnorm": Instance(_after_update, _normal),
     "batchnorm, image": Instance(
-        lambda _: BatchNorm((2, 2, 3)).with_data_init(_batch((2, 2, 3))), _normal
+        lambda _: BatchNorm((3, 2, 2)).with_data_init(_batch((3, 2, 2))), _normal
     ),
 }

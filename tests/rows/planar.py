@@ -42,11 +42,9 @@ ROWS: dict[str, Instance] = {
     "planar, softplus, one dimension": Instance(_make(Planar, 1, h="softplus"), _normal),
     "planar, context": Instance(_amortized(Planar, 3), _normal, context_shape=(2,)),
     "radial": Instance(_make(Radial, 4), _far),
-    "radial, context": Instance(_amortized(Radial, 3), _normal, context_shape=(2,), slow=True),
+    "radial, context": Instance(_amortized(Radial, 3), _normal, context_shape=(2,)),
     "sylvester, fewer units, leaky relu": Instance(
-        _make(Sylvester, 4, num_units=2, num_reflections=3, h="leaky_relu"), _normal, slow=True
+        _make(Sylvester, 4, num_units=2, num_reflections=3, h="leaky_relu"), _normal
     ),
-    "sylvester, context": Instance(
-        _amortized(Sylvester, 2), _normal, context_shape=(2,), slow=True
-    ),
+    "sylvester, context": Instance(_amortized(Sylvester, 2), _normal, context_shape=(2,)),
 }

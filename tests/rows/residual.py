@@ -18,7 +18,7 @@ def _vector(rngs: nnx.Rngs) -> Residual:
 
 
 def _image(rngs: nnx.Rngs) -> Residual:
-    return Residual((2, 2, 2), LipschitzConv((2, 2, 2), width=3, rngs=rngs))
+    return Residual((3, 2, 1), LipschitzConv((3, 2, 1), width=3, rngs=rngs))
 
 
 def _context(rngs: nnx.Rngs) -> Residual:
@@ -32,7 +32,7 @@ def _flow(rngs: nnx.Rngs) -> nnx.Module:
 
 ROWS: dict[str, Instance] = {
     "residual, vector": Instance(_vector, _normal),
-    "residual, image": Instance(_image, _normal, slow=True),
-    "residual, context": Instance(_context, _normal, context_shape=(2,), slow=True),
-    "residual, flow": Instance(_flow, _normal, slow=True),
+    "residual, image": Instance(_image, _normal),
+    "residual, context": Instance(_context, _normal, context_shape=(2,)),
+    "residual, flow": Instance(_flow, _normal),
 }

@@ -12,18 +12,18 @@ def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def _stack(rngs: nnx.Rngs) -> dgm.Bijector:
-    return dgm.Stack([dgm.RevBlock((2, 2, 4), rngs=rngs) for _ in range(2)], reversible=True)
+    return dgm.Stack([dgm.RevBlock((3, 2, 4), rngs=rngs) for _ in range(2)], reversible=True)
 
 
 ROWS: dict[str, Instance] = {
-    "RevNet blocks, reversible stack": Instance(_stack, _normal, slow=True),
+    "RevNet blocks, reversible stack": Instance(_stack, _normal),
     "RevNet block, bottleneck": Instance(
-        lambda rngs: dgm.RevBlock((2, 2, 8), kind="bottleneck", rngs=rngs), _normal, slow=True
+        lambda rngs: dgm.RevBlock((2, 1, 8), kind="bottleneck", rngs=rngs), _normal
     ),
     "i-RevNet block": Instance(
-        lambda rngs: dgm.IRevBlock((2, 2, 8), activate_first=False, rngs=rngs), _normal, slow=True
+        lambda rngs: dgm.IRevBlock((1, 2, 8), activate_first=False, rngs=rngs), _normal
     ),
     "i-RevNet block, stride": Instance(
-        lambda rngs: dgm.IRevBlock((4, 2, 2), stride=2, rngs=rngs), _normal, slow=True
+        lambda rngs: dgm.IRevBlock((2, 4, 2), stride=2, rngs=rngs), _normal
     ),
 }

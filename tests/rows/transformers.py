@@ -38,13 +38,13 @@ ROWS: dict[str, Instance] = {
         _coupling(4, "alternating", MixtureCDFTransformer(3)), _normal
     ),
     "coupling, mixture cdf, context": Instance(
-        _coupling(3, "half", MixtureCDFTransformer(4), 2), _normal, context_shape=(2,), slow=True
+        _coupling(3, "half", MixtureCDFTransformer(4), 2), _normal, context_shape=(2,)
     ),
     # Some elements lie outside the bound.
     "coupling, spline": Instance(
         _coupling(4, "alternating", SplineTransformer(5, bound=2.0)), _normal
     ),
     "coupling, spline, context": Instance(
-        _coupling(3, "half", SplineTransformer(4), 2), _normal, context_shape=(2,), slow=True
+        _coupling(3, "half", SplineTransformer(4), 2), _normal, context_shape=(2,)
     ),
 }
