@@ -1,7 +1,7 @@
 """Every system on images of every kind: it starts near the uniform code, with finite gradients, and learns.
 
-The options of a system are those of its settings, so a new likelihood, network or prior is in the table by itself. Every
-value meets every kind of data, in the fast suite those rows that show a value for the first time.
+The options of a system are those of its settings, so a new likelihood, network or prior is in the table by itself.
+Every value meets every kind of data, in the fast suite those rows that show a value for the first time.
 """
 
 import itertools

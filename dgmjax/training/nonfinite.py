@@ -70,7 +70,9 @@ def find_nonfinite(function: Callable[..., Any], *args: Any) -> NonFinite | None
     """
     # A caller's debug_nans would raise at the first NaN, innocent or not.
     with jax.debug_nans(False), jax.debug_infs(False):  # noqa: FBT003
-        with inlined():  # operations of kept programs have lost their lines where gradients go through
+        with (
+            inlined()
+        ):  # operations of kept programs have lost their lines where gradients go through
             closed = jax.make_jaxpr(function)(*args)
         search = _Search()
         inputs = [

@@ -1,8 +1,8 @@
 """Plants the mutants of the table one at a time and runs the test that should fail.
 
 `python -m tests.mutants [WORDS...]` takes those whose path or test contains one of the words; all without words. With
-`--one-in N` it takes one in N of them, by a hash. It ends with 1 where a mutant does not do what the table says, or where
-fewer than nine tenths die.
+`--one-in N` it takes one in N of them, by a hash. It ends with 1 where a mutant does not do what the table says, or
+where fewer than nine tenths die.
 """
 
 import argparse

@@ -7,8 +7,8 @@ A file of this folder is a room of the library. Its blocks, an empty line betwee
     +    slope = 1.0 - alpha
     tests/test_laws.py::test_row_is_exact[logit]
 
-with the lines as they are, the lines after the fault, and a test of the fast suite that fails then. In place of the test,
-``equivalent: REASON`` says that no test can see it and ``survives: REASON`` that none does.
+with the lines as they are, the lines after the fault, and a test of the fast suite that fails then. In place of the
+test, ``equivalent: REASON`` says that no test can see it and ``survives: REASON`` that none does.
 """
 
 import pathlib
