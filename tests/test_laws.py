@@ -282,12 +282,15 @@ def test_every_bijector_of_the_library_is_in_a_row():
 
 
 def test_rows_are_compiled_with_the_optimizations_of_xla():
-    def text(*, enabled: bool) -> str:
+    """They change the machine code, and that of the rows does not depend on how the suite runs."""
+
+    def size(*, enabled: bool) -> int:
         with optimized(enabled=enabled):
-            compiled = jax.jit(lambda x: jnp.sin(x) * 2.0 + x).lower(jnp.ones(64)).compile()
-        return compiled.as_text()
+            compiled = (
+                jax.jit(lambda x: jnp.tanh(x) @ jnp.sin(x)).lower(jnp.ones((64, 64))).compile()
+            )
+        return len(compiled.runtime_executable().serialize())
 
     before = jax.config.values["jax_disable_most_optimizations"]
-    assert "fusion" in text(enabled=True)
-    assert "fusion" not in text(enabled=False)
+    assert size(enabled=True) != size(enabled=False)
     assert jax.config.values["jax_disable_most_optimizations"] is before
