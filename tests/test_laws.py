@@ -245,9 +245,14 @@ def test_dropout_is_one_map_in_both_directions_and_in_training(name):
     chex.assert_trees_all_equal(new, layer)
 
 
+# Their programs take half a minute to compile, again and again where each law has its own.
+LONG = ("Flow++", "RealNVP, images", "glow", "rosenblatt")
+
+
 def _cases():
     for name in NAMES:
-        yield pytest.param(name, jnp.float64, (2, 3), 2, id=name)
+        marks = [pytest.mark.slow] if name.startswith(LONG) else []
+        yield pytest.param(name, jnp.float64, (2, 3), 2, marks=marks, id=name)
         for dtype, batch, seed in ((jnp.float32, (3,), 3), (jnp.float64, (), 0)):
             case = f"{name}, {dtype.__name__}, {batch}"
             yield pytest.param(name, dtype, batch, seed, marks=pytest.mark.slow, id=case)
