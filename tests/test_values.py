@@ -117,8 +117,9 @@ def test_the_ends_of_a_bounded_support_are_numbers_inside():
 
 def test_moments_of_a_prior_are_mean_and_log_scale_of_a_channel():
     prior = layers.GaussianPrior((2,), rngs=nnx.Rngs(0))
-    prior.moments[...] = jnp.array([[1.0, math.log(2.0)], [-3.0, 0.0]])
-    np.testing.assert_allclose(prior.forward(jnp.array([1.0, 1.0])), [3.0, -2.0], rtol=1e-6)
+    prior.moments[...] = jnp.array([[1.0, math.log(2.0)], [-3.0, 0.0]], jnp.float32)
+    x = prior.forward(jnp.ones(2, jnp.float32))
+    np.testing.assert_allclose(x, [3.0, -2.0], rtol=1e-6)
 
 
 def test_a_conditional_gaussian_bounds_its_log_scale_and_is_the_identity_near_zero():

@@ -62,7 +62,10 @@ ROWS: dict[str, Instance] = {
         context_shape=(3,),
     ),
     "Flow++, three groups, no attention": Instance(
-        flowpp(couplings=(1, 1, 1), attention=False, reversible=False, remat=True), _normal
+        flowpp(
+            couplings=(1, 1, 1), coupling="affine", attention=False, reversible=False, remat=True
+        ),
+        _normal,
     ),
     "Flow++, dequantizer": Instance(dequantizer(), _unit, context_shape=(4, 2, 1)),
 }

@@ -7,6 +7,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from tests.instances import Instance
+from tests.rows.image import TinyConv
 
 
 def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -37,9 +38,9 @@ ROWS: dict[str, Instance] = {
     "reshape": Instance(lambda _: dgm.Reshape((2, 3, 1), (3, 2)), _normal),
     "shuffle": Instance(lambda rngs: dgm.Shuffle((2, 1, 5), rngs=rngs), _normal),
     "NICE, images": Instance(nice, _normal),
-    # The first of them has two levels, the second one; and so has one Glow of each kind.
+    # Two levels, with the networks of the rows of couplings.
     "RealNVP, images, dropout": Instance(
-        realnvp((4, 6, 1), normalization="none", dropout=0.3), _normal
+        realnvp((4, 6, 1), normalization="none", conditioner=TinyConv), _normal
     ),
     "RealNVP, images, batch norm, context": Instance(
         realnvp(

@@ -43,7 +43,8 @@ ROWS: dict[str, Instance] = {
     "tanh": Instance(lambda _: Tanh((3,)), _between(-0.97, 0.97)),
     "inverse cdf, normals": Instance(lambda _: InverseCDF(normals(), (3,)), _between(-1.5, 1.5)),
     "rosenblatt": Instance(lambda _: GaussianMixtureRosenblatt(*FULL), _between(-1.5, 1.5)),
-    "rosenblatt, diagonal": Instance(
-        lambda _: GaussianMixtureRosenblatt(*DIAGONAL), _between(-1.5, 1.5)
+    "rosenblatt, one dimension": Instance(
+        lambda _: GaussianMixtureRosenblatt([1.0, 2.0], [[-1.0], [1.0]], [[1.0], [0.6]]),
+        _between(-1.5, 1.5),
     ),
 }

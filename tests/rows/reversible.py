@@ -18,7 +18,7 @@ def _stack(rngs: nnx.Rngs) -> dgm.Bijector:
 ROWS: dict[str, Instance] = {
     "RevNet blocks, reversible stack": Instance(_stack, _normal),
     "RevNet block, bottleneck": Instance(
-        lambda rngs: dgm.RevBlock((2, 1, 8), kind="bottleneck", rngs=rngs), _normal
+        lambda rngs: dgm.RevBlock((3, 2, 16), kind="bottleneck", rngs=rngs), _normal
     ),
     "i-RevNet block": Instance(
         lambda rngs: dgm.IRevBlock((1, 2, 8), activate_first=False, rngs=rngs), _normal
