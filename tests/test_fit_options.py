@@ -66,6 +66,9 @@ def test_the_result_is_the_same(name, plain):
     assert result.best_step == plain.best_step
     for ours, theirs in zip(result.history, plain.history, strict=True):
         assert ours["step"] == theirs["step"]
+        for metric in ("nats", "loss", "bits_per_dim", "grad_norm", "update_norm", "param_norm"):
+            if metric in theirs:
+                assert math.isclose(ours[metric], theirs[metric], rel_tol=1e-4), metric
         assert math.isclose(ours["nats"], theirs["nats"], rel_tol=1e-5)
 
 

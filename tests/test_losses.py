@@ -103,10 +103,13 @@ def test_losses_by_name_do_not_depend_on_how_a_step_is_run():
 
 
 @pytest.mark.parametrize("bad", LOSSES)
-def test_a_step_with_one_bad_loss_changes_nothing(bad):
+@pytest.mark.parametrize("gradient", ["bad", "good"])
+def test_a_step_with_one_bad_loss_changes_nothing(bad, gradient):
+    """Also where its gradient is a number, so that only its value tells."""
+
     def poisoned(model, batch, key):
         value, metrics = LOSSES[bad](model, batch, key)
-        return value * jnp.nan, metrics
+        return value * jnp.nan if gradient == "bad" else value + jnp.nan, metrics
 
     params, fixed, merge = training.partition(Pair())
     step = training.make_train_step(
