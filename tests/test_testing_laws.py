@@ -174,6 +174,32 @@ def test_a_density_is_rejected_by_the_law_on_batch_axes_alone():
     assert error.value.laws == ("batching",)
 
 
+class ThreeSides:
+    """A coin that shows 2 once in a hundred times, which no frequency of 0 and 1 gives away."""
+
+    event_shape = ()
+
+    def log_prob(self, x):
+        return jnp.log(jnp.where(x == 1, 0.3, 0.7))
+
+    def sample(self, *, seed, sample_shape=()):
+        coin = jax.random.bernoulli(seed, 0.3, sample_shape).astype(jnp.int32)
+        edge = jax.random.bernoulli(jax.random.fold_in(seed, 1), 0.01, sample_shape)
+        return jnp.where(edge, 2, coin)
+
+    def sample_and_log_prob(self, *, seed, sample_shape=()):
+        x = self.sample(seed=seed, sample_shape=sample_shape)
+        return x, self.log_prob(x)
+
+
+def test_samples_outside_of_the_support_are_seen():
+    with pytest.raises(
+        LawViolation, match=r"samples lie in the support\n *\d+ of 4096 do not"
+    ) as error:
+        check_density(ThreeSides(), seed=jax.random.key(1), support=[0, 1])
+    assert error.value.laws == ("samples",)
+
+
 def test_tolerances_are_absolute_plus_relative():
     """``|got - expected| <= t + t |expected|``."""
     for expected, allowed in ((0.0, 0.1), (9.0, 1.0), (-9.0, 1.0)):
