@@ -68,12 +68,9 @@ def find_nonfinite(function: Callable[..., Any], *args: Any) -> NonFinite | None
       function: pure, e.g. ``lambda params, batch: jax.value_and_grad(loss)(params, batch)``.
       *args: pytrees of arrays, all on this process. Only these are named; what ``function`` closes over is a constant.
     """
-    # A caller's debug_nans would raise at the first NaN, innocent or not.
-    with jax.debug_nans(False), jax.debug_infs(False):  # noqa: FBT003
-        with (
-            inlined()
-        ):  # operations of kept programs have lost their lines where gradients go through
-            closed = jax.make_jaxpr(function)(*args)
+    # A caller's debug_nans would raise at the first NaN, innocent or not; kept programs lose lines of reversible steps.
+    with jax.debug_nans(False), jax.debug_infs(False), inlined():  # noqa: FBT003
+        closed = jax.make_jaxpr(function)(*args)
         search = _Search()
         inputs = [
             search.given(leaf, "input", f"args{jax.tree_util.keystr(path)}", strict=True)
