@@ -199,6 +199,24 @@ def test_every_row_has_noise_of_its_own_where_layers_are_set_from_data():
     np.testing.assert_allclose(scale, 3.0, rtol=0.2)
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_layers_that_are_set_from_data_see_contexts_and_have_a_seed_for_noise(noisy):
+    class Model(nnx.Module):
+        event_shape, context_shape = (4,), (3,)
+
+        def bound(self, num_samples):
+            return dgm.densities.Bound("lower bound" if noisy else "exact", num_samples)
+
+        def with_data_init(self, x, context=None, *, seed=None):
+            return x, context, seed
+
+    batch = {"x": DATA, "context": CLASSES}
+    x, context, seed = training.inputs.with_data_init(Model(), batch, SEED)
+    np.testing.assert_array_equal(x, DATA)
+    np.testing.assert_array_equal(context, np.eye(3)[CLASSES])
+    assert (seed is not None) == noisy
+
+
 def test_classes_are_one_hot_contexts():
     def trained(context):
         model = flow(context_shape=(3,))

@@ -133,15 +133,15 @@ def test_the_signal_is_delivered_when_nobody_stopped_for_it():
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("before"))
     try:
         listener = signal.getsignal(signal.SIGTERM)
+        with training.preemption.watch_for_preemption():
+            assert signal.getsignal(signal.SIGTERM) is not listener
+        assert signal.getsignal(signal.SIGTERM) is listener
+        assert heard == []
         with training.preemption.watch_for_preemption() as asked:
             assert not asked()
             signal.raise_signal(signal.SIGTERM)
             assert asked()
             assert heard == []
-        assert heard == ["before"]
-        assert signal.getsignal(signal.SIGTERM) is listener
-        with training.preemption.watch_for_preemption():
-            pass
         assert heard == ["before"]
     finally:
         signal.signal(signal.SIGTERM, before)

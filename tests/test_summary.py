@@ -322,6 +322,15 @@ def test_this_cpu_has_no_peak():
     assert peak_flops(jax.devices("cpu")[0]) is None
 
 
+def test_of_the_branches_of_a_condition_the_largest_counts():
+    """One product of 4 x 4 matrices costs 128 operations."""
+
+    def branch(x):
+        return jax.lax.cond(x[0, 0] > 0, lambda x: x @ x, lambda x: x @ x @ x, x)
+
+    assert count_flops(jax.make_jaxpr(branch)(jnp.ones((4, 4)))) == 2 * 128
+
+
 def test_a_utilization_is_of_all_devices():
     """An L4 could do 121e12 operations a second: half a step of as many, on two of them, is a quarter."""
     program = Program(lambda state, batch: state)
