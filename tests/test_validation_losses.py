@@ -11,7 +11,12 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.objectives import NegativeELBO, maximum_likelihood, negative_log_likelihood
+from dgmjax.objectives import (
+    NegativeELBO,
+    Reconstruction,
+    maximum_likelihood,
+    negative_log_likelihood,
+)
 from tests.instances import scramble
 
 pytestmark = pytest.mark.usefixtures("x32")
@@ -33,7 +38,9 @@ def coupling(**options) -> dgm.Coupling:
 
 
 class Row:
-    """A model with ``dropout`` as an option, its events, and its losses in training."""
+    """A model with ``dropout`` as an option, its events, and its losses in training and validation."""
+
+    validation: Any = staticmethod(negative_log_likelihood)
 
     def __init__(self, make: Callable[..., Any], x: np.ndarray, *losses: Any, **more: np.ndarray):
         self.make, self.losses = make, losses or (maximum_likelihood,)
@@ -57,7 +64,13 @@ ROWS = {
         lambda **o: vae(dgm.VAE, prior=dgm.Flow(dgm.BatchNorm((2,))), **o), LEVELS, *ELBO
     ),
     "hierarchical VAE": Row(lambda **o: vae(dgm.HierarchicalVAE, **o), LEVELS, *ELBO),
+    "autoencoder": Row(
+        lambda **o: dgm.SparseAutoencoder((4,), 3, **SMALL, **o, rngs=nnx.Rngs(0)),
+        X,
+        Reconstruction(l1=0.1),
+    ),
 }
+ROWS["autoencoder"].validation = Reconstruction(l1=0.1, dropout=False)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -66,7 +79,7 @@ def test_training_drops_units_and_validation_does_not(name):
     row = ROWS[name]
     keys = jax.random.split(KEY, 6)
     dropping, plain = (scramble(row.make(dropout=rate), KEY, scale=0.3) for rate in (0.5, 0.0))
-    for loss, differs in ((negative_log_likelihood, False), *((f, True) for f in row.losses)):
+    for loss, differs in ((row.validation, False), *((f, True) for f in row.losses)):
         found, expected = (
             np.asarray(jax.jit(lambda model, loss=loss: loss(model, row.batch, keys)[0])(model))
             for model in (dropping, plain)

@@ -13,7 +13,7 @@ from dgmjax.objectives.maximum_likelihood import Batch, Metrics
 
 @dataclasses.dataclass(frozen=True)
 class Reconstruction:
-    """The training loss ``mean (|D(E(x)) - x|^2 + l1 |E(x)|_1)`` with dropout on; a loss for `dgmjax.fit`.
+    """The loss ``mean (|D(E(x)) - x|^2 + l1 |E(x)|_1)``, for training and, with ``dropout=False``, for validation.
 
     Both norms are sums over an event and over a code, the mean is over the batch; with ``l1=0`` it is the mean squared
     error of events. Data are in the scale of the network, integers in [-1, 1]. The report prints ``|E(x)|_0``, the
@@ -25,9 +25,11 @@ class Reconstruction:
 
     Attributes:
       l1: price of a unit of the code's 1-norm.
+      dropout: whether networks drop units, as in training.
     """
 
     l1: float = 0.0
+    dropout: bool = True
 
     def __post_init__(self) -> None:
         """Reject bad settings at construction.
@@ -40,7 +42,7 @@ class Reconstruction:
 
     def __call__(self, model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Loss and metrics of a model with ``encode``, ``decode`` and ``scaled``, e.g. `dgmjax.SparseAutoencoder`."""
-        encoder_key, decoder_key = random.split(key)
+        encoder_key, decoder_key = random.split(key) if self.dropout else (None, None)
         x, event = batch["x"], tuple(range(-len(model.event_shape), 0))
         code = model.encode(x, key=encoder_key)
         difference = model.decode(code, key=decoder_key) - model.scaled(x)

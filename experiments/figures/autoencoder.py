@@ -122,7 +122,7 @@ def _autoencoder(
         dataset.train,
         seed=jax.random.key(seed),
         validation=dataset.validation,
-        validation_loss=loss,
+        validation_loss=dgm.objectives.Reconstruction(dropout=False),
         monitor="squared_error",
         steps=epochs * every,
         eval_every=every,
