@@ -24,7 +24,7 @@ class TinyConv(nnx.Module):
 
     def __call__(self, x, context=None, *, key=None):
         if context is not None:
-            if context.ndim < x.ndim:
+            if context.ndim < 3 or context.ndim == x.ndim - 2:  # vectors
                 context = context[..., None, None, :]
             context = jnp.broadcast_to(context, (*x.shape[:-1], context.shape[-1]))
             x = jnp.concatenate([x, context], axis=-1)
