@@ -152,6 +152,11 @@ def test_an_example_drops_its_own_units(name):
     given = (*inputs(name), example_keys(jax.random.key(3), ROWS))
     values = np.asarray(dropped(made(name), *given))
     close(dropped(made(name), *taken(given, TURNED)), values[TURNED])
-    others = np.asarray(dropped(made(name), *given[:3], given[3][np.array([0, 2, 1])]))
-    close(others[0], values[0])
-    assert (np.abs(others - values)[1:] > 1e-5).any()
+    differences = []
+    for seed in range(6):  # of few units two examples may drop the same
+        keys = example_keys(jax.random.key(seed), ROWS)
+        swapped = keys[np.array([0, 2, 1])]
+        values, others = (np.asarray(dropped(made(name), *given[:3], k)) for k in (keys, swapped))
+        close(others[0], values[0])
+        differences.append(np.abs(others - values)[1:])
+    assert np.max(differences) > 1e-5
