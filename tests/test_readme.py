@@ -73,6 +73,8 @@ def commands_of(page):
     """Commands ``python -m experiments...`` of the blocks of a page, as words, without what the shell adds."""
     for block in blocks_of(page, "(?:bash|sh|console)?"):
         for line in block.replace("\\\n", " ").splitlines():
+            # What stands behind the set-up of an environment is a command, too.
+            line = line.rpartition(" && ")[2] if line.startswith("python3 -m venv") else line
             found = re.match(r"\$? ?(?:\w+=\S+ )*python -m (experiments\.\S+) ?(.*)", line)
             if found:
                 rest = re.split(
