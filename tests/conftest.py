@@ -44,7 +44,7 @@ def pytest_runtest_teardown():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of the cases of a test marked ``one_in(n)``, one in n is fast, at least one: the lowest hashes of names.
+    """Leaves one in n cases of a test marked ``one_in(n)`` fast, at least one: the lowest hashes of names.
 
     So a row keeps its place when others come or go. Cases that are slow for themselves are not counted.
     """

@@ -44,7 +44,7 @@ def log_prob(
     context: jax.Array | None = None,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """What the model says of each event: its log-density or bound, logits, reconstructions; ``key`` drops units."""
+    """Output for each event: its log-density or bound, logits, reconstructions; ``key`` drops units."""
     if isinstance(model, dgm.models.Classifier):
         return model.logits(x)
     if isinstance(model, dgm.GAN):

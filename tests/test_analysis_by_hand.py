@@ -17,7 +17,7 @@ from tests.test_inference import data, linear_vae
 
 
 def test_typicality_is_the_distance_from_the_mean():
-    """Of -1, -2, -6 the mean is -3 and the median -2."""
+    """The numbers -1, -2, -6: the mean is -3 and the median -2."""
     found = analysis.typicality(np.array([-1.0, -3.0, -7.0]), np.array([-1.0, -2.0, -6.0]))
     np.testing.assert_allclose(found, [2.0, 0.0, 4.0])
 

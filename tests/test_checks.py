@@ -1,4 +1,4 @@
-"""What every model checks where values enter, by the smallest examples."""
+"""Checks of every model where values enter, by the smallest examples."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -281,7 +281,7 @@ def test_about_ten_pictures_are_drawn_along_a_run(monkeypatch, tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What `experiments.sample` asks its two functions for, by the name of the function."""
+    """Arguments that `experiments.sample` gives its two functions, by the name of the function."""
     calls = {}
     config = types.SimpleNamespace(name="a", data="grey", conditional=False)
     monkeypatch.setattr(sample, "load_run", lambda run: (config, Drawn(), grey()))

@@ -318,7 +318,7 @@ def test_paths_between_chosen_images(run, files, tmp_path, capsys, grids):
 
 
 def test_the_difference_that_is_printed_is_the_larger_of_both_ends(run, tmp_path, capsys, grids):
-    """Of reconstructions: the grey image is near its own, the digit is not; their order does not matter."""
+    """Scores of reconstructions: the grey image is near its own, the digit is not; their order does not matter."""
     grey, digit = np.full(64, 8, np.uint8), dgm.data.load_dataset("digits").test[7]
     np.save(tmp_path / "grey.npy", grey)
     names = {str(tmp_path / "grey.npy"): grey, "7": digit}

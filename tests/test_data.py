@@ -172,7 +172,7 @@ def test_a_shift_moves_the_picture_by_one_pixel():
 
 
 def test_a_warp_is_a_small_affine_map_of_the_plane():
-    """Of an image of its own coordinates: they are those that the map takes a pixel from."""
+    """The image is one of its own coordinates: they are those that the map takes a pixel from."""
     height, width, num = 14, 20, 400
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1)
     x = jnp.asarray(np.broadcast_to(grid.astype(np.float32).ravel(), (num, grid.size)))

@@ -1,4 +1,4 @@
-"""What the axes of pictures hold: the lines, bars, grids and colours that were asked for, where they belong."""
+"""Contents of the axes of pictures: the lines, bars, grids and colours that were asked for, where they belong."""
 
 import importlib
 
@@ -52,7 +52,7 @@ def rgb(colour):
 
 
 def test_cells_of_a_picture_are_taken_at_their_centres():
-    """Of a window that is not square: x runs first, from the lowest y."""
+    """The window is not square: x runs first, from the lowest y."""
     grid = _plane.picture_grid(np.array([[0.0, 2.0], [10.0, 14.0]]), 2)
     np.testing.assert_allclose(grid, [[0.5, 11.0], [1.5, 11.0], [0.5, 13.0], [1.5, 13.0]])
 

@@ -1,4 +1,4 @@
-"""What figures compute before they draw, on densities and models that are known by hand; nothing is trained."""
+"""Numbers that figures compute before they draw, on densities and models that are known by hand; nothing is trained."""
 
 import math
 import types
@@ -112,7 +112,7 @@ def test_the_map_of_a_plane_has_its_lowest_row_first():
 
 
 def test_gaps_and_their_errors_by_hand(monkeypatch):
-    """Of weights 1/2 and 3/2, whose mean is 1: the gap is -(log 1/2 + log 3/2) / 2 = 0.1438, whatever the level."""
+    """Weights 1/2 and 3/2, of mean 1: the gap is -(log 1/2 + log 3/2) / 2 = 0.1438, whatever the level."""
     mass = gap.exact_mass()
     weights = np.array([0.5, 1.5, 0.5, 1.5])
 

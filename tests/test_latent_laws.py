@@ -55,7 +55,7 @@ def test_the_terms_are_those_of_the_parts(name):
 
 
 def divergence(q, p):
-    """Of normal distributions, each its mean and log-scale, by distrax."""
+    """Divergence of normal distributions, each its mean and log-scale, by distrax."""
     q, p = (distrax.Normal(mean, jnp.exp(log_std)) for mean, log_std in (q, p))
     return q.kl_divergence(p)
 

@@ -67,7 +67,7 @@ def optimized(*, enabled: bool = True):
 
 
 class Facts(NamedTuple):
-    """What one program says of a row, in float64: a batch in both directions, single events with their Jacobians."""
+    """Results of one program for a row, in float64: a batch in both directions, single events with their Jacobians."""
 
     z: np.ndarray
     log_det: np.ndarray

@@ -51,7 +51,7 @@ def taken(tree, rows):
 
 @jax.jit
 def program(model, x, seeds, classes):
-    """What the model says of each row, and the gradients of a sum for all parameters."""
+    """Outputs of the model for each row, and the gradients of a sum for all parameters."""
     params, fixed, merge = dgm.training.partition(model)
 
     def total(params):
@@ -66,7 +66,7 @@ def program(model, x, seeds, classes):
 
 
 def promotion(name):
-    """Of ranks, which distrax relies on."""
+    """Promotion of ranks, which distrax relies on."""
     return jax.numpy_rank_promotion("allow" if "base" in name else "raise")
 
 

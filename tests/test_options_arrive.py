@@ -156,7 +156,7 @@ def test_the_prior_is_the_one_of_the_name(prior, recorded):
 
 
 def test_a_checkerboard_has_the_sides_of_the_images(recorded):
-    """Of images that are not square: neighbours in rows and in columns differ."""
+    """Images are not square: neighbours in rows and in columns differ."""
     (_, ((_, _, options), *_), _), *_ = what_is_built("realnvp", mask="checkerboard")
     mask = np.reshape(options["mask"], (4, 8))
     assert (mask[1:] != mask[:-1]).all()

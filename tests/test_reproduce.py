@@ -202,7 +202,7 @@ def test_validation_numbers_stand_beside_those_on_validation():
 
 
 def test_the_statistic_of_kolmogorov_and_smirnov_looks_at_both_sides_of_a_step():
-    """Of 1/2 alone both distances are 1/2; of 0.9 it is 0.9, below the step, of 0.1 it is 0.9, above."""
+    """For 1/2 alone both distances are 1/2; of 0.9 it is 0.9, below the step, of 0.1 it is 0.9, above."""
     for value, expected in ((0.5, 0.5), (0.9, 0.9), (0.1, 0.9)):
         found = change_of_variables._kolmogorov_smirnov(np.array([value]))
         assert found == pytest.approx(expected)

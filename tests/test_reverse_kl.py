@@ -89,7 +89,7 @@ def test_a_model_whose_samples_stay_inside_the_box_fits_it():
 
 
 def test_a_fit_to_a_density_follows_a_cosine_and_returns_the_average_asked_for():
-    """Of a density so wide that the slope of the log-scale is -1: a step is as large as its rate."""
+    """The density is so wide that the slope of the log-scale is -1: a step is as large as its rate."""
     flow, results = dgm.Flow(dgm.DiagonalLinear((1,))), {}
     for decay in (0.0, 0.5):
         results[decay] = dgm.fit_density(

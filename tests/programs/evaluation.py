@@ -27,7 +27,7 @@ def loss(model: dict, batch: dict, key: jax.Array) -> tuple:
 
 
 def metrics(devices: int, chunk: int) -> dict[str, float]:
-    """Of one evaluation; a second one of the same evaluator must say the same."""
+    """Metrics of one evaluation; a second one of the same evaluator must say the same."""
     data = {"x": np.arange(29, dtype=np.float32)[:, None]}
     eval_step = training.make_eval_step(loss, lambda params, fixed: params | fixed)
     parallel = training.Parallel(num_devices=devices)
