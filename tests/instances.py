@@ -114,29 +114,3 @@ BIJECTORS: dict[str, Instance] = {
 
 def _flat_chain(rngs: nnx.Rngs) -> dgm.Bijector:
     return dgm.Chain([coupling(3, "alternating")(rngs), dgm.Standardize((3,))])
-
-
-def scramble(module: Any, key: jax.Array, *, scale: float = 0.2) -> Any:
-    """Move every parameter away from initialization, where zero layers hide mistakes."""
-    params, fixed, merge = dgm.training.partition(module)
-    # NumPy, since JAX would compile a generator and an addition for every shape.
-    random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-
-    def moved(param: jax.Array) -> jax.Array:
-        values = np.asarray(param)
-        noise = scale * random.normal(size=values.shape)
-        return jnp.asarray((values + noise).astype(values.dtype))
-
-    return merge({name: moved(params[name]) for name in sorted(params)}, fixed)
-
-
-def cast(tree: Any, dtype: Any) -> Any:
-    """Every floating-point leaf of a module or pytree in another precision."""
-    return jax.tree.map(
-        lambda leaf: (
-            jnp.asarray(np.asarray(leaf).astype(dtype))
-            if jnp.issubdtype(leaf.dtype, jnp.floating)
-            else leaf
-        ),
-        tree,
-    )

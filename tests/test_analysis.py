@@ -11,7 +11,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import analysis
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 KEY = jax.random.key(0)
 LEVELS = 9

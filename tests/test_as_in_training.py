@@ -12,7 +12,8 @@ from dgmjax.layers.conditional import ConditionalGaussian
 from dgmjax.layers.encoder_decoder import EncoderDecoder
 from dgmjax.layers.stochastic_flow import StochasticFlow
 from dgmjax.layers.surjections import Augment, Slice
-from tests.instances import cast, coupling, scramble
+from dgmjax.testing import cast, scramble
+from tests.instances import coupling
 
 LEVELS = 5
 X = np.random.RandomState(0).normal(size=(6, 3))

@@ -9,7 +9,7 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.bijectors.autoregressive import made_degrees
 from dgmjax.layers.autoregressive import MaskedAutoregressive
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 
 def layer(size: int = 5, **options) -> MaskedAutoregressive:

@@ -9,7 +9,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.layers.checked import Checked, checked
-from tests.instances import scramble
+from dgmjax.testing import scramble
 from tests.rows import BIJECTORS
 
 

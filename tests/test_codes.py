@@ -10,7 +10,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import analysis
-from tests.instances import scramble
+from dgmjax.testing import scramble
 
 KEY = jax.random.key(0)
 IMAGE = (4, 4, 1)

@@ -13,11 +13,11 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.testing import scramble
 from experiments import attributes, evaluate, interpolate, outliers, sample, score, train
 from experiments.config import load_config
 from experiments.data import load_data
 from experiments.pictures import write_pictures
-from tests.instances import scramble
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")

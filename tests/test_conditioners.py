@@ -10,7 +10,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.layers.constructor import describe
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 KEY = jax.random.key(0)
 MLP = functools.partial(dgm.nets.MLP, width=5, depth=1, activation="tanh")

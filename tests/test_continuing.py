@@ -14,7 +14,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import training
-from tests.instances import cast
+from dgmjax.testing import cast
 
 pytestmark = pytest.mark.usefixtures("x32")
 SEED = jax.random.key(0)

@@ -16,7 +16,7 @@ from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_net import ConvNet
 from dgmjax.nets.res_net import ResNet
 from dgmjax.numerics.random import example_keys
-from tests.instances import scramble
+from dgmjax.testing import scramble
 
 SHAPE, OUT, CONTEXT = (4, 5, 2), 3, 2
 

@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import cast, coupling, scramble
+from dgmjax.testing import cast, scramble
+from tests.instances import coupling
 
 
 @pytest.mark.parametrize("scale_fn", ["tanh", "double_sigmoid", "softplus", "exp"])

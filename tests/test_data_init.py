@@ -9,7 +9,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.layers import forget_data_init
-from tests.instances import cast
+from dgmjax.testing import cast
 from tests.rows import BIJECTORS
 from tests.test_laws import NAMES, build, inputs
 

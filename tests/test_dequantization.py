@@ -12,7 +12,7 @@ from flax import nnx
 from jax.scipy.stats import norm
 
 import dgmjax as dgm
-from tests.instances import cast
+from dgmjax.testing import cast
 
 LEVELS = 8
 

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import cast
+from dgmjax.testing import cast
 
 LEVELS = 17
 

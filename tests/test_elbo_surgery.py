@@ -10,7 +10,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.objectives import aggregated_posterior, elbo_surgery, hole_mass
-from tests.instances import scramble
+from dgmjax.testing import scramble
 
 
 class Table(nnx.Module):

@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import Instance, cast, scramble
+from dgmjax.testing import cast, scramble
+from tests.instances import Instance
 from tests.rows import BIJECTORS
 
 INF, MAX = np.inf, float(np.finfo(np.float32).max)

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 
 @pytest.fixture(scope="module")

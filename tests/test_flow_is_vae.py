@@ -16,7 +16,8 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.layers.encoder_decoder import EncoderDecoder
 from dgmjax.layers.stochastic_flow import StochasticFlow
-from tests.instances import cast, coupling, scramble
+from dgmjax.testing import cast, scramble
+from tests.instances import coupling
 
 DIM = 2
 X = jnp.asarray([0.7, -1.2])

@@ -10,7 +10,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.numerics.random import example_keys
-from tests.instances import scramble
+from dgmjax.testing import scramble
 from tests.models import MODELS
 from tests.test_model_laws import ROWS, inputs, made, promotion, rows_of
 

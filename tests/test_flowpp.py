@@ -16,7 +16,7 @@ from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.halves_conv import HalvesConv
 from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
 from dgmjax.nets.gated_attention import GatedAttentionNet
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 SMALL = {"width": 4, "depth": 1, "num_components": 2, "num_heads": 2}
 

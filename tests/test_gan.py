@@ -11,7 +11,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import objectives
-from tests.instances import cast
+from dgmjax.testing import cast
 
 LOG4 = math.log(4)
 

@@ -18,7 +18,7 @@ from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv
 from dgmjax.layers.linear import PLULinear
 from dgmjax.layers.squeeze import Squeeze
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 from tests.rows.image import image_coupling
 
 

@@ -23,7 +23,7 @@ from dgmjax.bijectors.elementwise import (
 from dgmjax.bijectors.logit import logit_forward
 from dgmjax.layers.elementwise import LeakyReLU
 from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
-from tests.instances import cast
+from dgmjax.testing import cast
 from tests.rows.inverse_cdf import DIAGONAL, FULL
 
 COUNT = 20_000

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.testing import scramble
 from experiments import attributes, evaluate, interpolate, outliers, train
 from experiments.config import load_config
 from experiments.data import load_data
@@ -37,7 +39,7 @@ def untrained_run(folder: pathlib.Path, name: str, **changes) -> pathlib.Path:
     config = dataclasses.replace(config, model=model, **changes)
     dgm.training.claim(folder, train.settings_of(config))
     built = model.build(load_data(config), nnx.Rngs(0), conditional=config.conditional)
-    dgm.save(folder / "model", built)
+    dgm.save(folder / "model", scramble(built, jax.random.key(1), scale=0.3))
     return folder
 
 

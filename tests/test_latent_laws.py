@@ -13,7 +13,7 @@ import dgmjax as dgm
 from dgmjax.bijectors import squeeze, unsqueeze
 from dgmjax.models import iaf_ladder
 from dgmjax.models.iaf_ladder import LadderLayer
-from tests.instances import scramble
+from dgmjax.testing import scramble
 from tests.models import MODELS
 from tests.test_model_laws import inputs, made, rows_of
 

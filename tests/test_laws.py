@@ -16,7 +16,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import Instance, cast, scramble
+from dgmjax.testing import cast, scramble
+from tests.instances import Instance
 from tests.rows import BIJECTORS
 
 NAMES = list(BIJECTORS)

@@ -28,7 +28,7 @@ from dgmjax.layers.linear import (
     PLULinear,
 )
 from dgmjax.layers.permute import Permute
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 
 def eye(size: int, dtype=jnp.float64) -> jax.Array:

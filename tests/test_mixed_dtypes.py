@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 SETTINGS = {"reversible": True, "depth": 2, "width": 4}
 REVERSIBLE = {

@@ -13,7 +13,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.numerics.random import example_keys
-from tests.instances import scramble
+from dgmjax.testing import scramble
 from tests.models import MODELS, events, is_conditional, log_prob
 
 pytestmark = pytest.mark.usefixtures("x32")

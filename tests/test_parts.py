@@ -9,7 +9,7 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.layers.constructor import build, describe
 from dgmjax.layers.held import Held
-from tests.instances import scramble
+from dgmjax.testing import scramble
 from tests.models import MODELS, events, log_prob
 
 pytestmark = pytest.mark.usefixtures("x32")

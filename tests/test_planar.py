@@ -22,7 +22,7 @@ from dgmjax.layers.planar import Planar
 from dgmjax.layers.radial import Radial
 from dgmjax.layers.sylvester import Sylvester
 from dgmjax.numerics.root import monotone_root
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 COUNT = 10_000
 

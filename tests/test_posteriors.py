@@ -25,7 +25,8 @@ from dgmjax.posteriors import (
     PosteriorMixture,
     posterior,
 )
-from tests.instances import cast, coupling, scramble
+from dgmjax.testing import cast, scramble
+from tests.instances import coupling
 
 FLOWS = ["planar", "radial", "sylvester", "coupling", "iaf"]
 NAMES = ["gaussian", "full_covariance", *FLOWS]

@@ -15,7 +15,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 DEPTH, SIZE, BATCH = 32, 8, 64
 

@@ -13,8 +13,7 @@ from dgmjax.densities.normal import normal_log_prob
 from dgmjax.layers.constructor import build, describe
 from dgmjax.posteriors import DiagonalGaussian
 from dgmjax.priors import AggregatedPosterior, FlowPrior, GaussianMixture, VampPrior
-from dgmjax.testing import check_density
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, check_density, scramble
 
 LEVELS = 5
 close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)

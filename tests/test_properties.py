@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import dgmjax as dgm
 from dgmjax import bijectors
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 # The same examples every time, nothing kept on disk; the first example of a shape compiles, so no deadline.
 settings.register_profile("dgmjax", derandomize=True, database=None, deadline=None, max_examples=20)

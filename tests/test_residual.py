@@ -26,7 +26,7 @@ from dgmjax.numerics.spectral import (
     spectral_init,
     spectral_normalize,
 )
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 KEY = jax.random.key(0)
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
 

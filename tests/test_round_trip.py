@@ -9,9 +9,9 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.testing import scramble
 from dgmjax.training import RoundTripWarning
 from dgmjax.training.round_trip import outermost
-from tests.instances import scramble
 
 pytestmark = pytest.mark.usefixtures("x32")
 

@@ -15,7 +15,8 @@ from dgmjax import training
 from dgmjax.layers.encoder_decoder import EncoderDecoder
 from dgmjax.layers.surjections import Slice
 from dgmjax.objectives import NegativeELBO, maximum_likelihood, negative_log_likelihood
-from tests.instances import coupling, scramble
+from dgmjax.testing import scramble
+from tests.instances import coupling
 
 pytestmark = pytest.mark.usefixtures("x32")
 

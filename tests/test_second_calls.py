@@ -14,7 +14,7 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.layers.flow import IID
 from dgmjax.numerics import compiled
-from tests.instances import scramble
+from dgmjax.testing import scramble
 from tests.models import DENSITIES, MODELS
 
 pytestmark = pytest.mark.usefixtures("x32")

@@ -19,7 +19,8 @@ from dgmjax.layers.max_pool import MaxPool
 from dgmjax.layers.stochastic import StochasticMap, as_stochastic_map
 from dgmjax.layers.stochastic_flow import StochasticChain, StochasticFlow
 from dgmjax.layers.surjections import AbsoluteValue, Augment, Slice
-from tests.instances import cast, coupling, scramble
+from dgmjax.testing import cast, scramble
+from tests.instances import coupling
 
 
 def mlp(

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 SYSTEMS = {"NICE": dgm.NICE, "NeuralSplineFlow": dgm.NeuralSplineFlow}
 

@@ -4,12 +4,14 @@ import dataclasses
 import inspect
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgmjax.testing import LawViolation, Tolerance, check_bijector, check_density
+import dgmjax as dgm
+from dgmjax.testing import LawViolation, Tolerance, cast, check_bijector, check_density, scramble
 from dgmjax.testing._quadrature import Grid, default_limits, evaluate
 from dgmjax.testing._report import Report, close
 
@@ -266,3 +268,17 @@ def test_integrals_over_a_grid_of_the_plane():
     np.testing.assert_allclose(grid.cdf(0), grid.edges[0] ** 2 / 4, atol=1e-5)
     np.testing.assert_allclose(grid.cdf(1), (grid.edges[1] ** 3 - 1) / 26, atol=1e-5)
     np.testing.assert_allclose(grid.mean(grid.points), [4 / 3, 30 / 13], rtol=1e-5)
+
+
+def test_scramble_moves_what_is_trained_by_its_scale_and_cast_what_is_a_float():
+    layer = dgm.BatchNorm((4_000,))
+    moved = scramble(layer, jax.random.key(0), scale=0.5)
+    before, _, _ = dgm.training.partition(layer)
+    params, fixed, _ = dgm.training.partition(moved)
+    for name, value in params.items():
+        noise = np.asarray(value - before[name])
+        assert abs(noise.std() - 0.5) < 0.03, name
+        assert value.dtype == before[name].dtype
+    chex.assert_trees_all_equal(fixed, dgm.training.partition(layer)[1])
+    tree = cast({"a": jnp.ones(2, jnp.float32), "b": jnp.arange(2, dtype=jnp.int32)}, jnp.bfloat16)
+    assert (tree["a"].dtype, tree["b"].dtype) == (jnp.bfloat16, jnp.int32)

@@ -9,7 +9,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.objectives import NegativeELBO
-from tests.instances import scramble
+from dgmjax.testing import scramble
 
 LEVELS = 5
 POSTERIORS = ("gaussian", "full_covariance", "planar", "radial", "sylvester", "coupling", "iaf")

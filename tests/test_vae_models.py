@@ -18,7 +18,7 @@ from dgmjax.models.local_pixel_cnn import LocalPixelCNN
 from dgmjax.models.vlae import VLAE
 from dgmjax.objectives import NegativeELBO
 from dgmjax.objectives.reconstruction import Reconstruction
-from tests.instances import cast, scramble
+from dgmjax.testing import cast, scramble
 
 LEVELS = 3
 SHAPE = (4, 4, 1)

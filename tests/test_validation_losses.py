@@ -17,7 +17,7 @@ from dgmjax.objectives import (
     maximum_likelihood,
     negative_log_likelihood,
 )
-from tests.instances import scramble
+from dgmjax.testing import scramble
 
 pytestmark = pytest.mark.usefixtures("x32")
 KEY = jax.random.key(0)

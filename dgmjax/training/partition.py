@@ -44,12 +44,5 @@ def statistics_of(model: Any) -> Arrays:
 
 def _flatten(state: Any) -> tuple[Arrays, Any]:
     leaves, tree = jax.tree.flatten_with_path(state)
-    arrays = {"/".join(_name(entry) for entry in path): leaf for path, leaf in leaves}
+    arrays = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
     return {name.removesuffix("/value"): leaf for name, leaf in arrays.items()}, tree
-
-
-def _name(entry: Any) -> str:
-    for attribute in ("key", "idx", "name"):
-        if hasattr(entry, attribute):
-            return str(getattr(entry, attribute))
-    return str(entry)

@@ -22,28 +22,6 @@ def float64() -> Iterator[None]:
         yield
 
 
-def cast(module: Any, dtype: Any) -> Any:
-    """The same module with all its numbers in another precision."""
-    return jax.tree.map(
-        lambda a: (
-            jnp.asarray(np.asarray(a).astype(dtype)) if jnp.issubdtype(a.dtype, jnp.floating) else a
-        ),
-        module,
-    )
-
-
-def scrambled(module: Any, scale: float = 0.3) -> Any:
-    """Parameters away from where training starts, so that nothing is the identity."""
-    params, fixed, merge = dgm.training.partition(module)
-    # NumPy, since JAX would compile a generator and an addition for every shape.
-    rng = np.random.default_rng(1)
-    moved = {
-        name: jnp.asarray((np.asarray(a) + scale * rng.normal(size=a.shape)).astype(a.dtype))
-        for name, a in sorted(params.items())
-    }
-    return merge(moved, fixed)
-
-
 def drawn(make: Callable[[], Any], dtype: Any, scale: float = 0.3) -> Any:
     """A module with all parameters normal, made from its shapes: no initialisation of large networks is compiled.
 

@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, cast, distance, float64, round_trip, scrambled
+from dgmjax.testing import cast, scramble
+from experiments.reproduce._modules import KEY, distance, float64, round_trip
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 
 _DIM = 6
@@ -25,7 +26,7 @@ def layer(order: str | list[int] = "sequential", **options: Any) -> dgm.MaskedAu
         rngs=nnx.Rngs(0),
         **options,
     )
-    return cast(scrambled(made), jnp.zeros(()).dtype)
+    return cast(scramble(made, KEY, scale=0.3), jnp.zeros(()).dtype)
 
 
 class Counter(nnx.Module):

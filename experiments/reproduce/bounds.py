@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, cast, float64, scrambled
+from dgmjax.testing import cast, scramble
+from experiments.reproduce._modules import KEY, float64
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 
 
@@ -77,7 +78,8 @@ def taken_back(context: Context) -> list[Check]:
     del context
     with float64():
         prior = cast(
-            scrambled(dgm.priors.FlowPrior(2, depth=3, width=16, rngs=nnx.Rngs(0))), jnp.float64
+            scramble(dgm.priors.FlowPrior(2, depth=3, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.3),
+            jnp.float64,
         )
         base = dgm.posteriors.DiagonalGaussian(2)
         features = jnp.asarray([0.7, -0.3, -0.4, 0.2])

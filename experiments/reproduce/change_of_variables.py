@@ -10,7 +10,8 @@ import optax
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, cast, float64, round_trip, scrambled
+from dgmjax.testing import cast, scramble
+from experiments.reproduce._modules import KEY, float64, round_trip
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 
 
@@ -73,7 +74,7 @@ def composition(context: Context) -> list[Check]:
     """A chain of four layers against its dense Jacobian, in float64."""
     del context
     with float64():
-        flow = scrambled(dgm.RealNVP((4,), depth=4, width=16, rngs=nnx.Rngs(0)), 0.15)
+        flow = scramble(dgm.RealNVP((4,), depth=4, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.15)
         chain = cast(flow, jnp.float64).bijector
         return round_trip(chain, jax.random.normal(KEY, (16, 4)), 1e-10)
 

@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, cast, distance, float64, round_trip, scrambled
+from dgmjax.testing import cast, scramble
+from experiments.reproduce._modules import KEY, distance, float64, round_trip
 from experiments.reproduce.entry import Check, Context, at_most, close, entry
 
 
@@ -24,13 +25,15 @@ from experiments.reproduce.entry import Check, Context, at_most, close, entry
 def coupling(context: Context) -> list[Check]:
     """The blocks of the Jacobian: identity, zero, and a diagonal of scales."""
     del context
-    one = scrambled(
+    one = scramble(
         dgm.Coupling(
             (6,),
             mask="half",
             make_conditioner=functools.partial(dgm.nets.MLP, width=32, rngs=nnx.Rngs(0)),
             transformer=dgm.bijectors.AffineTransformer(),
-        )
+        ),
+        KEY,
+        scale=0.3,
     )
     x = jax.random.normal(KEY, (16, 6))
     jacobian = np.asarray(jax.vmap(jax.jacfwd(one.inverse))(x))
@@ -58,7 +61,7 @@ def volume(context: Context) -> list[Check]:
     x = jax.random.normal(KEY, (8, 6))
     swap = dgm.Permute((6,), [1, 0, 2, 3, 4, 5])
     nice: Any = dgm.NICE((6,), depth=4, width=16, rngs=nnx.Rngs(0)).bijector
-    additive = scrambled(nice.layers[0])
+    additive = scramble(nice.layers[0], KEY, scale=0.3)
     sign, _ = jnp.linalg.slogdet(jax.jacfwd(swap.inverse)(x[0]))
     return [
         close(
@@ -82,13 +85,15 @@ def special_case(context: Context) -> list[Check]:
     del context
     with float64():
         one = cast(
-            scrambled(
+            scramble(
                 dgm.Coupling(
                     (6,),
                     mask="half",
                     make_conditioner=functools.partial(dgm.nets.MLP, width=32, rngs=nnx.Rngs(0)),
                     transformer=dgm.bijectors.AffineTransformer(),
-                )
+                ),
+                KEY,
+                scale=0.3,
             ),
             jnp.float64,
         )

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, cast, float64, scrambled
+from dgmjax.testing import cast, scramble
+from experiments.reproduce._modules import KEY, float64
 from experiments.reproduce.entry import Check, Context, at_least, at_most, entry
 
 _DIM = 2
@@ -85,7 +86,9 @@ def theorem(context: Context) -> list[Check]:
     del context
     with float64():
         x = jnp.asarray([0.7, -1.2])
-        linear = cast(scrambled(dgm.DenseLinear((_DIM,), rngs=nnx.Rngs(0)), 0.5), jnp.float64)
+        linear = cast(
+            scramble(dgm.DenseLinear((_DIM,), rngs=nnx.Rngs(0)), KEY, scale=0.5), jnp.float64
+        )
         rows = jnp.broadcast_to(x, (100, _DIM))
         pair = dgm.EncoderDecoder(
             Around(linear, 0.3, to_latent=True), Around(linear, 0.3, to_latent=False)
@@ -95,8 +98,10 @@ def theorem(context: Context) -> list[Check]:
         jacobian = jax.jacfwd(linear.inverse)(x)
         expected = -0.5 * 0.3**2 * float((jacobian**2).sum())
         curved = cast(
-            scrambled(
-                dgm.RealNVP((_DIM,), depth=2, width=16, activation="tanh", rngs=nnx.Rngs(0)), 0.5
+            scramble(
+                dgm.RealNVP((_DIM,), depth=2, width=16, activation="tanh", rngs=nnx.Rngs(0)),
+                KEY,
+                scale=0.5,
             ),
             jnp.float64,
         ).bijector

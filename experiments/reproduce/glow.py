@@ -9,9 +9,10 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.testing import scramble
 from experiments.ablation import run_ablation
 from experiments.config import load_config
-from experiments.reproduce._modules import KEY, round_trip, scrambled
+from experiments.reproduce._modules import KEY, round_trip
 from experiments.reproduce.entry import Check, Context, at_most, close, entry
 
 
@@ -29,7 +30,7 @@ def glow_layers(context: Context) -> list[Check]:
     layers: dict[str, dgm.Bijector] = {
         "actnorm": dgm.ActNorm((2, 2, 4)).with_data_init(3 * x + 1),
         "1x1 convolution": dgm.Invertible1x1Conv((2, 2, 4), rngs=nnx.Rngs(0)),
-        "affine coupling": scrambled(coupling),
+        "affine coupling": scramble(coupling, KEY, scale=0.3),
     }
     checks = []
     for name, layer in layers.items():

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, distance, round_trip, scrambled
+from dgmjax.testing import scramble
+from experiments.reproduce._modules import KEY, distance, round_trip
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 
 
@@ -21,7 +22,7 @@ def linear(context: Context) -> list[Check]:
     del context
     rotation = jnp.linalg.qr(jax.random.normal(KEY, (8, 8)))[0]
     factors = dgm.bijectors.plu_factors(rotation)
-    layer = scrambled(dgm.PLULinear((8,), rngs=nnx.Rngs(0)), scale=0.1)
+    layer = scramble(dgm.PLULinear((8,), rngs=nnx.Rngs(0)), KEY, scale=0.1)
     return [
         at_most(
             "P L (U + diag s) less the rotation",
@@ -38,11 +39,15 @@ def linear(context: Context) -> list[Check]:
 )
 def residual(context: Context) -> list[Check]:
     """Against the dense Jacobian; the roulette over many keys."""
-    exact = scrambled(dgm.ResidualFlow((4,), depth=2, width=32, log_det="exact", rngs=nnx.Rngs(0)))
+    exact = scramble(
+        dgm.ResidualFlow((4,), depth=2, width=32, log_det="exact", rngs=nnx.Rngs(0)), KEY, scale=0.3
+    )
     x = jax.random.normal(KEY, (32, 4))
     checks = round_trip(exact.bijector, x, tolerance=3e-4)
-    unbiased = scrambled(
-        dgm.ResidualFlow((4,), depth=2, width=32, log_det="unbiased", rngs=nnx.Rngs(0))
+    unbiased = scramble(
+        dgm.ResidualFlow((4,), depth=2, width=32, log_det="unbiased", rngs=nnx.Rngs(0)),
+        KEY,
+        scale=0.3,
     )
     keys = jax.random.split(jax.random.key(2), context.size(2_000, 10_000))
     value = jax.jit(lambda k: unbiased.bijector.inverse_and_log_det(x, key=k)[1].mean())

@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, cast, distance, float64, scrambled
+from dgmjax.testing import cast, scramble
+from experiments.reproduce._modules import KEY, distance, float64
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 
 
@@ -35,7 +36,7 @@ def _amortized(kind: str) -> tuple[dgm.posteriors.FlowPosterior, jax.Array]:
     """A flow of two layers over two latents with random weights, and the features of four examples."""
     made = dgm.posteriors.posterior(kind, 2, depth=2, width=8, context_size=3, rngs=nnx.Rngs(0))
     features = np.random.default_rng(0).normal(size=(4, made.feature_size))
-    return cast(scrambled(made, 0.2), jnp.float64), jnp.asarray(features)
+    return cast(scramble(made, KEY, scale=0.2), jnp.float64), jnp.asarray(features)
 
 
 @entry(

@@ -5,16 +5,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.testing import cast, scramble
 from experiments.data import load_data
-from experiments.reproduce._modules import (
-    KEY,
-    cast,
-    dense_log_det,
-    digits_vae,
-    distance,
-    float64,
-    scrambled,
-)
+from experiments.reproduce._modules import KEY, dense_log_det, digits_vae, distance, float64
 from experiments.reproduce.autoregressive import Counter, counted, evaluations, layer
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 from experiments.vae_comparison import VARIANTS, measure, table
@@ -48,7 +41,9 @@ def flow_prior(context: Context) -> list[Check]:
     area = float((axis[1] - axis[0]) ** 2)
     checks = []
     for kind in ("realnvp", "maf"):
-        prior = scrambled(dgm.priors.FlowPrior(2, kind, depth=3, width=16, rngs=nnx.Rngs(0)), 0.15)
+        prior = scramble(
+            dgm.priors.FlowPrior(2, kind, depth=3, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.15
+        )
         values = jax.jit(lambda prior: prior.log_prob(points))(prior)
         z = jax.random.normal(KEY, (8, 2))
         dense = dense_log_det(prior.bijector.inverse, z)

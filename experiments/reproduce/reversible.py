@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.reproduce._modules import KEY, cast, distance, float64, round_trip, scrambled
+from dgmjax.testing import cast, scramble
+from experiments.reproduce._modules import KEY, distance, float64, round_trip
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 
 
@@ -46,7 +47,8 @@ def nice(context: Context) -> list[Check]:
     del context
     with float64():
         layers: Any = cast(
-            scrambled(dgm.NICE((6,), depth=4, width=16, rngs=nnx.Rngs(0))), jnp.float64
+            scramble(dgm.NICE((6,), depth=4, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.3),
+            jnp.float64,
         ).bijector
         x = jax.random.normal(KEY, (16, 6))
         params, _, _ = dgm.training.partition(layers)
@@ -68,7 +70,7 @@ def reversible_block(context: Context) -> list[Check]:
     """``y1 = x1 + F(x2)``, ``y2 = x2 + G(y1)`` of `dgmjax.RevBlock`; the lecture's inverse has F and G swapped."""
     del context
     checks = []
-    block = scrambled(dgm.RevBlock((3, 3, 8), rngs=nnx.Rngs(0)), 0.2)
+    block = scramble(dgm.RevBlock((3, 3, 8), rngs=nnx.Rngs(0)), KEY, scale=0.2)
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):
         with float64():
             one = cast(block, dtype)

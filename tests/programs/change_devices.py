@@ -19,8 +19,8 @@ import optax  # noqa: E402
 from flax import nnx  # noqa: E402
 
 import dgmjax as dgm  # noqa: E402
+from dgmjax.testing import cast  # noqa: E402
 from dgmjax.training import Parallel  # noqa: E402
-from tests.instances import cast  # noqa: E402
 
 DATA = np.random.RandomState(0).normal(size=(128, 4))
 

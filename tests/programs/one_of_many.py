@@ -98,7 +98,7 @@ def main() -> None:
             process_id=PROCESS,
             heartbeat_timeout=10,
         )
-    from tests.instances import cast  # makes arrays
+    from dgmjax.testing import cast  # makes arrays
 
     records = Slow(PROCESS if OPTIONS.startswith("other data") else 0)
     flow = dgm.RealNVP(

@@ -19,7 +19,7 @@ from flax import nnx  # noqa: E402
 
 import dgmjax as dgm  # noqa: E402
 from dgmjax import training  # noqa: E402
-from tests.instances import cast, scramble  # noqa: E402
+from dgmjax.testing import cast, scramble  # noqa: E402
 
 STEPS, BATCH = 20, 32
 WAYS = {

@@ -18,8 +18,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec  # noqa: E402
 
 import dgmjax as dgm  # noqa: E402
 from dgmjax import training  # noqa: E402
+from dgmjax.testing import scramble  # noqa: E402
 from tests import models  # noqa: E402
-from tests.instances import scramble  # noqa: E402
 from tests.rows import BIJECTORS  # noqa: E402
 
 ROWS, SPLIT, WHOLE = 4, PartitionSpec("d"), PartitionSpec()
