@@ -128,7 +128,7 @@ class Bijector(nnx.Module):
 
         Without such a part this is `inverse_and_log_det` and the same module. ``key`` as there.
         """
-        z, log_det = self.inverse_and_log_det(x, context, **key_option(key))
+        z, log_det = self.inverse_and_log_det(x, context, key=key)
         return z, log_det, self
 
     def forward_in_training(
@@ -140,7 +140,7 @@ class Bijector(nnx.Module):
         the batch ``z`` belongs to, all of it. One that normalises the data themselves has no such way back and raises
         NotImplementedError.
         """
-        return self.forward_and_log_det(z, context, **key_option(key))[0]
+        return self.forward_and_log_det(z, context, key=key)[0]
 
 
 def _held(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Any]:
@@ -223,11 +223,6 @@ def with_reach(layer: Layer, reach: Reach) -> Layer:
     """``layer``, new and not used before, with another reach: where its neighbours guard it, or it them."""
     layer.reach = reach
     return layer
-
-
-def key_option(key: jax.Array | None) -> dict[str, jax.Array]:
-    """``{"key": key}``, or nothing: without a key, layers of others need not know the argument."""
-    return {} if key is None else {"key": key}
 
 
 def event_axes(event_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
 
 
@@ -51,14 +51,14 @@ class Block(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data, part by part."""
-        x, log_det = self.layer.forward_and_log_det(z, self._spread(context), **key_option(key))
+        x, log_det = self.layer.forward_and_log_det(z, self._spread(context), key=key)
         return x, self._total(log_det)
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent, part by part."""
-        z, log_det = self.layer.inverse_and_log_det(x, self._spread(context), **key_option(key))
+        z, log_det = self.layer.inverse_and_log_det(x, self._spread(context), key=key)
         return z, self._total(log_det)
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
@@ -72,7 +72,7 @@ class Block(Bijector):
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent as in training, and the block of the new layer; its batch is the parts of all events."""
         spread = self._spread(context)
-        z, log_det, layer = self.layer.inverse_and_update(x, spread, **key_option(key))
+        z, log_det, layer = self.layer.inverse_and_update(x, spread, key=key)
         new = nnx.clone(self)
         new.layer = layer
         return z, self._total(log_det), new
@@ -81,7 +81,7 @@ class Block(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
         """Undo `inverse_and_update`, all parts at once."""
-        return self.layer.forward_in_training(z, self._spread(context), **key_option(key))
+        return self.layer.forward_in_training(z, self._spread(context), key=key)
 
     def _spread(self, context: jax.Array | None) -> jax.Array | None:
         """The context of an event, once for each of its parts."""

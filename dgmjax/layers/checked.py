@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.block import Block
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.stack import Stack
@@ -82,7 +82,7 @@ class Checked(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data, and back to see."""
-        result = self.layer.forward_and_log_det(z, context, **key_option(key))
+        result = self.layer.forward_and_log_det(z, context, key=key)
         self._verify("forward", "inverse", z, result, context, key)
         return result
 
@@ -90,7 +90,7 @@ class Checked(Bijector):
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent, and back to see."""
-        result = self.layer.inverse_and_log_det(x, context, **key_option(key))
+        result = self.layer.inverse_and_log_det(x, context, key=key)
         self._verify("inverse", "forward", x, result, context, key)
         return result
 
@@ -104,7 +104,7 @@ class Checked(Bijector):
         """Data to latent as in training, and the new layer, checked as before."""
         if type(self.layer).inverse_and_update is Bijector.inverse_and_update:
             return super().inverse_and_update(x, context, key=key)
-        z, log_det, layer = self.layer.inverse_and_update(x, context, **key_option(key))
+        z, log_det, layer = self.layer.inverse_and_update(x, context, key=key)
         self._finite(
             (x, z, log_det), "inverse_and_update meets or makes a value that is not finite"
         )
@@ -114,7 +114,7 @@ class Checked(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
         """That of the layer; only its value is asserted to be finite."""
-        x = self.layer.forward_in_training(z, context, **key_option(key))
+        x = self.layer.forward_in_training(z, context, key=key)
         self._finite((z, x), "forward_in_training meets or makes a value that is not finite")
         return x
 
@@ -134,7 +134,7 @@ class Checked(Bijector):
     ) -> None:
         image, log_det = result
         way_back = getattr(self.layer, f"{back}_and_log_det")
-        again, back_log_det = way_back(image, context, **key_option(key))
+        again, back_log_det = way_back(image, context, key=key)
         tolerance = self.tolerance or Tolerance.for_dtype(value.dtype)
         self._finite(value, f"{there} is called with a value that is not finite")
         self._finite((image, log_det), f"{there} makes a value or log-det that is not finite")

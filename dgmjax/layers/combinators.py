@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import random
 
@@ -73,7 +73,7 @@ class Chain(Bijector):
         log_dets = []
         for index, layer in reversed(list(enumerate(self.layers))):
             with jax.named_scope(f"layers[{index}]"):
-                z, log_det = layer.forward_and_log_det(z, context, **layer_key(key, index))
+                z, log_det = layer.forward_and_log_det(z, context, key=random.fold_in(key, index))
             log_dets.append(log_det)
         return z, functools.reduce(jnp.add, log_dets)
 
@@ -84,7 +84,7 @@ class Chain(Bijector):
         log_dets = []
         for index, layer in enumerate(self.layers):
             with jax.named_scope(f"layers[{index}]"):
-                x, log_det = layer.inverse_and_log_det(x, context, **layer_key(key, index))
+                x, log_det = layer.inverse_and_log_det(x, context, key=random.fold_in(key, index))
             log_dets.append(log_det)
         return x, functools.reduce(jnp.add, log_dets)
 
@@ -105,7 +105,9 @@ class Chain(Bijector):
         log_dets, layers = [], []
         for index, layer in enumerate(self.layers):
             with jax.named_scope(f"layers[{index}]"):
-                x, log_det, layer = layer.inverse_and_update(x, context, **layer_key(key, index))
+                x, log_det, layer = layer.inverse_and_update(
+                    x, context, key=random.fold_in(key, index)
+                )
             log_dets.append(log_det)
             layers.append(layer)
         return x, functools.reduce(jnp.add, log_dets), self._with(layers)
@@ -116,7 +118,7 @@ class Chain(Bijector):
         """Undo `inverse_and_update`, from the last layer to the first."""
         for index, layer in reversed(list(enumerate(self.layers))):
             with jax.named_scope(f"layers[{index}]"):
-                z = layer.forward_in_training(z, context, **layer_key(key, index))
+                z = layer.forward_in_training(z, context, key=random.fold_in(key, index))
         return z
 
     def _with(self, layers: list[Bijector]) -> Self:
@@ -146,15 +148,10 @@ class Inverse(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """The inverse of the wrapped layer."""
-        return self.layer.inverse_and_log_det(z, context, **key_option(key))
+        return self.layer.inverse_and_log_det(z, context, key=key)
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """The forward of the wrapped layer."""
-        return self.layer.forward_and_log_det(x, context, **key_option(key))
-
-
-def layer_key(key: jax.Array | None, index: int | jax.Array) -> dict[str, jax.Array]:
-    """`key_option` of the key of layer ``index``."""
-    return key_option(None if key is None else random.fold_in(key, index))
+        return self.layer.forward_and_log_det(x, context, key=key)

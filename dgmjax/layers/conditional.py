@@ -9,11 +9,11 @@ from flax import nnx
 
 from dgmjax.checks import Shape, widened
 from dgmjax.densities.normal import normal_log_prob
-from dgmjax.layers.bijector import event_axes, key_option
+from dgmjax.layers.bijector import event_axes
+from dgmjax.layers.conditioner import call_network
 from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow
+from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.held import held
-from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -22,7 +22,7 @@ _LOG_SCALE_BOUND = 7.0
 
 
 @recorded
-class ConditionalGaussian(nnx.Module):
+class ConditionalGaussian(Density):
     """``N(mean, diag(sigma^2))`` with ``(mean, raw) = net(context)`` and ``log sigma = 7 tanh(raw / 7)``.
 
     The bound is the identity near 0 and keeps a network from overflowing the density; a network whose last layer starts
@@ -34,6 +34,8 @@ class ConditionalGaussian(nnx.Module):
       net: ``net(context) -> [*batch, *event_shape, 2]``, or of that size with the two moments of an element
         neighbours, e.g. ``[*batch, h, w, 2 c]`` of a convolutional network.
     """
+
+    context_shape: tuple[int, ...]
 
     def __init__(self, event_shape: Sequence[int], context_shape: Sequence[int], net: nnx.Module):
         self.event_shape = tuple(event_shape)
@@ -54,7 +56,7 @@ class ConditionalGaussian(nnx.Module):
         return self.sample_and_log_prob(seed=seed, context=context)[0]
 
     @compiled
-    def sample_and_log_prob(
+    def sample_and_log_prob(  # type: ignore[override]  # not without a context
         self, *, seed: jax.Array, context: jax.Array, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """A reparametrised draw a context, and its log-density."""
@@ -68,13 +70,13 @@ class ConditionalGaussian(nnx.Module):
 
     def _moments(self, context: jax.Array, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         batch = context.shape[: context.ndim - len(self.context_shape)]
-        moments = self.net(context, **key_option(key))
+        moments = call_network(self.net, context, key=key)
         moments = moments.reshape(*batch, *self.event_shape, 2)
         return moments[..., 0], _LOG_SCALE_BOUND * jnp.tanh(moments[..., 1] / _LOG_SCALE_BOUND)
 
 
 @recorded
-class NetworkDensity(nnx.Module):
+class NetworkDensity(Density):
     """``p(value | context) = family(value; net(context))``: a posterior or likelihood of a VAE with its network.
 
     Args:
@@ -90,13 +92,9 @@ class NetworkDensity(nnx.Module):
     def __init__(self, net: nnx.Module, family: Any, context_shape: Sequence[int]):
         self.net = net
         self.family = nnx.data(family)
+        self.num_levels = getattr(family, "num_levels", None)  # posteriors have none
         self.event_shape = tuple(family.event_shape)
         self.context_shape = tuple(context_shape)
-
-    @property
-    def num_levels(self) -> int | None:
-        """Those of the family, for discrete data."""
-        return getattr(self.family, "num_levels", None)
 
     @compiled
     def log_prob(
@@ -111,90 +109,46 @@ class NetworkDensity(nnx.Module):
         return self.family.sample(self._output(context), seed=seed)
 
     @compiled
-    def sample_and_log_prob(
+    def sample_and_log_prob(  # type: ignore[override]  # not without a context
         self, *, seed: jax.Array, context: jax.Array, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """One event a context, and its log-density."""
         return self.family.sample_and_log_prob(self._output(context, key), seed=seed)
 
     def _output(self, context: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        return self.net(context, **key_option(key))
+        return call_network(self.net, context, key=key)
 
 
-def check_density(
-    density: Any, event_shape: Shape | None, context_shape: Shape, where: str
-) -> None:
-    """A conditional density of a layer must fit, and be exact.
+def fitting_density(
+    distribution: Any, event_shape: Shape | None, context_shape: Shape, where: str
+) -> Density:
+    """The density of a layer, which must fit and be exact.
 
     Raises:
       ValueError: another event or context shape than expected, or a log-density that is a noisy bound.
     """
-    found = tuple(density.event_shape)
-    if event_shape is not None and found != event_shape:
-        raise ValueError(f"{where} has events of shape {found}, expected {event_shape}.")
-    context = getattr(density, "context_shape", None)
-    if context is not None and tuple(context) != context_shape:
+    density = as_density(distribution)
+    if event_shape is not None and density.event_shape != event_shape:
         raise ValueError(
-            f"{where} has contexts of shape {tuple(context)}, expected {context_shape} or None."
+            f"{where} has events of shape {density.event_shape}, expected {event_shape}."
         )
-    if hasattr(density, "bound") and density.bound().is_noisy:
+    if density.context_shape not in (None, context_shape):
         raise ValueError(
-            f"{where}: the log_prob of {type(density).__name__} is a {density.bound()}, which draws noise; the density "
-            f"of a layer must be exact."
+            f"{where} has contexts of shape {density.context_shape}, expected {context_shape} or None."
         )
-
-
-def log_prob_given(
-    density: Any, value: jax.Array, context: jax.Array, *, key: jax.Array | None = None
-) -> jax.Array:
-    """``log p(value | context)``, or ``log p(value)`` of a density without a context."""
-    if getattr(density, "context_shape", None) is None:
-        return density.log_prob(value, **_flow_key(density, key))
-    return density.log_prob(value, context, **key_option(key))
-
-
-def log_prob_and_update_given(
-    density: Any, value: jax.Array, context: jax.Array, *, key: jax.Array | None = None
-) -> tuple[jax.Array, Any]:
-    """`log_prob_given` as in training, and the density with new running statistics."""
-    if getattr(density, "context_shape", None) is None:
-        return log_prob_and_update(density, value, **_flow_key(density, key))
-    return log_prob_and_update(density, value, context, **key_option(key))
-
-
-def sample_given(density: Any, context: jax.Array, batch: Shape, *, seed: jax.Array) -> jax.Array:
-    """One event a context; ``batch`` are its batch axes, for a density without a context."""
-    if getattr(density, "context_shape", None) is None:
-        return random.draw(
-            lambda one, rest: density.sample(seed=one, sample_shape=rest), seed, batch
+    if density.bound().is_noisy:
+        raise ValueError(
+            f"{where}: the log_prob of {type(distribution).__name__} is a {density.bound()}, which draws noise; the "
+            f"density of a layer must be exact."
         )
-    return density.sample(seed=seed, context=context)
+    return density
 
 
-def sample_and_log_prob_given(
-    density: Any,
-    context: jax.Array,
-    batch: Shape,
-    *,
-    seed: jax.Array,
-    key: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """As `sample_given`, with log-densities ``[*batch]``."""
-    if getattr(density, "context_shape", None) is not None:
-        return density.sample_and_log_prob(seed=seed, context=context, **key_option(key))
-    if isinstance(density, Flow):  # which need not be inverted for the density of its sample
-        return density.sample_and_log_prob(seed=seed, sample_shape=batch, **key_option(key))
-    value = sample_given(density, context, batch, seed=seed)
-    return value, density.log_prob(value)
+def seen_by(density: Density, context: jax.Array) -> jax.Array | None:
+    """The context as an argument of the density: None for one without a context."""
+    return None if density.context_shape is None else context
 
 
-def with_data_init_given(density: Any, value: jax.Array, context: jax.Array) -> Any:
-    """The density with its data-dependent layers set from ``value``; itself, where there are none."""
-    if not isinstance(density, Flow):
-        return density
-    return density.with_data_init(value, None if density.context_shape is None else context)
-
-
-def _flow_key(density: Any, key: jax.Array | None) -> dict[str, jax.Array]:
-    """Dropout of a density without a context: flows know it, distributions of distrax do not."""
-    return key_option(key) if isinstance(density, Flow) else {}
+def one_each(density: Density, context: jax.Array, batch: Shape) -> dict[str, Any]:
+    """What ``density.sample`` takes to draw one event for every context; ``batch`` are their batch axes."""
+    return {"sample_shape": batch} if density.context_shape is None else {"context": context}

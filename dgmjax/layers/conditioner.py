@@ -53,6 +53,12 @@ def conditioner_factory(
     return given
 
 
+def call_network(net: Any, *inputs: Any, key: jax.Array | None) -> Any:
+    """``net(*inputs, key=key)``, without the key of the dropout for a network that has no such parameter."""
+    drops = key is not None and "key" in inspect.signature(net).parameters
+    return net(*inputs, key=key) if drops else net(*inputs)
+
+
 def call_conditioner(
     net: Any,
     kept: jax.Array,
@@ -87,8 +93,7 @@ def call_conditioner(
             f"no second argument."
         )
     given = [kept] if context is None and not takes_context else [kept, context]
-    keyword = {"key": key} if key is not None and "key" in parameters else {}
-    out = net(*given, **keyword)
+    out = call_network(net, *given, key=key)
     expected = (*kept.shape[:-1], *out_shape)
     if out.shape != expected:
         raise ValueError(

@@ -1,6 +1,6 @@
 """Densities of discrete data: dequantization under any continuous density."""
 
-from typing import Self
+from typing import Any, Self
 
 import jax
 from flax import nnx
@@ -8,18 +8,16 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import as_context, check_integer_event, floating_dtype, level_dtype
 from dgmjax.densities.bound import Bound
-from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.dequantization import Dequantization, UniformDequantization
-from dgmjax.layers.flow import Flow
-from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
 
 @recorded
-class Dequantized(nnx.Module):
+class Dequantized(Density):
     """A model of integers ``0 .. num_levels - 1`` from a density of continuous data in ``[0, num_levels]``.
 
     ``P(y) = int_{[0,1)^D} p(y + u) du``, bounded by Jensen's inequality:
@@ -27,7 +25,7 @@ class Dequantized(nnx.Module):
     ``E [log (1/K) sum_k p(y + u_k) / q(u_k | y)]``. No constant is missing: bits/dim is ``-bound / (D ln 2)``.
 
     Args:
-      density: a `dgmjax.layers.Flow` over ``[0, num_levels]``.
+      density: over ``[0, num_levels]``: a `dgmjax.Flow`, or another `dgmjax.Density`, or what `as_density` takes.
       num_levels: values an element can take: 17 for the digits of scikit-learn, 256 for 8-bit images.
       dequantization: the noise, a `dgmjax.layers.Dequantization`; default `UniformDequantization`. What it has of
         parameters is trained with the density.
@@ -41,13 +39,14 @@ class Dequantized(nnx.Module):
     Source: Theis et al., 2016, arXiv:1511.01844, equations 1-4; Burda et al., 2016, arXiv:1509.00519, equation 8.
     """
 
-    def __init__(
-        self, density: Flow, num_levels: int, dequantization: Dequantization | None = None
-    ):
+    num_levels: int
+
+    def __init__(self, density: Any, num_levels: int, dequantization: Dequantization | None = None):
         if num_levels < 2:
             raise ValueError(f"Dequantized: num_levels must be at least 2, got {num_levels}.")
-        self.density = density
+        density = self.density = as_density(density)
         self.num_levels = int(num_levels)
+        self.event_shape, self.context_shape = density.event_shape, density.context_shape
         if dequantization is None:
             dequantization = UniformDequantization(density.event_shape)
         if dequantization.event_shape != density.event_shape:
@@ -56,16 +55,6 @@ class Dequantized(nnx.Module):
                 f"shape {density.event_shape}."
             )
         self.dequantization = nnx.data(dequantization)
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one event."""
-        return self.density.event_shape
-
-    @property
-    def context_shape(self) -> tuple[int, ...] | None:
-        """Shape of one context, or None."""
-        return self.density.context_shape
 
     def bound(self, num_samples: int = 1) -> Bound:
         """What `log_prob` with ``num_samples`` returns: a lower bound, unless the noise leaves the bins."""
@@ -105,7 +94,7 @@ class Dequantized(nnx.Module):
 
         def one_sample(seed: jax.Array) -> jax.Array:
             x, log_q = self._dequantized(value, seed, key)
-            return self.density.log_prob(x, context, **key_option(key)) - log_q
+            return self.density.log_prob(x, context, key=key) - log_q
 
         return log_mean_weight(one_sample, seed, num_samples, samples_per_pass=samples_per_pass)
 
@@ -124,7 +113,7 @@ class Dequantized(nnx.Module):
         dtype = floating_dtype(self)
         context = as_context(context, self.context_shape, batch, where=where, dtype=dtype)
         x, log_q = self._dequantized(value, seed, key)
-        log_prob, density = log_prob_and_update(self.density, x, context, **key_option(key))
+        log_prob, density = self.density.log_prob_and_update(x, context, key=key)
         new = nnx.clone(self)
         new.density = density
         return log_prob - log_q, new
@@ -158,7 +147,7 @@ class Dequantized(nnx.Module):
     def _dequantized(
         self, value: jax.Array, seed: jax.Array, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
-        noise_key = None if key is None else random.fold_in(key, 1)
+        noise_key = random.fold_in(key, 1)
         return self.dequantization.dequantize(
             value, seed=seed, dtype=floating_dtype(self), key=noise_key
         )

@@ -6,7 +6,7 @@ from typing import Any, Self
 import jax
 from flax import nnx
 
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
 
 
@@ -51,14 +51,14 @@ class EncodedContext(Bijector):
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data."""
         features = self._encode(context)
-        return self.layer.forward_and_log_det(z, features, **key_option(key))
+        return self.layer.forward_and_log_det(z, features, key=key)
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent."""
         features = self._encode(context)
-        return self.layer.inverse_and_log_det(x, features, **key_option(key))
+        return self.layer.inverse_and_log_det(x, features, key=key)
 
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> Self:
         """Initialise the layer, from the features of the batch of contexts."""
@@ -71,7 +71,7 @@ class EncodedContext(Bijector):
     ) -> tuple[jax.Array, jax.Array, Self]:
         """Data to latent as in training, and the new layer behind the same encoder."""
         features = self._encode(context)
-        z, log_det, layer = self.layer.inverse_and_update(x, features, **key_option(key))
+        z, log_det, layer = self.layer.inverse_and_update(x, features, key=key)
         new = nnx.clone(self)
         new.layer = layer
         return z, log_det, new
@@ -80,7 +80,7 @@ class EncodedContext(Bijector):
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
         """Undo `inverse_and_update`."""
-        return self.layer.forward_in_training(z, self._encode(context), **key_option(key))
+        return self.layer.forward_in_training(z, self._encode(context), key=key)
 
     def _encode(self, context: jax.Array | None) -> jax.Array:
         encoder: Any = self.encoder

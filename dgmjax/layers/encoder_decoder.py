@@ -8,12 +8,9 @@ from flax import nnx
 from dgmjax.checks import floating_dtype
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.conditional import (
-    check_density,
-    log_prob_and_update_given,
-    log_prob_given,
-    sample_and_log_prob_given,
-    sample_given,
-    with_data_init_given,
+    fitting_density,
+    one_each,
+    seen_by,
 )
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.stochastic import Kind, StochasticMap
@@ -49,20 +46,22 @@ class EncoderDecoder(StochasticMap):
 
     def __init__(self, encoder: Any, decoder: Any):
         self.event_shape = tuple(decoder.event_shape)
-        check_density(encoder, None, self.event_shape, "EncoderDecoder: the encoder")
-        self.encoder = nnx.data(encoder)
-        check_density(decoder, None, self.latent_shape, "EncoderDecoder: the decoder")
-        self.decoder = nnx.data(decoder)
+        self.encoder = fitting_density(
+            encoder, None, self.event_shape, "EncoderDecoder: the encoder"
+        )
+        self.decoder = fitting_density(
+            decoder, None, self.latent_shape, "EncoderDecoder: the decoder"
+        )
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """The encoder's event shape."""
-        return tuple(self.encoder.event_shape)
+        return self.encoder.event_shape
 
     @property
     def num_levels(self) -> int | None:
         """Those of the decoder."""
-        return getattr(self.decoder, "num_levels", None)
+        return self.decoder.num_levels
 
     def with_data_init(
         self, x: jax.Array, context: jax.Array | None = None, *, seed: jax.Array | None = None
@@ -70,7 +69,7 @@ class EncoderDecoder(StochasticMap):
         """A new map with the decoder set from the batch ``x`` and its codes."""
         z, _ = self.encode(x, context, seed=seed)
         new = nnx.clone(self)
-        new.decoder = with_data_init_given(self.decoder, x, z)
+        new.decoder = self.decoder.with_data_init(x, seen_by(self.decoder, z))
         return new
 
     def _encode(
@@ -78,16 +77,18 @@ class EncoderDecoder(StochasticMap):
     ) -> tuple[jax.Array, jax.Array]:
         encoder_key, decoder_key = (None, None) if key is None else random.split(key)
         z, log_q = self._code(x, seed, encoder_key)
-        return z, log_prob_given(self.decoder, x, z, key=decoder_key) - log_q
+        return z, self.decoder.log_prob(x, seen_by(self.decoder, z), key=decoder_key) - log_q
 
     def _encode_and_update(
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, Self]:
         encoder_key, decoder_key = (None, None) if key is None else random.split(key)
         z, log_q = self._code(x, seed, encoder_key)
-        log_prob, decoder = log_prob_and_update_given(self.decoder, x, z, key=decoder_key)
+        log_prob, decoder = self.decoder.log_prob_and_update(
+            x, seen_by(self.decoder, z), key=decoder_key
+        )
         new = nnx.clone(self)
-        new.decoder = nnx.data(decoder)
+        new.decoder = decoder
         return z, log_prob - log_q, new
 
     def _code(self, x: jax.Array, seed: Any, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
@@ -96,8 +97,10 @@ class EncoderDecoder(StochasticMap):
         seen = x
         if self.num_levels is not None:
             seen = rescaled(x.astype(floating_dtype(self)), self.num_levels)
-        return sample_and_log_prob_given(self.encoder, seen, batch, seed=seed, key=key)
+        return self.encoder.sample_and_log_prob(
+            seed=seed, key=key, **one_each(self.encoder, seen, batch)
+        )
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         batch = z.shape[: z.ndim - len(self.latent_shape)]
-        return sample_given(self.decoder, z, batch, seed=seed)
+        return self.decoder.sample(seed=seed, **one_each(self.decoder, z, batch))

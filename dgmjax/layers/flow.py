@@ -19,18 +19,17 @@ from dgmjax.checks import (
     sample_batch,
     widened,
 )
-from dgmjax.densities.bound import EXACT, Bound
-from dgmjax.layers.bijector import Bijector, event_axes, key_option
+from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.held import held
 from dgmjax.layers.multi_scale import MultiScale
-from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
 
 
-class IID(nnx.Module):
+class IID(Density):
     """Independent copies of a scalar distrax distribution, one for every element of the event.
 
     ``log p(z) = sum_i log p(z_i)``. The parameters stay scalars whatever the event, where `distrax.Independent` would
@@ -52,11 +51,6 @@ class IID(nnx.Module):
         self.element = nnx.data(element)
         self.event_shape = tuple(event_shape)
 
-    def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` is: exact."""
-        del num_samples
-        return EXACT
-
     @compiled
     def log_prob(self, value: jax.Array) -> jax.Array:
         """``[*batch, *event] -> [*batch]``, nats."""
@@ -66,17 +60,11 @@ class IID(nnx.Module):
     @compiled
     def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, *event]``."""
-        return self.element.sample(
-            seed=seed, sample_shape=(*as_shape(sample_shape), *self.event_shape)
+        return random.draw(
+            lambda one, shape: self.element.sample(seed=one, sample_shape=shape),
+            seed,
+            (*as_shape(sample_shape), *self.event_shape),
         )
-
-    @compiled
-    def sample_and_log_prob(
-        self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
-    ) -> tuple[jax.Array, jax.Array]:
-        """Draw ``[*sample_shape, *event]`` with log-densities ``[*sample_shape]``."""
-        value = self.sample(seed=seed, sample_shape=sample_shape)
-        return value, self.log_prob(value)
 
 
 def standard_normal(event_shape: Sequence[int]) -> IID:
@@ -86,7 +74,7 @@ def standard_normal(event_shape: Sequence[int]) -> IID:
 
 
 @recorded
-class Flow(nnx.Module):
+class Flow(Density):
     """``x = bijector.forward(z)``, ``z ~ base``: a density that duck-types `distrax.Distribution`.
 
     ``log p(x) = log p_base(z) + log |det dz/dx|`` with ``z = bijector.inverse(x)``; exact, in nats.
@@ -112,31 +100,22 @@ class Flow(nnx.Module):
     Source: Papamakarios et al., 2021, arXiv:1912.02762, equations 2-6.
     """
 
-    base = held()
+    base: Density
 
     def __init__(self, bijector: Bijector, base: Any = None):
-        base = standard_normal(bijector.latent_shape) if base is None else base
-        if tuple(base.event_shape) != bijector.latent_shape:
+        base = as_density(standard_normal(bijector.latent_shape) if base is None else base)
+        if base.event_shape != bijector.latent_shape:
             raise ValueError(
-                f"Flow: the base has events of shape {tuple(base.event_shape)}, the bijector's latents have shape "
+                f"Flow: the base has events of shape {base.event_shape}, the bijector's latents have shape "
                 f"{bijector.latent_shape}; wrap a batch of scalars in distrax.Independent."
             )
-        if getattr(base, "context_shape", None) is not None:
+        if base.context_shape is not None:
             raise ValueError(
                 "Flow: a conditional base would never see its context; chain its bijector to this one instead."
             )
         self.bijector = bijector
-        self.base = nnx.data(base)
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one event."""
-        return self.bijector.event_shape
-
-    @property
-    def context_shape(self) -> tuple[int, ...] | None:
-        """Shape of one context, or None."""
-        return self.bijector.context_shape
+        self.base = base
+        self.event_shape, self.context_shape = bijector.event_shape, bijector.context_shape
 
     @property
     def multi_scale(self) -> MultiScale:
@@ -154,11 +133,6 @@ class Flow(nnx.Module):
                 f"in a MultiScale have levels."
             )
         return layer
-
-    def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` is: exact, whatever the number of samples."""
-        del num_samples
-        return EXACT
 
     @compiled
     def log_prob(
@@ -179,11 +153,10 @@ class Flow(nnx.Module):
         where = f"{type(self).__name__}.log_prob"
         value, batch = float_event(value, self.event_shape, where=where, dtype=own_dtype(self))
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
-        keyword = key_option(key)
         value, verdict = ends.held(value, len(self.event_shape))
-        z, log_det = self.bijector.inverse_and_log_det(value, context, **keyword)
-        base_key = None if key is None else random.fold_in(key, 0)
-        return ends.judged(log_density(self.base, z, widened(log_det), key=base_key), verdict)
+        z, log_det = self.bijector.inverse_and_log_det(value, context, key=key)
+        log_prob = log_density(self.base, z, widened(log_det), key=random.fold_in(key, 0))
+        return ends.judged(log_prob, verdict)
 
     @compiled
     def log_prob_and_update(
@@ -198,13 +171,10 @@ class Flow(nnx.Module):
         value, batch = float_event(value, self.event_shape, where=where, dtype=own_dtype(self))
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
         value, verdict = ends.held(value, len(self.event_shape))
-        z, log_det, bijector = self.bijector.inverse_and_update(value, context, **key_option(key))
-        options = {}
-        if key is not None and isinstance(self.base, Flow):
-            options = {"key": random.fold_in(key, 0)}
-        log_prob, base = log_prob_and_update(self.base, z, **options)
+        z, log_det, bijector = self.bijector.inverse_and_update(value, context, key=key)
+        log_prob, base = self.base.log_prob_and_update(z, key=random.fold_in(key, 0))
         new = nnx.clone(self)
-        new.bijector, new.base = bijector, nnx.data(base)
+        new.bijector, new.base = bijector, base
         return ends.judged(widened(log_prob) + widened(log_det), verdict), new
 
     @compiled
@@ -258,25 +228,22 @@ class Flow(nnx.Module):
         where, dtype = f"{type(self).__name__}.sample", floating_dtype(self)
         context = as_context(context, self.context_shape, None, where=where, dtype=dtype)
         shape = sample_batch(sample_shape, context, self.context_shape)
-        z = random.draw(
-            lambda one, rest: self.base.sample(seed=one, sample_shape=rest), seed, shape
-        )
+        z = self.base.sample(seed=seed, sample_shape=shape)
         z = z * jnp.broadcast_to(jnp.asarray(temperature, z.dtype), z.shape)
-        x, log_det = self.bijector.forward_and_log_det(z, context, **key_option(key))
+        x, log_det = self.bijector.forward_and_log_det(z, context, key=key)
         return x, z, log_det
 
 
 def log_density(
-    base: Any, z: jax.Array, log_det: jax.Array, *, key: jax.Array | None = None
+    base: Density, z: jax.Array, log_det: jax.Array, *, key: jax.Array | None = None
 ) -> jax.Array:
     """``log p_base(z) + log_det``, ``[*batch]``; an event of density 0 is ``-inf`` and has no gradient.
 
-    Latents that overflowed have density 0 under the base. The key is for dropout in a base that is a flow.
+    Latents that overflowed have density 0 under the base. The key is for dropout in the base.
     """
-    options = key_option(key) if isinstance(base, Flow) else {}
     # Room for the scale of the base, by which it divides.
     bound = None if isinstance(base, Flow) else ends.largest(z.dtype)
     z, verdict = ends.held(z, len(base.event_shape), bound)
-    total = ends.judged(widened(base.log_prob(z, **options)), verdict) + log_det
+    total = ends.judged(widened(base.log_prob(z, key=key)), verdict) + log_det
     # What the finite parts of a sum that is -inf would give: a gradient that belongs to no event.
     return jnp.where(total == -jnp.inf, jnp.full_like(total, -jnp.inf), total)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.bijectors.additive_halves import halves_forward, halves_inverse
-from dgmjax.layers.bijector import Bijector, key_option
+from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.pre_activation import PreActivationNet, ResidualKind
@@ -125,7 +125,7 @@ class IRevBlock(Bijector):
         del context
 
         def branch(x2: jax.Array) -> jax.Array:
-            return self.branch.apply_and_update(x2, **key_option(key))[0]
+            return self.branch.apply_and_update(x2, key=key)[0]
 
         return halves_forward(z, branch, stride=self.stride)
 

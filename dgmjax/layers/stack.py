@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.combinators import Chain, layer_key
+from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics import ends
+from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.sharding import varying
@@ -227,10 +227,10 @@ def _rule(
 
     def rule(step: Any, value: jax.Array, shared: Any) -> Any:
         (index, layer), (context, key) = step, shared
-        options = layer_key(key, index)
+        key = random.fold_in(key, index)
         for inner in path:
-            layer, options = layer.layers[inner], layer_key(options.get("key"), inner)
-        result = getattr(layer, method)(value, context, **options)
+            layer, key = layer.layers[inner], random.fold_in(key, inner)
+        result = getattr(layer, method)(value, context, key=key)
         if direction == "update":
             z, log_det, new = result
             return z, log_det, nnx.state(new, nnx.Not(nnx.Param))

@@ -14,7 +14,7 @@ from dgmjax.checks import (
     own_dtype,
     widened,
 )
-from dgmjax.layers.bijector import Bijector, Reach, key_option, within_reach
+from dgmjax.layers.bijector import Bijector, Reach, within_reach
 from dgmjax.layers.constructor import recorded
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
@@ -248,12 +248,12 @@ class Bijective(StochasticMap):
     def _encode(
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
-        return self.layer.inverse_and_log_det(x, context, **key_option(key))
+        return self.layer.inverse_and_log_det(x, context, key=key)
 
     def _encode_and_update(
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, Self]:
-        z, log_det, layer = self.layer.inverse_and_update(x, context, **key_option(key))
+        z, log_det, layer = self.layer.inverse_and_update(x, context, key=key)
         new = nnx.clone(self)
         new.layer = layer
         return z, log_det, new

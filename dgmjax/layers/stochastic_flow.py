@@ -21,9 +21,8 @@ from dgmjax.checks import (
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow, log_density, standard_normal
-from dgmjax.layers.held import held
-from dgmjax.layers.statistics import log_prob_and_update
+from dgmjax.layers.density import Density, as_density
+from dgmjax.layers.flow import log_density, standard_normal
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
 from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
@@ -92,7 +91,7 @@ class StochasticChain(StochasticMap):
         """Initialise layer after layer, each from a sample of the data as its predecessors leave it."""
         layers = []
         for index, layer in enumerate(self.layers):
-            one = _folded(seed, index)
+            one = random.fold_in(seed, index)
             layers.append(layer.with_data_init(x, context, seed=one))
             x, _ = layers[-1].encode(x, context, seed=one)
         new = nnx.clone(self)
@@ -105,7 +104,7 @@ class StochasticChain(StochasticMap):
         contributions = []
         for index, layer in enumerate(self.layers):
             x, contribution = layer.encode(
-                x, context, seed=_folded(seed, index), key=_folded(key, index)
+                x, context, seed=random.fold_in(seed, index), key=random.fold_in(key, index)
             )
             contributions.append(contribution)
         return x, functools.reduce(jnp.add, contributions)
@@ -116,7 +115,7 @@ class StochasticChain(StochasticMap):
         contributions, layers = [], []
         for index, layer in enumerate(self.layers):
             x, contribution, layer = layer.encode_and_update(
-                x, context, seed=_folded(seed, index), key=_folded(key, index)
+                x, context, seed=random.fold_in(seed, index), key=random.fold_in(key, index)
             )
             contributions.append(contribution)
             layers.append(layer)
@@ -126,12 +125,12 @@ class StochasticChain(StochasticMap):
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         for index, layer in reversed(list(enumerate(self.layers))):
-            z = layer.decode(z, context, seed=_folded(seed, index))
+            z = layer.decode(z, context, seed=random.fold_in(seed, index))
         return z
 
 
 @recorded
-class StochasticFlow(nnx.Module):
+class StochasticFlow(Density):
     """``z ~ base``, then ``x ~ p(x | z)`` by the layers: a density of bijectors, surjections and autoencoders.
 
     ``log p(x) >= E [log p_base(z) + sum_k V_k]``, ``z`` and the contributions from inference through the layers. The
@@ -150,40 +149,25 @@ class StochasticFlow(nnx.Module):
       equation 8.
     """
 
-    base = held()
-
     def __init__(self, layers: Sequence[Bijector | StochasticMap], base: Any = None):
         self.chain = StochasticChain(layers)
-        base = standard_normal(self.chain.latent_shape) if base is None else base
-        if tuple(base.event_shape) != self.chain.latent_shape:
+        base = as_density(standard_normal(self.chain.latent_shape) if base is None else base)
+        if base.event_shape != self.chain.latent_shape:
             raise ValueError(
-                f"StochasticFlow: the base has events of shape {tuple(base.event_shape)}, the latents of the last "
+                f"StochasticFlow: the base has events of shape {base.event_shape}, the latents of the last "
                 f"layer have shape {self.chain.latent_shape}."
             )
-        if getattr(base, "context_shape", None) is not None:
+        if base.context_shape is not None:
             raise ValueError(
                 "StochasticFlow: a conditional base would never see its context; append its bijector to the layers."
             )
-        if hasattr(base, "bound") and base.bound().is_noisy:
+        if base.bound().is_noisy:
             raise ValueError(
                 f"StochasticFlow: the base has a {base.bound()}; append its layers to the layers instead."
             )
-        self.base = nnx.data(base)
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one event."""
-        return self.chain.event_shape
-
-    @property
-    def context_shape(self) -> tuple[int, ...] | None:
-        """Shape of one context, or None."""
-        return self.chain.context_shape
-
-    @property
-    def num_levels(self) -> int | None:
-        """Levels of discrete data; None for continuous data."""
-        return self.chain.num_levels
+        self.base = base
+        self.event_shape, self.context_shape = self.chain.event_shape, self.chain.context_shape
+        self.num_levels = self.chain.num_levels
 
     def bound(self, num_samples: int = 1) -> Bound:
         """What `log_prob` with ``num_samples`` returns: exact if every layer is, else a lower bound."""
@@ -218,7 +202,7 @@ class StochasticFlow(nnx.Module):
 
         def log_weight(seed: jax.Array | None) -> jax.Array:
             z, contribution = self.chain.encode(value, context, seed=seed, key=key)
-            weight = log_density(self.base, z, contribution, **self._base_key(key))
+            weight = log_density(self.base, z, contribution, key=self._base_key(key))
             return weight if verdict is None else ends.judged(weight, verdict)
 
         if self.chain.exact or seed is None:
@@ -237,9 +221,9 @@ class StochasticFlow(nnx.Module):
         """`log_prob` of one sample as in training, and the new model, see `dgmjax.Flow.log_prob_and_update`."""
         value, context, verdict = self._inputs(value, context, "log_prob_and_update")
         z, contribution, chain = self.chain.encode_and_update(value, context, seed=seed, key=key)
-        log_prob, base = log_prob_and_update(self.base, z, **self._base_key(key))
+        log_prob, base = self.base.log_prob_and_update(z, key=self._base_key(key))
         new = nnx.clone(self)
-        new.chain, new.base = chain, nnx.data(base)
+        new.chain, new.base = chain, base
         log_prob = widened(log_prob) + contribution
         return log_prob if verdict is None else ends.judged(log_prob, verdict), new
 
@@ -257,9 +241,7 @@ class StochasticFlow(nnx.Module):
         context = as_context(context, self.context_shape, None, where=where, dtype=dtype)
         shape = sample_batch(sample_shape, context, self.context_shape)
         base_seed, layer_seed = random.split(seed)
-        z = random.draw(
-            lambda one, rest: self.base.sample(seed=one, sample_shape=rest), base_seed, shape
-        )
+        z = self.base.sample(seed=base_seed, sample_shape=shape)
         z = z * jnp.broadcast_to(jnp.asarray(temperature, z.dtype), z.shape)
         x = self.chain.decode(z, context, seed=layer_seed)
         return x if self.num_levels is None else x.astype(level_dtype(self.num_levels))
@@ -285,12 +267,6 @@ class StochasticFlow(nnx.Module):
         context = as_context(context, self.context_shape, batch, where=where, dtype=dtype)
         return value, context, verdict
 
-    def _base_key(self, key: jax.Array | None) -> dict[str, jax.Array]:
-        """Dropout of a base that is a flow; the layers have the keys from 0 on."""
-        if key is None or not isinstance(self.base, Flow):
-            return {}
-        return {"key": random.fold_in(key, len(self.chain.layers))}
-
-
-def _folded(key: jax.Array | None, index: int) -> jax.Array | None:
-    return None if key is None else random.fold_in(key, index)
+    def _base_key(self, key: jax.Array | None) -> jax.Array | None:
+        """Dropout of the base; the layers have the keys from 0 on."""
+        return random.fold_in(key, len(self.chain.layers))

@@ -9,15 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.checks import batch_shape
-from dgmjax.layers.bijector import event_axes, key_option
+from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.conditional import (
-    check_density,
-    log_prob_and_update_given,
-    log_prob_given,
-    sample_and_log_prob_given,
-    sample_given,
-    with_data_init_given,
+    fitting_density,
+    one_each,
+    seen_by,
 )
+from dgmjax.layers.conditioner import call_network
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.stochastic import Kind, StochasticMap
 from dgmjax.numerics import random
@@ -52,8 +50,7 @@ class Slice(StochasticMap):
             )
         self.keep = keep
         lost = (*self.event_shape[:-1], self.event_shape[-1] - keep)
-        check_density(decoder, lost, self.latent_shape, "Slice: the decoder")
-        self.decoder = nnx.data(decoder)
+        self.decoder = fitting_density(decoder, lost, self.latent_shape, "Slice: the decoder")
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -66,27 +63,31 @@ class Slice(StochasticMap):
         """A new map with the decoder set from the batch ``x``."""
         del context, seed
         new = nnx.clone(self)
-        new.decoder = with_data_init_given(self.decoder, x[..., self.keep :], x[..., : self.keep])
+        new.decoder = self.decoder.with_data_init(
+            x[..., self.keep :], seen_by(self.decoder, x[..., : self.keep])
+        )
         return new
 
     def _encode(
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
         z, rest = x[..., : self.keep], x[..., self.keep :]
-        return z, log_prob_given(self.decoder, rest, z, key=key)
+        return z, self.decoder.log_prob(rest, seen_by(self.decoder, z), key=key)
 
     def _encode_and_update(
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, Self]:
         z, rest = x[..., : self.keep], x[..., self.keep :]
-        log_prob, decoder = log_prob_and_update_given(self.decoder, rest, z, key=key)
+        log_prob, decoder = self.decoder.log_prob_and_update(
+            rest, seen_by(self.decoder, z), key=key
+        )
         new = nnx.clone(self)
-        new.decoder = nnx.data(decoder)
+        new.decoder = decoder
         return z, log_prob, new
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         batch = z.shape[: z.ndim - len(self.event_shape)]
-        rest = sample_given(self.decoder, z, batch, seed=seed)
+        rest = self.decoder.sample(seed=seed, **one_each(self.decoder, z, batch))
         return jnp.concatenate([z, rest], axis=-1)
 
 
@@ -118,8 +119,7 @@ class Augment(StochasticMap):
             raise ValueError(f"Augment: extra must be at least 1, got {extra}.")
         self.extra = extra
         added = (*self.event_shape[:-1], extra)
-        check_density(encoder, added, self.event_shape, "Augment: the encoder")
-        self.encoder = nnx.data(encoder)
+        self.encoder = fitting_density(encoder, added, self.event_shape, "Augment: the encoder")
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -130,7 +130,9 @@ class Augment(StochasticMap):
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
         batch = x.shape[: x.ndim - len(self.event_shape)]
-        u, log_q = sample_and_log_prob_given(self.encoder, x, batch, seed=seed, key=key)
+        u, log_q = self.encoder.sample_and_log_prob(
+            seed=seed, key=key, **one_each(self.encoder, x, batch)
+        )
         return jnp.concatenate([x, u], axis=-1), -log_q
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
@@ -165,7 +167,7 @@ class AbsoluteValue(StochasticMap):
         if self.logits is None:
             batch = batch_shape(x, self.event_shape, where="AbsoluteValue")
             return z, jnp.full(batch, -math.prod(self.event_shape) * math.log(2.0), x.dtype)
-        logits = self.logits(z, **key_option(key))
+        logits = call_network(self.logits, z, key=key)
         log_prob = jax.nn.log_sigmoid(jnp.where(x >= 0, logits, -logits))
         return z, log_prob.sum(event_axes(self.event_shape))
 

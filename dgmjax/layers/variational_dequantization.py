@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization
 from dgmjax.layers.flow import Flow
@@ -55,7 +54,7 @@ class VariationalDequantization(Dequantization):
         context = self._context(y, dtype)
         shape = () if context is not None else self._batch(y)
         return self.flow.sample_and_log_prob(
-            seed=seed, sample_shape=shape, context=context, **key_option(key)
+            seed=seed, sample_shape=shape, context=context, key=key
         )
 
     def with_data_init(self, y: jax.Array, *, seed: jax.Array) -> Self:

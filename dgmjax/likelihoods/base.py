@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,17 @@ class Likelihood(nnx.Module):
         log_probs = self._log_probs(x, output)
         batch = output.ndim - len(self.output_shape)
         return log_probs.sum(tuple(range(batch, log_probs.ndim)))
+
+    def log_prob_and_update(
+        self, x: jax.Array, output: jax.Array, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Self]:
+        """`log_prob` as in training, and the likelihood with new running statistics: itself without any."""
+        return self.log_prob(x, output, key=key), self
+
+    def with_data_init(self, x: jax.Array, output: jax.Array) -> Self:
+        """A new likelihood whose data-dependent parts are set from events and outputs; itself without any."""
+        del x, output
+        return self
 
     @compiled
     def sample(self, output: jax.Array, *, seed: jax.Array) -> jax.Array:

@@ -6,9 +6,8 @@ import jax
 from flax import nnx
 
 from dgmjax.checks import widened
-from dgmjax.layers.bijector import key_option
 from dgmjax.layers.constructor import recorded
-from dgmjax.layers.statistics import log_prob_and_update
+from dgmjax.layers.density import as_density
 from dgmjax.likelihoods.base import Likelihood
 from dgmjax.numerics.compiled import compiled
 
@@ -32,18 +31,18 @@ class ConditionalModel(Likelihood):
     """
 
     def __init__(self, model: Any):
-        context_shape = getattr(model, "context_shape", None)
-        if context_shape is None:
+        density = as_density(model)
+        if density.context_shape is None:
             raise ValueError(
                 f"ConditionalModel: {type(model).__name__} takes no context; build it with context_shape=(k,)."
             )
-        if hasattr(model, "bound") and model.bound().is_noisy:
+        if density.bound().is_noisy:
             raise ValueError(
                 f"ConditionalModel: the log_prob of {type(model).__name__} is a bound that draws noise "
-                f"({model.bound()}); use a model of integers with an exact one, such as PixelCNNpp."
+                f"({density.bound()}); use a model of integers with an exact one, such as PixelCNNpp."
             )
-        super().__init__(model.event_shape, context_shape, getattr(model, "num_levels", None))
-        self.model = nnx.data(model)
+        super().__init__(density.event_shape, density.context_shape, density.num_levels)
+        self.model = density
 
     @compiled
     def log_prob(
@@ -51,7 +50,7 @@ class ConditionalModel(Likelihood):
     ) -> jax.Array:
         """As `Likelihood.log_prob`; ``key``, one or one an example, switches the dropout of the model on."""
         x, output = self._aligned(x, output)
-        return widened(self.model.log_prob(x, output, **key_option(key)))
+        return widened(self.model.log_prob(x, output, key=key))
 
     @compiled
     def log_prob_and_update(
@@ -59,9 +58,9 @@ class ConditionalModel(Likelihood):
     ) -> tuple[jax.Array, Self]:
         """`log_prob` as in training, and the likelihood of the model with new running statistics."""
         x, output = self._aligned(x, output)
-        log_prob, model = log_prob_and_update(self.model, x, output, **key_option(key))
+        log_prob, model = self.model.log_prob_and_update(x, output, key=key)
         new = nnx.clone(self)
-        new.model = nnx.data(model)
+        new.model = model
         return widened(log_prob), new
 
     def mean(self, output: jax.Array) -> jax.Array:
@@ -77,8 +76,6 @@ class ConditionalModel(Likelihood):
 
     def with_data_init(self, x: jax.Array, output: jax.Array) -> Self:
         """A new one, the data-dependent layers of whose model are set from events ``[n, *event]`` and outputs."""
-        if not hasattr(self.model, "with_data_init"):
-            return self
         new = nnx.clone(self)
         new.model = self.model.with_data_init(x, output)
         return new

@@ -13,13 +13,13 @@ from dgmjax.checks import as_shape, widened
 from dgmjax.densities.normal import normal_kl
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
-from dgmjax.layers.held import held
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
     LogProb,
     PriorAndLikelihoodModel,
+    as_prior,
     prior_with_data_init,
 )
 from dgmjax.models.vae_networks import near_zero
@@ -60,8 +60,6 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
     Source: Tomczak and Welling, 2018, *VAE with a VampPrior*, arXiv:1705.07120, section 4, and the authors' code
       (HVAE).
     """
-
-    prior = held()
 
     def __init__(
         self,
@@ -105,13 +103,9 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
         self.lower_encoder = net(size + second, (self.lower.feature_size,))
         self.lower_prior = net(second, (self.lower.feature_size,))
         self.decoder = net(first + second, likelihood.output_shape)
-        self.prior = nnx.data(standard_normal((second,)) if prior is None else prior)
+        self.prior = as_prior(standard_normal((second,)) if prior is None else prior)
         self.prior_is_standard = prior is None
-
-    @property
-    def num_levels(self) -> int | None:
-        """Those of the likelihood."""
-        return self.likelihood.num_levels
+        self.num_levels = likelihood.num_levels
 
     @compiled
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
@@ -242,9 +236,8 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
         del context
         (z1, z2), _, _ = self.sample_posterior(x, self.encode(x), seed=seed)
         new = nnx.clone(self)
-        if hasattr(self.likelihood, "with_data_init"):
-            new.likelihood = self.likelihood.with_data_init(x, self.decode(z1, z2))
-        new.prior = nnx.data(prior_with_data_init(self.prior, x, z2))
+        new.likelihood = self.likelihood.with_data_init(x, self.decode(z1, z2))
+        new.prior = prior_with_data_init(self.prior, x, z2)
         return new
 
     def _flat(self, x: jax.Array) -> jax.Array:

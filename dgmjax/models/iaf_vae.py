@@ -118,11 +118,7 @@ class IAFVAE(LatentVariableModel):
         self.shrink = nnx.List([conv(4 * width, width, init=_INIT) for _ in range(levels - 1)])
         self.grow = nnx.List([conv(width, 4 * width, init=_INIT) for _ in range(levels - 1)])
         self.start = nnx.Param(jnp.zeros(width, jnp.float32))
-
-    @property
-    def num_levels(self) -> int | None:
-        """Those of the likelihood."""
-        return self.likelihood.num_levels
+        self.num_levels = likelihood.num_levels
 
     @compiled
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> Features:

@@ -9,53 +9,59 @@ from flax import nnx
 from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
-from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
+from dgmjax.layers.density import Density, as_density
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
+from dgmjax.posteriors.mixture import PosteriorMixturePrior
 
 LogProb: TypeAlias = Callable[
     ..., tuple[jax.Array, Any]
 ]  # (density, value, ...) to density's, and a new density
 
 
-def prior_of(model: Any) -> Any:
-    """The prior of ``model`` with ``log_prob`` and ``sample``; one that is made of posteriors gets the model's."""
-    if hasattr(model.prior, "given"):
+def as_prior(prior: Any) -> Density | PosteriorMixturePrior:
+    """The prior of a model, as `dgmjax.layers.as_density`; one that is made of posteriors stays."""
+    return prior if isinstance(prior, PosteriorMixturePrior) else as_density(prior)
+
+
+def prior_of(model: Any) -> Density:
+    """The prior of ``model`` as a density; one that is made of posteriors gets the model's."""
+    if isinstance(model.prior, PosteriorMixturePrior):
         return model.prior.given(model.encode_scaled, model.encode, model.posterior)
     return model.prior
 
 
-def prior_with_data_init(prior: Any, x: jax.Array, z: jax.Array) -> Any:
-    """Pseudo-inputs from the data ``x``, layers of a flow from their codes ``z``; a prior without either as it is."""
-    if not hasattr(prior, "with_data_init"):
-        return prior
-    return prior.with_data_init(x if hasattr(prior, "given") else z)
+def prior_with_data_init(prior: Density | PosteriorMixturePrior, x: jax.Array, z: jax.Array) -> Any:
+    """Pseudo-inputs from the data ``x``, layers of a flow from their codes ``z``."""
+    return prior.with_data_init(x if isinstance(prior, PosteriorMixturePrior) else z)
 
 
-def with_densities(model: Any, prior: Any, likelihood: Any) -> Any:
+def with_densities(model: Any, prior: Density, likelihood: Any) -> Any:
     """``model`` with another prior and likelihood; a prior that is made of posteriors stays."""
     new = nnx.clone(model)
-    if not hasattr(model.prior, "given"):
-        new.prior = nnx.data(prior)
+    if not isinstance(model.prior, PosteriorMixturePrior):
+        new.prior = prior
     new.likelihood = likelihood
     return new
 
 
-class LatentVariableModel(nnx.Module):
+def log_prob_and_update(density: Any, *args: Any, **options: Any) -> tuple[jax.Array, Any]:
+    """The log-density as in training, and the density with new running statistics."""
+    return density.log_prob_and_update(*args, **options)
+
+
+def log_prob_as_it_is(density: Any, *args: Any, **options: Any) -> tuple[jax.Array, Any]:
+    """The log-density with running statistics, and the same density."""
+    return density.log_prob(*args, **options), density
+
+
+class LatentVariableModel(Density):
     """``p(x) = int p(x | z) p(z) dz`` with a posterior ``q(z | x)``: `encode` and `terms` make the rest.
 
     ``log_prob`` is a lower bound, so wherever a flow goes, `dgmjax.fit` and the evaluation, such a model goes too.
     """
-
-    event_shape: tuple[int, ...]
-    context_shape: tuple[int, ...] | None = None
-
-    @property
-    def num_levels(self) -> int | None:
-        """Levels of discrete data, integers ``0 .. num_levels - 1``; None for continuous data."""
-        raise NotImplementedError
 
     def encode(self, x: jax.Array, *, key: jax.Array | None = None) -> Any:
         """What `terms` needs of the data and is the same for every sample: features, a pytree of ``[*batch, ...]``.

@@ -18,7 +18,6 @@ from dgmjax.checks import (
     sample_batch,
     widened,
 )
-from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.densities.rgb_mixture import (
     categorical_pixel_log_prob,
     categorical_pixel_sample,
@@ -28,6 +27,7 @@ from dgmjax.densities.rgb_mixture import (
     rgb_mixture_sample,
 )
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.density import Density
 from dgmjax.models.images import check_image
 from dgmjax.nets.pixel_cnn import PixelCNN, Variant
 from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
@@ -42,7 +42,7 @@ _INIT_IMAGES = 256
 
 
 @recorded
-class PixelCNNpp(nnx.Module):
+class PixelCNNpp(Density):
     """``P(y) = prod_i P(y_i | y_1, ..., y_{i-1})`` over pixels in raster order; a model of integers, exact.
 
     A `dgmjax.nets.PixelCNN` gives the parameters of all pixels in one pass. Their distribution is a mixture of
@@ -71,6 +71,9 @@ class PixelCNNpp(nnx.Module):
     Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517; van den Oord et al., 2016, arXiv:1606.05328 and
       arXiv:1601.06759.
     """
+
+    event_shape: tuple[int, int, int]
+    num_levels: int
 
     def __init__(
         self,
@@ -123,11 +126,6 @@ class PixelCNNpp(nnx.Module):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
-
-    def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` is: exact."""
-        del num_samples
-        return EXACT
 
     @compiled
     def log_prob(
@@ -199,18 +197,6 @@ class PixelCNNpp(nnx.Module):
         rows = self._rows(context, shape)
         samples = _sample(self, seed, rows, temperature, num=math.prod(shape), cached=cached)
         return samples.reshape(*shape, *self.event_shape).astype(level_dtype(self.num_levels))
-
-    @compiled
-    def sample_and_log_prob(
-        self,
-        *,
-        seed: jax.Array,
-        sample_shape: int | tuple[int, ...] = (),
-        context: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """Draw images and their log-probabilities, by one more pass."""
-        value = self.sample(seed=seed, sample_shape=sample_shape, context=context)
-        return value, self.log_prob(value, context)
 
     def with_data_init(self, value: jax.Array, context: jax.Array | None = None) -> Self:
         """A new model whose layers start from their inputs on the images ``value``, ``[n, *event]``.

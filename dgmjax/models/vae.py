@@ -11,14 +11,14 @@ from jax.typing import ArrayLike
 from dgmjax.checks import as_shape
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import standard_normal
-from dgmjax.layers.held import held
-from dgmjax.layers.statistics import log_prob_as_it_is
 from dgmjax.likelihoods import Likelihood
 from dgmjax.likelihoods import likelihood as named_likelihood
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
     LogProb,
     PriorAndLikelihoodModel,
+    as_prior,
+    log_prob_as_it_is,
     prior_with_data_init,
 )
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder, near_zero
@@ -71,8 +71,6 @@ class VAE(PriorAndLikelihoodModel):
     Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114; Rezende et al., 2014,
       arXiv:1401.4082.
     """
-
-    prior = held()
 
     def __init__(
         self,
@@ -136,13 +134,9 @@ class VAE(PriorAndLikelihoodModel):
         self.posterior = posterior
         self.encoder = nnx.data(encoder)
         self.decoder = nnx.data(decoder)
-        self.prior = nnx.data(standard_normal((latent_dim,)) if prior is None else prior)
+        self.prior = as_prior(standard_normal((latent_dim,)) if prior is None else prior)
         self.prior_is_standard = prior is None
-
-    @property
-    def num_levels(self) -> int | None:
-        """Those of the likelihood."""
-        return self.likelihood.num_levels
+        self.num_levels = likelihood.num_levels
 
     @property
     def latent_dim(self) -> int:
@@ -251,7 +245,6 @@ class VAE(PriorAndLikelihoodModel):
         del context
         z, _ = self.posterior.sample_and_log_prob(self.encode(x), seed=seed)
         new = nnx.clone(self)
-        if hasattr(self.likelihood, "with_data_init"):
-            new.likelihood = self.likelihood.with_data_init(x, self.decode(z))
-        new.prior = nnx.data(prior_with_data_init(self.prior, x, z))
+        new.likelihood = self.likelihood.with_data_init(x, self.decode(z))
+        new.prior = prior_with_data_init(self.prior, x, z)
         return new

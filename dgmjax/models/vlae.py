@@ -1,6 +1,7 @@
 """The variational lossy autoencoder."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from flax import nnx
@@ -103,7 +104,8 @@ class VLAE(VAE):
     @property
     def receptive_field(self) -> tuple[int, int]:
         """``(rows, columns)`` of the window of a pixel: rows above it, columns to the left and, above, to the right."""
-        return self.likelihood.model.receptive_field
+        model: Any = self.likelihood.model
+        return model.receptive_field
 
     @compiled
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:

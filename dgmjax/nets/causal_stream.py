@@ -160,7 +160,7 @@ class CausalStream(nnx.Module):
                 x,
                 _joined(None if above is None else above[name], extra),
                 context,
-                None if key is None else random.fold_in(key, salt),
+                random.fold_in(key, salt),
                 way,
                 None if cache is None else cache[name],
             )
@@ -217,7 +217,7 @@ def _run_blocks(
     def body(x: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
         block, extra, index, cache = inputs
         layers = way.layers(cache)
-        own_key = None if key is None else random.fold_in(key, index)
+        own_key = random.fold_in(key, index)
         x = block(x, extra, context, key=own_key, run=layers)
         return x, (x, way.result(layers, block))
 

@@ -95,9 +95,9 @@ def apply_blocks(
     blocks: Sequence[ConvBlock], x: jax.Array, key: jax.Array | None, level: int
 ) -> jax.Array:
     """One block after the other, those of ``level`` with keys of their own."""
-    key = None if key is None else random.fold_in(key, level)
+    key = random.fold_in(key, level)
     for index, block in enumerate(blocks):
-        x = block(x, key=None if key is None else random.fold_in(key, index))
+        x = block(x, key=random.fold_in(key, index))
     return x
 
 

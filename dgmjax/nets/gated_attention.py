@@ -125,7 +125,7 @@ class GatedAttentionNet(nnx.Module):
 
         def body(x: jax.Array, step: tuple[jax.Array, GatedBlock]) -> tuple[jax.Array, None]:
             index, block = step
-            block_key = None if key is None else random.fold_in(key, index)
+            block_key = random.fold_in(key, index)
             return block(x, position, context, key=block_key), None
 
         body = jax.checkpoint(body) if self.remat else body

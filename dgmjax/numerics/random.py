@@ -6,6 +6,7 @@ function takes a key of shape ``()``, or keys ``[*batch]`` whose axes are the fi
 
 import math
 from collections.abc import Callable
+from typing import overload
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,13 @@ def example_keys(key: jax.Array, num: int, *, start: int | jax.Array = 0) -> jax
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(start + jnp.arange(num))
 
 
-def fold_in(key: jax.Array, data: int | jax.Array) -> jax.Array:
-    """``jax.random.fold_in`` of one key or of each; the shape of ``key``."""
-    return _each(lambda one: jax.random.fold_in(one, data), key)
+@overload
+def fold_in(key: jax.Array, data: int | jax.Array) -> jax.Array: ...
+@overload
+def fold_in(key: jax.Array | None, data: int | jax.Array) -> jax.Array | None: ...
+def fold_in(key: jax.Array | None, data: int | jax.Array) -> jax.Array | None:
+    """``jax.random.fold_in`` of one key or of each, in the shape of ``key``; no key (no dropout) stays none."""
+    return None if key is None else _each(lambda one: jax.random.fold_in(one, data), key)
 
 
 def split(key: jax.Array, num: int = 2) -> list[jax.Array]:

@@ -1,14 +1,13 @@
 """Log-likelihoods with their label, for any model of this library or of distrax."""
 
-import inspect
 import math
 from typing import Any, NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
 
-from dgmjax.densities.bound import EXACT, Bound, bits_per_dim
+from dgmjax.densities.bound import Bound, bits_per_dim
+from dgmjax.layers.density import as_density
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.statistics import standard_error
 
@@ -48,9 +47,7 @@ class Likelihood(NamedTuple):
 
 def bound_of(model: Any, num_samples: int = 1) -> Bound:
     """The label of what ``model.log_prob`` returns; distrax's are exact, other models must say."""
-    if hasattr(model, "bound"):
-        return model.bound(num_samples)
-    return EXACT if isinstance(model, distrax.Distribution) else Bound("unlabelled")
+    return model.bound(num_samples) if hasattr(model, "bound") else as_density(model).bound()
 
 
 @compiled
@@ -76,19 +73,13 @@ def log_prob(
     Raises:
       ValueError: a bound was asked for without a ``seed``.
     """
-    arguments: dict[str, Any] = {}
-    if context is not None:
-        arguments["context"] = context
-    if key is not None and "key" in inspect.signature(model.log_prob).parameters:
-        arguments["key"] = key
-    if bound_of(model).is_noisy:
-        if seed is None:
-            raise ValueError(
-                f"log_prob: {type(model).__name__} returns a {bound_of(model)}, which draws noise; pass "
-                f"seed=jax.random.key(...)."
-            )
-        arguments |= {"seed": seed, "num_samples": num_samples}
-    return model.log_prob(x, **arguments)
+    density = as_density(model)
+    if seed is None and density.bound().is_noisy:
+        raise ValueError(
+            f"log_prob: {type(model).__name__} returns a {density.bound()}, which draws noise; pass "
+            f"seed=jax.random.key(...)."
+        )
+    return density.log_prob(x, context, seed=seed, num_samples=num_samples, key=key)
 
 
 def log_likelihood(

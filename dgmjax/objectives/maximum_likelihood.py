@@ -1,12 +1,12 @@
 """Maximum likelihood: the training loss and its evaluation."""
 
-import inspect
 import math
 from typing import Any
 
 import jax
 
 from dgmjax.densities.bound import bits_per_dim
+from dgmjax.layers.density import as_density, as_given
 from dgmjax.layers.statistics import has_statistics
 from dgmjax.numerics import random
 from dgmjax.objectives.likelihood import log_prob
@@ -30,13 +30,10 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[Any, .
     """
     seed, dropout_key = random.split(key)
     x, context = batch["x"], batch.get("context")
-    if not (has_statistics(model) and hasattr(model, "log_prob_and_update")):
+    if not has_statistics(model):
         return _loss(model, log_prob(model, x, context, seed=seed, key=dropout_key))
-    known = inspect.signature(model.log_prob_and_update).parameters
-    options = {"context": context, "seed": seed, "key": dropout_key}
-    given = {name: value for name, value in options.items() if name in known and value is not None}
-    log_probs, new = model.log_prob_and_update(x, **given)
-    return *_loss(model, log_probs), new
+    log_probs, new = as_density(model).log_prob_and_update(x, context, seed=seed, key=dropout_key)
+    return *_loss(model, log_probs), as_given(new)
 
 
 def negative_log_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:

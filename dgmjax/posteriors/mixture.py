@@ -1,13 +1,15 @@
 """Equally weighted mixtures of posteriors, such as the aggregated posterior of a data set."""
 
 import math
+from collections.abc import Callable
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.checks import as_shape, check_float_event
-from dgmjax.densities.bound import EXACT, Bound
+from dgmjax.layers.density import Density
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
@@ -17,7 +19,35 @@ from dgmjax.posteriors.posterior import Posterior
 _CHUNK_NUMBERS = 2**22
 
 
-class PosteriorMixture(nnx.Module):
+class PosteriorMixturePrior(nnx.Module):
+    """A prior that is a mixture of the posteriors of a model, and a density with that model's encoder only.
+
+    A subclass implements `given`. A model with latent variables calls it whenever it needs the density, so that no
+    array is in two places.
+    """
+
+    def given(
+        self,
+        encode_scaled: Callable[[jax.Array], jax.Array],
+        encode: Callable[[Any], jax.Array],
+        posterior: Posterior,
+    ) -> "PosteriorMixture":
+        """The prior as a density, for this encoder and posterior.
+
+        Args:
+          encode_scaled: ``[*batch, *event]`` of floats in [-1, 1] to features.
+          encode: the same for data as the user has them.
+          posterior: what the features parametrise.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no given.")
+
+    def with_data_init(self, x: Any) -> Self:
+        """A new prior whose data-dependent parts are set from the events ``x``; itself without any."""
+        del x
+        return self
+
+
+class PosteriorMixture(Density):
     """``q(z) = 1/n sum_i q(z | features_i)``.
 
     With the features of all training data it is the aggregated posterior, with those of pseudo-inputs the VampPrior.
@@ -41,17 +71,8 @@ class PosteriorMixture(nnx.Module):
                 f"{features.shape}."
             )
         self.posterior = posterior
+        self.event_shape = posterior.event_shape
         self.features = nnx.data(features)
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """``(d,)``."""
-        return self.posterior.event_shape
-
-    def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` is: exact."""
-        del num_samples
-        return EXACT
 
     @compiled
     def log_prob(self, z: jax.Array, *, chunk: int | None = None) -> jax.Array:
@@ -102,14 +123,6 @@ class PosteriorMixture(nnx.Module):
             as_shape(sample_shape),
         )
         return self.posterior.sample(self.features[index], seed=seed)
-
-    @compiled
-    def sample_and_log_prob(
-        self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
-    ) -> tuple[jax.Array, jax.Array]:
-        """Draw ``[*sample_shape, d]`` with log-densities of the mixture, ``[*sample_shape]``."""
-        z = self.sample(seed=seed, sample_shape=sample_shape)
-        return z, self.log_prob(z)
 
     def _chunk_size(self, z: jax.Array, chunk: int | None) -> int:
         if chunk is None:

@@ -5,15 +5,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.checks import as_shape, check_float_event, widened
-from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.layers.constructor import recorded
+from dgmjax.layers.density import Density
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
 
 @recorded
-class GaussianMixture(nnx.Module):
+class GaussianMixture(Density):
     """``p(z) = sum_k pi_k N(z; mean_k, diag(sigma_k^2))``, ``pi = softmax(logits)``; all parameters are learned.
 
     The log-density of a component is the sum over its dimensions, and the log-sum-exp runs over components,
@@ -41,11 +41,6 @@ class GaussianMixture(nnx.Module):
         self.logits = nnx.Param(jnp.zeros(num_components, jnp.float32))
         self.means = nnx.Param(jax.random.normal(rngs.params(), shape, jnp.float32))
         self.log_scales = nnx.Param(jnp.zeros(shape, jnp.float32))
-
-    def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` is: exact."""
-        del num_samples
-        return EXACT
 
     @compiled
     def log_prob(self, z: jax.Array) -> jax.Array:
@@ -76,11 +71,3 @@ class GaussianMixture(nnx.Module):
             (*shape, *self.event_shape),
         )
         return means[index] + jnp.exp(log_scales[index]) * noise
-
-    @compiled
-    def sample_and_log_prob(
-        self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()
-    ) -> tuple[jax.Array, jax.Array]:
-        """Draw ``[*sample_shape, d]`` with log-densities ``[*sample_shape]``."""
-        z = self.sample(seed=seed, sample_shape=sample_shape)
-        return z, self.log_prob(z)

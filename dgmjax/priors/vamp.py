@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.data_init import data_init_once, not_initialised
-from dgmjax.posteriors.mixture import PosteriorMixture
+from dgmjax.posteriors.mixture import PosteriorMixture, PosteriorMixturePrior
 from dgmjax.posteriors.posterior import Posterior
 
 # Data at the ends of the range start this far inside, where the tanh still has a slope.
@@ -18,7 +18,7 @@ _INSIDE = 0.95
 
 
 @recorded
-class VampPrior(nnx.Module):
+class VampPrior(PosteriorMixturePrior):
     """``p(z) = 1/K sum_k q(z | encoder(u_k))`` with learned pseudo-inputs ``u_k``, equally weighted.
 
     The pseudo-inputs live in the scale of the encoder's input, ``u = tanh(raw)`` in ``(-1, 1)``. (The paper clips them,

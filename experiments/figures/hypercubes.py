@@ -60,7 +60,8 @@ def draw(
             data_init=False,  # no layer depends on data
             progress=False,
         ).model
-        grids[name] = _on_cubes(model.density)
+        density: Any = model.density
+        grids[name] = _on_cubes(density)
         log_mass = np.log(grids[name].mean((1, 2)))
         cubes = jnp.repeat(jnp.asarray(CUBES), draws, axis=0)
         bounds = model.log_prob(cubes, seed=jax.random.key(seed + 1))
