@@ -171,6 +171,15 @@ class Adapted(Density):
             as_shape(sample_shape),
         )
 
+    def sample_and_log_prob(
+        self, *, seed: jax.Array, **options: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        """That of the distribution if it has one and knows the keys."""
+        own = hasattr(self.distribution, "sample_and_log_prob")
+        if own and (seed.ndim == 0 or options.get("context") is not None):
+            return self._call("sample_and_log_prob", seed=seed, **options)
+        return super().sample_and_log_prob(seed=seed, **options)
+
     def with_data_init(self, *args: Any, **options: Any) -> Self:
         """That of the distribution if it has one."""
         if not hasattr(self.distribution, "with_data_init"):
