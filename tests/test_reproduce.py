@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dgmjax as dgm
-from experiments.config import load_config
+from experiments.configs import load_config
 from experiments.reproduce import __main__ as reproduce
 from experiments.reproduce import change_of_variables, entry, flow_is_vae, report
 from experiments.reproduce.documented import DOCUMENTED

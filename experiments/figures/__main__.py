@@ -30,7 +30,7 @@ from experiments.figures import (
     vae_reconstructions,
     vae_samples,
 )
-from experiments.runtime import refuse_tasks
+from experiments.run.runtime import refuse_tasks
 
 FIGURES: dict[str, Callable[..., dict[str, Any]]] = {
     "autoencoder": autoencoder.draw,

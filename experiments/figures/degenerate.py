@@ -10,9 +10,9 @@ import numpy as np
 import optax
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 PROBABILITIES = np.array([0.30, 0.05, 0.15, 0.02, 0.20, 0.08, 0.05, 0.15])
 _LEVELS = len(PROBABILITIES)

@@ -8,10 +8,10 @@ import numpy as np
 
 import dgmjax as dgm
 from dgmjax.analysis.latent_path import PathKind
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._gan import generated, load, train
 from experiments.figures._mosaic import mosaic, show_images
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 _PAIRS = 4
 _FOR_NUMBERS = 2_000

@@ -12,9 +12,9 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 LEVELS, LOC, SCALE = 6, 2.8, 0.8
 NUM_SAMPLES = (1, 16, 256, 4_096)

@@ -11,10 +11,10 @@ import optax
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS
 from experiments.figures._vae import BOUND
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 POINTS = np.eye(4, dtype=np.int32)
 POSTERIORS = {"Gaussian": "gaussian", "IAF": "iaf"}

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
 from experiments.figures._vae import image_vae, load_images, train
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 POSTERIORS = {"Gaussian": "gaussian", "full covariance": "full_covariance", "planar": "planar"}
 LATENTS = 4

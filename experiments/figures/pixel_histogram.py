@@ -7,7 +7,7 @@ import numpy as np
 
 import dgmjax as dgm
 from dgmjax.plots.pixel_histogram import pixel_histogram
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 
 def draw(

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 BLOCKS = (8, 16, 32, 64)
 _MEBI = 2**20

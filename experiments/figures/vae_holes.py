@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._latent_plane import LatentMap, planar_model
 from experiments.figures._vae import BOUND, load_images, negative_elbo
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 PRIORS = ("standard normal", "RealNVP")
 _LEVEL = 0.01

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._mosaic import mosaic, show_images
 from experiments.figures._vae import load_images, name_of_pixels, record_of, stages_of
-from experiments.results import write_json
+from experiments.run.results import write_json
 
 _COLUMNS = 4
 _PANELS = 5

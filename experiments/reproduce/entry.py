@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import dgmjax as dgm
-from experiments.config import Config, load_config
+from experiments.commands.train import train
+from experiments.configs import load_config
 from experiments.figures.__main__ import FIGURES, QUICK
-from experiments.train import train
+from experiments.settings.config import Config
 
 
 class Check(NamedTuple):
