@@ -11,6 +11,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.plots.canvas import INK, new_figure, save_figure
+from experiments.figures.registry import register
 from experiments.run.results import write_json
 
 PROBABILITIES = np.array([0.10, 0.40, 0.35, 0.15])  # of (0, 0), (0, 1), (1, 0), (1, 1)
@@ -18,6 +19,7 @@ CUBES = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 _RESOLUTION = 200  # midpoints along each side of a cube
 
 
+@register(quick={"rows": 500, "steps": 200, "draws": 500})
 def draw(
     out: pathlib.Path,
     *,

@@ -14,6 +14,7 @@ import dgmjax as dgm
 from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS
 from experiments.figures._vae import BOUND
+from experiments.figures.registry import register
 from experiments.run.results import write_json
 
 POINTS = np.eye(4, dtype=np.int32)
@@ -22,6 +23,7 @@ _WINDOW = 3.6
 _NODES = 200  # of the quadrature along each axis, over [-6, 6]
 
 
+@register(quick={"steps": 600, "seeds": 1, "draws": 200})
 def draw(
     out: pathlib.Path,
     *,

@@ -9,11 +9,13 @@ import dgmjax as dgm
 from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
 from experiments.figures._vae import BOUND, load_images, negative_elbo, train
+from experiments.figures.registry import register
 from experiments.run.results import write_json
 
 LATENTS = (20, 2)
 
 
+@register(quick={"epochs": 8, "width": 64, "rows": 300})
 def draw(
     out: pathlib.Path,
     *,

@@ -16,6 +16,7 @@ from experiments.figures._latent_plane import (
     planar_model,
 )
 from experiments.figures._vae import BOUND, load_images, negative_elbo
+from experiments.figures.registry import register
 from experiments.run.results import write_json
 
 PRIORS = ("standard normal", "mixture of Gaussians", "VampPrior", "RealNVP", "MAF")
@@ -27,6 +28,14 @@ _DIGITS = (
 _LOWEST = -9.0  # nats: darker and lighter than this look alike
 
 
+@register(
+    quick={
+        "priors": ("standard normal", "VampPrior"),
+        "epochs": 8,
+        "resolution": 40,
+        "rows": 300,
+    }
+)
 def draw(
     out: pathlib.Path,
     *,

@@ -18,12 +18,14 @@ from experiments.figures._vae import (
     negative_elbo,
     train,
 )
+from experiments.figures.registry import register
 from experiments.run.results import write_json
 
 _IMAGES = 12
 _PAIRS = 3
 
 
+@register(quick={"epochs": 16, "width": 128, "rows": 400})
 def draw(
     out: pathlib.Path,
     *,
