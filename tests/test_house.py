@@ -20,6 +20,8 @@ ROOMS = [
     "data", "plots", "numerics", "testing", "checks",
 ]  # fmt: skip
 PURE = {"bijectors", "densities", "numerics"}
+# fit joins data, objectives and layers; data reads nothing but numerics and the checks.
+
 # What a room of the experiments may import of the others; the commands at the top import ``commands`` only.
 EXPERIMENTS = ROOT.parent / "experiments"
 MAY_IMPORT = {
@@ -31,7 +33,6 @@ MAY_IMPORT = {
     "settings": set(),
     "benchmarks": set(),
 }
-# fit joins data, objectives and layers; data reads nothing but numerics and the checks.
 
 
 def room_of(path: pathlib.Path) -> str:

@@ -1,4 +1,4 @@
-"""What the settings of models share that take integers as they are, and no labels."""
+"""What the typed settings of models without labels share, which take integers as they are."""
 
 import dataclasses
 from typing import Any
