@@ -18,9 +18,9 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.training.inputs import with_data_init
-from experiments.dequantization import DequantizationConfig
-from experiments.models import FlowConfig
-from experiments.systems import SYSTEMS
+from experiments.settings.dequantization import DequantizationConfig
+from experiments.settings.flow import FlowConfig
+from experiments.settings.systems import SYSTEMS
 
 pytestmark = pytest.mark.usefixtures("x32")
 
