@@ -1,1 +1,1 @@
-"""Scripts: train, evaluate, sample; configs, one file a result."""
+"""Trained results and how they came about: commands, configs, figures, benchmarks, the lectures row by row."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dgmjax as dgm
-from experiments import attributes
+from experiments.commands import attributes
 
 pytestmark = pytest.mark.usefixtures("x32")
 RUN = pathlib.Path("run")

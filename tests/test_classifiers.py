@@ -9,10 +9,11 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from experiments import train
-from experiments.classifiers import ClassifierConfig
-from experiments.config import OptimizerConfig, config_names, load_config
+from experiments.commands import train
+from experiments.configs import config_names, load_config
 from experiments.figures import reversible_memory
+from experiments.settings.classifiers import ClassifierConfig
+from experiments.settings.config import OptimizerConfig
 
 pytestmark = pytest.mark.usefixtures("x32")
 

@@ -13,11 +13,12 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from experiments import outliers, pictures, sample, score
-from experiments.config import load_config
-from experiments.pictures import ProgressPictures, as_picture, draw, picture_of_samples
-from experiments.surgery import SurgeryLog
-from experiments.tensorboard import Events
+from experiments.commands import outliers, sample, score
+from experiments.configs import load_config
+from experiments.run import pictures
+from experiments.run.pictures import ProgressPictures, as_picture, draw, picture_of_samples
+from experiments.run.surgery import SurgeryLog
+from experiments.run.tensorboard import Events
 from tests.test_attributes_by_hand import grey
 
 pytestmark = pytest.mark.usefixtures("x32")

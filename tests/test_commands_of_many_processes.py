@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from dgmjax.training import launcher
-from experiments import evaluate, runtime, sample, score
+from experiments.commands import evaluate, sample, score
+from experiments.run import runtime
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = [

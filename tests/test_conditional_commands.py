@@ -14,10 +14,11 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.testing import scramble
-from experiments import attributes, evaluate, interpolate, outliers, sample, score, train
-from experiments.config import load_config
-from experiments.data import load_data
-from experiments.pictures import write_pictures
+from experiments.commands import attributes, evaluate, interpolate, outliers, sample, score, train
+from experiments.configs import load_config
+from experiments.run.data import load_data
+from experiments.run.finished import load_run
+from experiments.run.pictures import write_pictures
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
@@ -197,7 +198,7 @@ def test_points_have_the_colour_of_their_class(
 
 
 def test_the_end_of_a_training_leaves_labels_beside_samples_without_a_picture(run, tmp_path):
-    config, model, dataset = evaluate.load_run(run("table"))
+    config, model, dataset = load_run(run("table"))
     history = [{"step": step, "split": "train", "nats": 2.0 - step} for step in range(2)]
     fitted = types.SimpleNamespace(model=model, history=history, best_step=1)
     write_pictures(tmp_path, config, fitted, dataset, None)

@@ -10,7 +10,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.layers.constructor import describe
-from dgmjax.testing import cast, scramble
+from dgmjax.testing import scramble
 
 KEY = jax.random.key(0)
 MLP = functools.partial(dgm.nets.MLP, width=5, depth=1, activation="tanh")
@@ -87,10 +87,11 @@ def test_an_own_network_is_in_every_coupling_and_is_saved(name, context_shape, t
     make, cls = MODELS[name]
     model = make(context_shape=context_shape, rngs=nnx.Rngs(0))
     assert {type(net) for net in networks(model)} == {cls}
-    model = cast(scramble(model, KEY, scale=0.3), np.float64)
+    # In float64 XLA takes ten times as long to compile a convolution.
+    model = scramble(model, KEY, scale=0.3)
     random = np.random.default_rng(0)
-    x = random.normal(size=(3, *model.event_shape))
-    context = None if context_shape is None else random.normal(size=(3, 2))
+    x = random.normal(size=(3, *model.event_shape)).astype(np.float32)
+    context = None if context_shape is None else random.normal(size=(3, 2)).astype(np.float32)
     dgm.save(tmp_path / "model", model)
     loaded = dgm.load(tmp_path / "model")
 
@@ -104,7 +105,7 @@ def test_an_own_network_is_in_every_coupling_and_is_saved(name, context_shape, t
         return model.base.log_prob(z) + log_det, back, jax.grad(loss)(model)
 
     log_prob, back, gradient = calls(model)
-    np.testing.assert_allclose(back, x, atol=1e-6)
+    np.testing.assert_allclose(back, x, atol=1e-4)
     np.testing.assert_array_equal(calls(loaded)[0], log_prob)
     for net in networks(gradient):
         for leaf in jax.tree.leaves(net):

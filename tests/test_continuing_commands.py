@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dgmjax as dgm
-from experiments import train
+from experiments.commands import train
 
 pytestmark = pytest.mark.usefixtures("x32")
 SMALL = [

@@ -13,9 +13,10 @@ from flax import nnx
 
 import dgmjax as dgm
 import experiments.configs
-from experiments import evaluate, plane, sample, train
-from experiments.config import config_from_dict, config_names, load_config
-from experiments.systems import SYSTEMS
+from experiments.commands import evaluate, plane, sample, train
+from experiments.configs import config_names, load_config
+from experiments.settings.config import config_from_dict
+from experiments.settings.systems import SYSTEMS
 
 pytestmark = pytest.mark.usefixtures("x32")
 

@@ -2,17 +2,20 @@
 
 import json
 import math
+import pathlib
+import pkgutil
 
 import numpy as np
 import pytest
 
 from dgmjax.plots.pixel_histogram import pixel_histogram
 from experiments.figures import __main__ as figures
-from experiments.figures import gap
+from experiments.figures import gap, registry
 from tests.drawing import drawn
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
+FOLDER = pathlib.Path(gap.__file__).parent
 
 
 @pytest.mark.slow
@@ -110,12 +113,20 @@ def test_the_masses_of_the_normal_density_are_those_of_scipy():
     np.testing.assert_allclose(gap.exact_mass(), np.diff(cdf), rtol=1e-9)
 
 
-def test_the_command_names_its_figures(capsys):
+def test_every_file_is_a_figure_that_the_command_names(capsys):
     figures.main(["--list"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(figures.FIGURES)
-    assert list(figures.FIGURES) == list(figures.QUICK) == sorted(figures.FIGURES)
+    files = [info.name for info in pkgutil.iter_modules([str(FOLDER)]) if info.name[0] != "_"]
+    assert [line.split()[0] for line in lines] == sorted(set(files) - {"registry"})
     assert all(len(line.split()) > 5 for line in lines)
+
+
+def test_small_sizes_are_options_of_their_figure():
+    for name, one in registry.figures().items():
+        assert one.name == name
+        assert one.sizes(quick=True).keys() <= one.options - {"out", "seed"}
+        assert one.sizes(quick=True)
+        assert not one.sizes(quick=False)
 
 
 def test_a_picture_can_have_a_name_of_its_own(tmp_path, capsys):

@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import score, train
-from experiments.config import load_config
+from experiments.commands import score, train
+from experiments.configs import load_config
 from experiments.figures import __main__ as figures
 from tests.drawing import drawn
 

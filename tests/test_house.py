@@ -22,6 +22,18 @@ ROOMS = [
 PURE = {"bijectors", "densities", "numerics"}
 # fit joins data, objectives and layers; data reads nothing but numerics and the checks.
 
+# What a room of the experiments may import of the others; the commands at the top import ``commands`` only.
+EXPERIMENTS = ROOT.parent / "experiments"
+MAY_IMPORT = {
+    "reproduce": {"commands", "figures", "run", "configs", "settings"},
+    "commands": {"run", "configs", "settings"},
+    "figures": {"run", "configs", "settings"},
+    "run": {"configs", "settings"},
+    "configs": {"settings"},
+    "settings": set(),
+    "benchmarks": set(),
+}
+
 
 def room_of(path: pathlib.Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
@@ -40,6 +52,7 @@ def imports_of(path: pathlib.Path) -> set[str]:
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT] + [
     ROOT / "checks.py"
 ]
+COMMANDS = [path for path in EXPERIMENTS.glob("*.py") if path.name != "__init__.py"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -53,6 +66,27 @@ def test_imports_point_down_the_house(path):
         assert parts[0] != "experiments"
         if room in PURE:
             assert parts[0] not in {"flax", "distrax", "optax", "orbax"}, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("room", [*MAY_IMPORT, "commands at the top"])
+def test_imports_of_the_experiments_point_down(room):
+    """Benchmarks stand by themselves; no module imports from a ``__main__``."""
+    files = list((EXPERIMENTS / room).glob("*.py")) if room in MAY_IMPORT else COMMANDS
+    assert files
+    allowed = MAY_IMPORT[room] | {room} if room in MAY_IMPORT else {"commands"}
+    for path in files:
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "experiments" and len(parts) > 1:
+                assert parts[1] in allowed, f"{path} imports {name}"
+                assert "__main__" not in parts, f"{path} imports {name}"
+
+
+def test_the_experiments_have_rooms_and_thin_commands():
+    rooms = {path.parent.name for path in EXPERIMENTS.glob("*/*.py")}
+    assert rooms == set(MAY_IMPORT)
+    for path in COMMANDS:
+        assert len(path.read_text().splitlines()) < 10, f"{path} belongs into a room"
 
 
 def test_the_pure_rooms_can_be_imported_without_flax():
@@ -88,7 +122,7 @@ def test_public_names_are_listed_exist_and_are_documented(package):
 
 
 def test_files_hold_one_concept():
-    for path in ROOT.rglob("*.py"):
+    for path in [*ROOT.rglob("*.py"), *EXPERIMENTS.rglob("*.py")]:
         assert len(path.read_text().splitlines()) <= 300, f"{path} is too long for one concept"
 
 

@@ -11,11 +11,13 @@ import optax
 import pytest
 
 import dgmjax as dgm
-from experiments import ablation, config, sample, train
+from experiments.commands import ablation, sample, train
+from experiments.configs import config_names, load_config
+from experiments.settings.config import AugmentConfig
 
 pytestmark = pytest.mark.usefixtures("x32")
 
-MODELS = {name: config.load_config(name).model for name in config.config_names()}
+MODELS = {name: load_config(name).model for name in config_names()}
 # Classifiers and adversarial models have other numbers.
 IMAGES = sorted(
     name for name, m in MODELS.items() if m.images and m.monitor == "nats" and not m.uses_labels
@@ -63,7 +65,7 @@ def test_the_papers_configs_build_the_papers_models():
     def parameters(name: str) -> int:
         from flax import nnx
 
-        build = config.load_config(name).model.build
+        build = load_config(name).model.build
         params, _, _ = dgm.training.partition(jax.eval_shape(lambda: build(dataset, nnx.Rngs(0))))
         return sum(array.size for array in params.values())
 
@@ -90,7 +92,7 @@ def test_ablation(nothing_prepared, capsys):
 
 @pytest.mark.slow
 def test_the_ablation_of_flowpp_has_equal_sizes():
-    table = ablation.variants(config.load_config("flowpp_digits"))
+    table = ablation.variants(load_config("flowpp_digits"))
     columns = ["affine", "affine, no attention", "mixture", "mixture, no attention"]
     assert {row: list(by_column) for row, by_column in table.items()} == {
         "uniform dequantization": columns,
@@ -98,7 +100,7 @@ def test_the_ablation_of_flowpp_has_equal_sizes():
     }
     dataset = dgm.data.load_dataset("digits").as_images()
     one = table["variational dequantization"]["mixture"]
-    assert one.model == config.load_config("flowpp_digits").model
+    assert one.model == load_config("flowpp_digits").model
     assert one.dequantization.kind == "variational"
     sizes = [ablation._num_parameters(c, dataset) for row in table.values() for c in row.values()]
     assert max(sizes) < 1.3 * min(sizes)
@@ -143,4 +145,4 @@ def test_a_shift_repeats_the_edge():
 )
 def test_augmentations_of_two_kinds(augment, message):
     with pytest.raises(ValueError, match=message):
-        config.AugmentConfig(**augment).build((8, 8, 1))
+        AugmentConfig(**augment).build((8, 8, 1))

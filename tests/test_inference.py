@@ -245,6 +245,8 @@ def test_samples_of_the_prior_give_the_likelihood():
     ratio = np.exp(found - expected)
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(500)
     assert ratio.std() / math.sqrt(500) < 0.03
+    single = np.exp(prior_monte_carlo(model, x, jax.random.key(0), num_samples=1) - expected)
+    assert abs(single.std() / ratio.std() - 4) < 1, "sixteen samples are draws of their own"
     assert found.mean() < expected
     keys = jax.random.split(jax.random.key(0), 500)
     rows = prior_monte_carlo(model, x, keys, num_samples=16)

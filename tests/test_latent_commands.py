@@ -11,9 +11,10 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.testing import scramble
-from experiments import attributes, evaluate, interpolate, outliers, train
-from experiments.config import load_config
-from experiments.data import load_data
+from experiments.commands import attributes, evaluate, interpolate, outliers, train
+from experiments.configs import load_config
+from experiments.run.data import load_data
+from experiments.run.finished import load_other_data
 
 matplotlib = pytest.importorskip("matplotlib")
 pytestmark = pytest.mark.usefixtures("x32")
@@ -295,4 +296,4 @@ def test_other_images_must_have_the_same_shape_of_image(tmp_path):
     with pytest.raises(
         ValueError, match=r"has images of shape \(4, 16, 1\).*digits has \(8, 8, 1\)"
     ):
-        evaluate.load_other_data(config, wide, "digits")
+        load_other_data(config, wide, "digits")

@@ -11,7 +11,7 @@ import pytest
 
 import dgmjax as dgm
 from dgmjax.training import lock
-from experiments import train
+from experiments.commands import train
 
 OTHER = """
 import fcntl, os, sys, time

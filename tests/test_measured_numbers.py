@@ -13,11 +13,19 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from experiments import evaluate, gan_models, results
-from experiments.classifiers import IRevNetConfig, PreActResNetConfig
-from experiments.gan_models import GANConfig
-from experiments.likelihoods import NOISE_DRAWS, as_record, likelihood_on, log_marginal, plus_minus
-from experiments.models import RealNVPConfig
+from experiments.commands import evaluate
+from experiments.run import results
+from experiments.settings import gans
+from experiments.settings.classifiers import IRevNetConfig, PreActResNetConfig
+from experiments.settings.gans import GANConfig
+from experiments.settings.likelihoods import (
+    NOISE_DRAWS,
+    as_record,
+    likelihood_on,
+    log_marginal,
+    plus_minus,
+)
+from experiments.settings.vector_flows import RealNVPConfig
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -245,14 +253,14 @@ class Judge(nnx.Module):
 def test_numbers_of_a_game_by_hand(monkeypatch):
     """Real rows have the logits -1 and 2, samples -0.25 to 0.75; of 1,002 rows in three chunks."""
     fakes = []
-    look = gan_models._look
+    look = gans._look
 
     def spy(*arguments):
         found = look(*arguments)
         fakes.append(np.asarray(found[1], np.float64))
         return found
 
-    monkeypatch.setattr(gan_models, "_look", spy)
+    monkeypatch.setattr(gans, "_look", spy)
     x = np.zeros((1_002, 2), np.float32)
     x[:, 0] = np.where(np.arange(1_002) < 334, -0.75, 2.25)
     found = GANConfig().measure(Judge(), x, None, seed=3)

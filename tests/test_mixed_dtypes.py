@@ -32,7 +32,7 @@ MIXES = {"events": (4, 8, 4), "parameters": (8, 4, 4), "context": (4, 4, 8)}
 
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("name", REVERSIBLE)
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 def test_reversible_models_take_mixed_dtypes(name, mix):
     params_size, x_size, context_size = MIXES[mix]
 

@@ -11,11 +11,13 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.config import AugmentConfig, OptimizerConfig, load_config, smoke
-from experiments.data import load_data
-from experiments.dequantization import DequantizationConfig
-from experiments.runtime import Runtime
-from experiments.systems import SYSTEMS
+from experiments.configs import load_config
+from experiments.run.data import load_data
+from experiments.run.runtime import Runtime
+from experiments.settings.config import AugmentConfig, OptimizerConfig
+from experiments.settings.dequantization import DequantizationConfig
+from experiments.settings.smoke import smoke
+from experiments.settings.systems import SYSTEMS
 
 pytestmark = pytest.mark.usefixtures("x32")
 

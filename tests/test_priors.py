@@ -208,8 +208,9 @@ def test_of_all_priors_the_aggregated_posterior_has_the_least_cross_entropy():
 
 def test_fresh_flow_priors_are_standard_normal():
     z = jax.random.normal(jax.random.key(8), (4, 3), jnp.float32)
-    for kind in ("realnvp", "maf"):
+    for kind, cls in (("realnvp", dgm.RealNVP), ("maf", dgm.MAF)):
         prior = FlowPrior(3, kind, depth=2, width=8, rngs=nnx.Rngs(0))
+        assert type(prior) is cls
         expected = jax.scipy.stats.norm.logpdf(z).sum(-1)
         np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
 

@@ -17,7 +17,7 @@ import pytest
 import tyro
 
 import dgmjax as dgm
-from experiments.config import load_config
+from experiments.configs import load_config
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 PAGES = [README, *sorted(README.parent.glob("docs/*.md"))]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import dgmjax as dgm
-from experiments.config import load_config
+from experiments.configs import load_config
+from experiments.figures.registry import figures
 from experiments.reproduce import __main__ as reproduce
 from experiments.reproduce import change_of_variables, entry, flow_is_vae, report
 from experiments.reproduce.documented import DOCUMENTED
@@ -168,7 +169,8 @@ def test_what_failed_runs_again_and_ends_with_an_error(tmp_path, monkeypatch, ca
 
 def test_sizes_are_small_with_quick_only(tmp_path, monkeypatch):
     drawn, trained = [], []
-    monkeypatch.setitem(entry.FIGURES, "degenerate", lambda path, **options: drawn.append(options))
+    one = figures()["degenerate"]._replace(draw=lambda path, **options: drawn.append(options))
+    monkeypatch.setitem(figures(), "degenerate", one)
     monkeypatch.setattr(entry, "train", lambda config, workdir: trained.append(config) or {})
     monkeypatch.setattr(dgm, "load", lambda path: None)
     for quick in (True, False):

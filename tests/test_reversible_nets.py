@@ -328,16 +328,17 @@ def test_the_loss_of_classifiers():
             return x
 
         def logits_and_update(self, x, *, key):
-            assert key.shape == (2,)
+            assert key.shape == (3,)
             return 2.0 * x, "updated"
 
-    batch = {"x": jnp.asarray([[0.0, 1.0, 0.0], [3.0, 0.0, 2.0]]), "context": jnp.eye(3)[1:]}
-    keys = jax.random.split(jax.random.key(0), 2)
-    nats = [np.log(2 + np.e) - 1, np.log(np.e**3 + 1 + np.e**2) - 2]
+    logits = [[0.0, 1.0, 0.0], [3.0, 0.0, 2.0], [0.0, -9.0, -9.0]]  # only the second is wrong
+    batch = {"x": jnp.asarray(logits), "context": jnp.eye(3)[jnp.asarray([1, 2, 0])]}
+    keys = jax.random.split(jax.random.key(0), 3)
+    nats = [np.log(2 + np.e) - 1, np.log(np.e**3 + 1 + np.e**2) - 2, np.log(1 + 2 * np.exp(-9.0))]
     loss, metrics = dgm.objectives.classification_errors(Fixed(), batch, keys)
     close(loss, np.mean(nats))
-    close(metrics["nats"], (np.sum(nats), 2))
-    close(metrics["error"], (1, 2))
+    close(metrics["nats"], (np.sum(nats), 3))
+    close(metrics["error"], (1, 3))
     loss, _, new = dgm.objectives.cross_entropy(Fixed(), batch, keys)
     assert new == "updated"
     assert loss != np.mean(nats)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import dgmjax as dgm
-from experiments import ablation, plane, train, vae_comparison
-from experiments.config import load_config
-from experiments.models import ModelConfig
+from experiments.commands import ablation, plane, train, vae_comparison
+from experiments.configs import load_config
+from experiments.settings.model import ModelConfig
 
 pytestmark = pytest.mark.usefixtures("x32")
 
@@ -224,6 +224,6 @@ def test_the_seed_of_a_measurement_reaches_the_likelihood(monkeypatch):
         asked.append(seed)
         return dgm.Likelihood(np.zeros(3), dgm.densities.EXACT, 2)
 
-    monkeypatch.setattr("experiments.models.likelihood_on", likelihood)
+    monkeypatch.setattr("experiments.settings.model.likelihood_on", likelihood)
     ModelConfig.measure(load_config("realnvp_digits").model, None, np.zeros((3, 2)), None, seed=5)
     assert asked == [5]

@@ -10,11 +10,11 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.data import load_dataset
-from experiments import train, vae_comparison
 from experiments.benchmarks import vae as benchmark
-from experiments.config import load_config
-from experiments.data import load_data
-from experiments.systems import SYSTEMS
+from experiments.commands import train, vae_comparison
+from experiments.configs import load_config
+from experiments.run.data import load_data
+from experiments.settings.systems import SYSTEMS
 
 pytestmark = pytest.mark.usefixtures("x32")
 

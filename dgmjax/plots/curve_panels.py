@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dgmjax.plots._canvas import GRID, INK, new_figure, save_figure
+from dgmjax.plots.canvas import GRID, INK, new_figure, save_figure
 
 _COLOURS = ("#c8500a", "#7aa6d6", "#2e7d4f", "#7b4fa3", "#9a7b1f", "#333333")
 _WIDTH, _HEIGHT = 4.2, 3.6  # inches of a panel

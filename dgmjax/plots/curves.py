@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dgmjax.plots._canvas import GRID, INK, new_figure, save_figure
+from dgmjax.plots.canvas import GRID, INK, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.plots._canvas import DPI, INK, new_figure, save_figure
+from dgmjax.plots.canvas import DPI, INK, new_figure, save_figure
 
 _TARGET = 800  # pixels on the longer side, which the default scale aims at
 _GAP_COLOUR = 64

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dgmjax.plots._canvas import GRID, INK, new_figure, save_figure
+from dgmjax.plots.canvas import GRID, INK, new_figure, save_figure
 
 _COLOUR, _END = "#4f86bf", "#c8500a"
 _WIDTH, _HEIGHT = 7.0, 4.0  # inches

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.plots._canvas import GRID, INK, new_figure, save_figure
+from dgmjax.plots.canvas import GRID, INK, new_figure, save_figure
 
 _COLOURS = ("#4f86bf", "#c8500a")
 _BINS = 60

@@ -8,8 +8,8 @@ Expected: not yet run.
 Cost: not yet run.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.gan_models import ImageGANConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.gans import ImageGANConfig
 
 CONFIG = Config(
     name="dcgan_mnist",

@@ -7,9 +7,9 @@ Expected: published 3.08 bits/dim (variational dequantization, importance-weight
 Cost: published 400 epochs and more on 8 GPUs; steps are those of 400 epochs.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.dequantization import DequantizationConfig
-from experiments.image_models import FlowPPConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.dequantization import DequantizationConfig
+from experiments.settings.image_flows import FlowPPConfig
 
 CONFIG = Config(
     name="flowpp_cifar10",

@@ -7,9 +7,9 @@ Expected: test 83.83 nats (1.89 bits/dim), one-sample bound (variational dequant
 Cost: 16 minutes on 2 CPU cores that did much other work.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.dequantization import DequantizationConfig
-from experiments.image_models import FlowPPConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.dequantization import DequantizationConfig
+from experiments.settings.image_flows import FlowPPConfig
 
 CONFIG = Config(
     name="flowpp_digits",

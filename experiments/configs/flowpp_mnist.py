@@ -6,9 +6,9 @@ Expected: published 1.02 for a flow with variational dequantization (the UvA tut
 Cost: meant for half an hour on an accelerator; not yet run.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.dequantization import DequantizationConfig
-from experiments.image_models import FlowPPConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.dequantization import DequantizationConfig
+from experiments.settings.image_flows import FlowPPConfig
 
 CONFIG = Config(
     name="flowpp_mnist",

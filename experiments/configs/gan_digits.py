@@ -9,8 +9,8 @@ Expected: of 10,000 samples resnet_digits accepts 92.8 % (of the test images 97.
 Cost: 7 minutes on 2 CPU cores that did much other work.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.gan_models import GANConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.gans import GANConfig
 
 CONFIG = Config(
     name="gan_digits",

@@ -9,8 +9,8 @@ Expected: not yet run.
 Cost: not yet run.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.gan_models import GANConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.gans import GANConfig
 
 CONFIG = Config(
     name="gan_mlp_mnist",

@@ -7,8 +7,8 @@ Expected: not yet run here.
 Cost: published 40 GPUs for about a week.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import GlowConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.image_flows import GlowConfig
 
 CONFIG = Config(
     name="glow_celeba256",

@@ -7,8 +7,8 @@ Expected: published 3.35 bits/dim (uniform dequantization); not yet run here.
 Cost: published 6.8 days on 8 GPUs for 1,800 epochs, which is what steps says.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import GlowConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.image_flows import GlowConfig
 
 CONFIG = Config(
     name="glow_cifar10",

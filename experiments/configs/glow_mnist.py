@@ -7,8 +7,8 @@ Cost: 10,000 steps in 10.8 minutes (15.5 a second) on 2 CPU cores that did other
   validation passes 1.15 at step 8,000.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import GlowConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.image_flows import GlowConfig
 
 CONFIG = Config(
     name="glow_mnist",

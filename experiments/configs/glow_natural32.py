@@ -7,8 +7,8 @@ Expected: test 2.971 bits/dim, one-sample bound (uniform dequantization), select
 Cost: 6,000 steps in 9.6 minutes (10.4 a second) on 2 CPU cores that did other work too, 12 with the evaluations.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import GlowConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.image_flows import GlowConfig
 
 CONFIG = Config(
     name="glow_natural32",

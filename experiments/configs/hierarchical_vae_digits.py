@@ -7,8 +7,8 @@ Expected: test 91.05 nats (2.053 bits/dim), one-sample bound (variational poster
 Cost: 3 minutes on 2 CPU cores that did much other work.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.vae_models import HierarchicalVAEConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vaes import HierarchicalVAEConfig
 
 CONFIG = Config(
     name="hierarchical_vae_digits",

@@ -6,8 +6,8 @@ Expected: test 91.78 nats (2.07 bits/dim), one-sample bound (uniform dequantizat
 Cost: 2 to 3 minutes on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import IAFConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import IAFConfig
 
 CONFIG = Config(
     name="iaf_digits",

@@ -7,8 +7,8 @@ Expected: test 87.24 nats (1.966 bits/dim), one-sample bound (variational poster
 Cost: 23 minutes on 2 CPU cores that did much other work, of which this run had about half of one.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.vae_models import IAFVAEConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vaes import IAFVAEConfig
 
 CONFIG = Config(
     name="iaf_vae_digits",

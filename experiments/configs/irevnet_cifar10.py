@@ -9,8 +9,8 @@ Expected: published about 5.5 % test error; not yet run here. The published run 
 Cost: published about 5 hours on a GPU of 2018.
 """
 
-from experiments.classifiers import IRevNetConfig
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.classifiers import IRevNetConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
 
 CONFIG = Config(
     name="irevnet_cifar10",

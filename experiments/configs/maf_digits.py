@@ -6,8 +6,8 @@ Expected: test 88.64 nats (2.00 bits/dim), one-sample bound (uniform dequantizat
 Cost: 2 to 3 minutes on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import MAFConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import MAFConfig
 
 CONFIG = Config(
     name="maf_digits",

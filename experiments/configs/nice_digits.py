@@ -6,8 +6,8 @@ Expected: test 88.57 nats (2.00 bits/dim), one-sample bound (uniform dequantizat
 Cost: 1.5 minutes on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import NICEConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import NICEConfig
 
 CONFIG = Config(
     name="nice_digits",

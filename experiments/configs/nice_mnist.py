@@ -7,8 +7,8 @@ Expected: test 1.465 bits/dim, one-sample bound (uniform dequantization), select
 Cost: 2,000 steps in 7 minutes (4.8 a second) on 2 CPU cores that did other work too.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.models import NICEConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import NICEConfig
 
 CONFIG = Config(
     name="nice_mnist",

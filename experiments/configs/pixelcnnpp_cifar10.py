@@ -7,8 +7,8 @@ Expected: published 2.92 bits/dim, exact; not yet run here.
 Cost: published about 5 days on 8 GPUs; steps are those of 160 epochs.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import PixelCNNConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.pixel_cnn import PixelCNNConfig
 
 CONFIG = Config(
     name="pixelcnnpp_cifar10",

@@ -7,8 +7,8 @@ Expected: test 78.34 nats (1.77 bits/dim), exact, selected on validation.
 Cost: 5 minutes on 2 CPU cores that did other work too.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import PixelCNNConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.pixel_cnn import PixelCNNConfig
 
 CONFIG = Config(
     name="pixelcnnpp_digits",

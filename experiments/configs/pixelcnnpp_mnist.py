@@ -7,8 +7,8 @@ Expected: not yet run here.
 Cost: meant for half an hour on an accelerator; not yet run.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import PixelCNNConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.pixel_cnn import PixelCNNConfig
 
 CONFIG = Config(
     name="pixelcnnpp_mnist",

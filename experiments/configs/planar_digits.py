@@ -6,8 +6,8 @@ Expected: test 94.15 nats (2.12 bits/dim), one-sample bound (uniform dequantizat
 Cost: half a minute on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import PlanarConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import PlanarConfig
 
 CONFIG = Config(
     name="planar_digits",

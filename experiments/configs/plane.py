@@ -10,9 +10,9 @@ Cost: about a minute a run on 2 CPU cores.
 import dataclasses
 
 import dgmjax as dgm
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.models import (
-    FlowConfig,
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.flow import FlowConfig
+from experiments.settings.vector_flows import (
     IAFConfig,
     MAFConfig,
     NICEConfig,

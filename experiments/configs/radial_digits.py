@@ -6,8 +6,8 @@ Expected: test 99.79 nats (2.25 bits/dim), one-sample bound (uniform dequantizat
 Cost: half a minute on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import RadialConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import RadialConfig
 
 CONFIG = Config(
     name="radial_digits",

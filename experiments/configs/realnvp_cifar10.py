@@ -7,8 +7,8 @@ Expected: published 3.49 bits/dim (uniform dequantization); not yet run here.
 Cost: a port of the authors' code takes 4 minutes an epoch (704 steps of 64) on a Titan Xp, 3.70 after 20.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import ImageRealNVPConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.image_flows import ImageRealNVPConfig
 
 CONFIG = Config(
     name="realnvp_cifar10",

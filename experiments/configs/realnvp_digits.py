@@ -6,8 +6,8 @@ Expected: test 87.88 nats (1.981 bits/dim), one-sample bound (uniform dequantiza
 Cost: under a minute on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import RealNVPConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import RealNVPConfig
 
 CONFIG = Config(
     name="realnvp_digits",

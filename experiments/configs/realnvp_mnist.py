@@ -7,8 +7,8 @@ Expected: validation 1.274 bits/dim after 1,500 of the steps, one-sample bound (
 Cost: about 2 steps a second on 2 CPU cores that did other work too.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import ImageRealNVPConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.image_flows import ImageRealNVPConfig
 
 CONFIG = Config(
     name="realnvp_mnist",

@@ -6,8 +6,8 @@ Expected: not yet run to its end.
 Cost: about 2 steps a second on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.image_models import ImageRealNVPConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.image_flows import ImageRealNVPConfig
 
 CONFIG = Config(
     name="realnvp_natural32",

@@ -6,8 +6,8 @@ Expected: test 88.20 nats (1.99 bits/dim), one-sample bound (uniform dequantizat
 Cost: about 5 minutes on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import ResidualConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import ResidualConfig
 
 CONFIG = Config(
     name="residual_digits",

@@ -10,8 +10,8 @@ Cost: not measured; made for an accelerator.
 
 import dataclasses
 
-from experiments.classifiers import PreActResNetConfig
 from experiments.configs.revnet38_cifar10 import CONFIG as REVNET38
+from experiments.settings.classifiers import PreActResNetConfig
 
 CONFIG = dataclasses.replace(
     REVNET38,

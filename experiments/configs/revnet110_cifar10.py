@@ -11,8 +11,8 @@ Cost: not measured; made for an accelerator.
 
 import dataclasses
 
-from experiments.classifiers import RevNetConfig
 from experiments.configs.revnet38_cifar10 import CONFIG as REVNET38
+from experiments.settings.classifiers import RevNetConfig
 
 CONFIG = dataclasses.replace(
     REVNET38,

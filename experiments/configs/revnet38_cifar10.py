@@ -9,8 +9,8 @@ Expected: published 7.24 % test error; not yet run here. The published runs use 
 Cost: not measured; made for an accelerator.
 """
 
-from experiments.classifiers import RevNetConfig
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.classifiers import RevNetConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
 
 CONFIG = Config(
     name="revnet38_cifar10",

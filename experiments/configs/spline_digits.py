@@ -6,8 +6,8 @@ Expected: test 83.85 nats (1.89 bits/dim), one-sample bound (uniform dequantizat
 Cost: 2 to 3 minutes on 2 CPU cores.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.models import SplineConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vector_flows import SplineConfig
 
 CONFIG = Config(
     name="spline_digits",

@@ -8,8 +8,8 @@ Expected: test 85.34 nats (1.924 bits/dim), one-sample bound (variational poster
 Cost: 8 minutes on 2 CPU cores that did much other work.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.vae_models import ImageVAEConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vaes import ImageVAEConfig
 
 CONFIG = Config(
     name="vae_conv_digits",

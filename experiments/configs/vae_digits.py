@@ -7,8 +7,8 @@ Expected: test 89.06 nats (2.008 bits/dim), one-sample bound (variational poster
 Cost: 2 minutes on 2 CPU cores that did much other work.
 """
 
-from experiments.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
-from experiments.vae_models import VAEConfig
+from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vaes import VAEConfig
 
 CONFIG = Config(
     name="vae_digits",

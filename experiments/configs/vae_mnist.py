@@ -7,8 +7,8 @@ Expected: test 101.56 nats, one-sample bound (variational posterior), selected o
 Cost: 17,000 steps in 2 minutes (150 a second) on 2 CPU cores.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.vae_models import VAEConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vaes import VAEConfig
 
 CONFIG = Config(
     name="vae_mnist",

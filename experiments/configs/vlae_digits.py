@@ -7,8 +7,8 @@ Expected: test 80.35 nats (1.811 bits/dim), one-sample bound (variational poster
 Cost: 2 minutes on 2 CPU cores that did other work.
 """
 
-from experiments.config import Config, OptimizerConfig, TrainingConfig
-from experiments.vae_models import VLAEConfig
+from experiments.settings.config import Config, OptimizerConfig, TrainingConfig
+from experiments.settings.vaes import VLAEConfig
 
 CONFIG = Config(
     name="vlae_digits",

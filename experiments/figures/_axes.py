@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dgmjax.plots._canvas import GRID, INK
+from dgmjax.plots.canvas import GRID, INK
 
 COLOURS = ("#c8500a", "#4f86bf", "#2e7d4f", "#7b4fa3", "#9a7b1f")
 

@@ -9,8 +9,9 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.config import Config, load_config
-from experiments.gan_models import GANConfig
+from experiments.configs import load_config
+from experiments.settings.config import Config
+from experiments.settings.gans import GANConfig
 
 _CONFIGS = {"digits": "gan_digits", "mnist": "gan_mlp_mnist"}
 

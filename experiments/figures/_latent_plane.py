@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK
 from dgmjax.plots._plane import density_on, picture_grid
+from dgmjax.plots.canvas import INK
 from experiments.figures._vae import train
 
 COMPONENTS, LAYERS, WIDTH = 16, 6, 256  # of mixtures, of flows, of networks over the latent plane

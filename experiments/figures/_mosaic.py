@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK
+from dgmjax.plots.canvas import INK
 
 _GAP = 0.25  # brightness between images, as in `dgmjax.plots.image_grid`
 

@@ -10,15 +10,17 @@ import optax
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._mosaic import mosaic, show_images
 from experiments.figures._vae import image_vae, load_images, train
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 _ROWS, _COLUMNS = 5, 8
 _LEARNING_RATE = 1e-3
 
 
+@register(quick={"epochs": 8, "width": 128, "steps": 200, "draws": 200, "rows": 400})
 def draw(
     out: pathlib.Path,
     *,

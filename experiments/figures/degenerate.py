@@ -10,9 +10,10 @@ import numpy as np
 import optax
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 PROBABILITIES = np.array([0.30, 0.05, 0.15, 0.02, 0.20, 0.08, 0.05, 0.15])
 _LEVELS = len(PROBABILITIES)
@@ -20,6 +21,7 @@ _COMPONENTS = 16
 _NODES = 256  # midpoints of the quadrature over a bin
 
 
+@register(quick={"rows": 500, "steps": 200})
 def draw(
     out: pathlib.Path, *, seed: int = 0, rows: int = 2_000, steps: int = 2_000
 ) -> dict[str, Any]:

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
 from experiments.figures._gan import load, train
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 _WINDOWS = 100  # points of a curve: means over as many equal parts of the training
 
 
+@register(quick={"epochs": 60, "width": 32, "rows": 500})
 def draw(
     out: pathlib.Path,
     *,

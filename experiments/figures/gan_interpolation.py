@@ -8,15 +8,17 @@ import numpy as np
 
 import dgmjax as dgm
 from dgmjax.analysis.latent_path import PathKind
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._gan import generated, load, train
 from experiments.figures._mosaic import mosaic, show_images
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 _PAIRS = 4
 _FOR_NUMBERS = 2_000
 
 
+@register(quick={"epochs": 60, "width": 32, "rows": 500})
 def draw(
     out: pathlib.Path,
     *,

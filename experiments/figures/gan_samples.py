@@ -7,16 +7,18 @@ import jax
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._gan import differences, generated, load, train
 from experiments.figures._mosaic import mosaic, show_images
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 _COLUMNS = 4
 _SHARES = (0.0, 0.01, 0.04, 0.5, 1.0)  # the lectures' 2, 8, 100 and 200 epochs, and the start
 _FOR_NUMBERS = 1_000
 
 
+@register(quick={"epochs": 60, "width": 32, "rows": 500})
 def draw(
     out: pathlib.Path,
     *,

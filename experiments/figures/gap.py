@@ -12,14 +12,16 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 LEVELS, LOC, SCALE = 6, 2.8, 0.8
 NUM_SAMPLES = (1, 16, 256, 4_096)
 
 
+@register(quick={"num_samples": (1, 256), "draws": 100, "steps": 200})
 def draw(
     out: pathlib.Path,
     *,

@@ -10,14 +10,16 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
-from experiments.results import write_json
+from dgmjax.plots.canvas import INK, new_figure, save_figure
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 PROBABILITIES = np.array([0.10, 0.40, 0.35, 0.15])  # of (0, 0), (0, 1), (1, 0), (1, 1)
 CUBES = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 _RESOLUTION = 200  # midpoints along each side of a cube
 
 
+@register(quick={"rows": 500, "steps": 200, "draws": 500})
 def draw(
     out: pathlib.Path,
     *,

@@ -11,10 +11,11 @@ import optax
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS
 from experiments.figures._vae import BOUND
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 POINTS = np.eye(4, dtype=np.int32)
 POSTERIORS = {"Gaussian": "gaussian", "IAF": "iaf"}
@@ -22,6 +23,7 @@ _WINDOW = 3.6
 _NODES = 200  # of the quadrature along each axis, over [-6, 6]
 
 
+@register(quick={"steps": 600, "seeds": 1, "draws": 200})
 def draw(
     out: pathlib.Path,
     *,

@@ -8,15 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
 from experiments.figures._vae import image_vae, load_images, train
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 POSTERIORS = {"Gaussian": "gaussian", "full covariance": "full_covariance", "planar": "planar"}
 LATENTS = 4
 
 
+@register(
+    quick={
+        "epochs": 8,
+        "width": 64,
+        "rows": 400,
+        "posteriors": ("Gaussian", "planar"),
+        "examples": 10,
+        "steps": 100,
+        "draws": 200,
+        "temperatures": 50,
+    }
+)
 def draw(
     out: pathlib.Path,
     *,

@@ -7,9 +7,11 @@ import numpy as np
 
 import dgmjax as dgm
 from dgmjax.plots.pixel_histogram import pixel_histogram
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 
+@register(quick={"num": 100})
 def draw(
     out: pathlib.Path,
     *,

@@ -8,14 +8,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 BLOCKS = (8, 16, 32, 64)
 _MEBI = 2**20
 
 
+@register(quick={"blocks": (4, 8), "side": 8, "batch_size": 16, "filters": 8})
 def draw(
     out: pathlib.Path,
     *,

@@ -6,14 +6,16 @@ from typing import Any
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._axes import COLOURS, dress
 from experiments.figures._vae import BOUND, load_images, negative_elbo, train
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 LATENTS = (20, 2)
 
 
+@register(quick={"epochs": 8, "width": 64, "rows": 300})
 def draw(
     out: pathlib.Path,
     *,

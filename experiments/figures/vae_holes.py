@@ -8,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._latent_plane import LatentMap, planar_model
 from experiments.figures._vae import BOUND, load_images, negative_elbo
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 PRIORS = ("standard normal", "RealNVP")
 _LEVEL = 0.01
 _IN_HOLES = "#35c9e0"
 
 
+@register(quick={"epochs": 8, "draws": 500, "resolution": 40, "rows": 300})
 def draw(
     out: pathlib.Path,
     *,

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._mosaic import mosaic, show_images
 from experiments.figures._vae import load_images, name_of_pixels, record_of, stages_of
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 _EDGE = 0.03
 _PANELS = 3
@@ -26,6 +27,7 @@ def quantile_grid(side: int) -> np.ndarray:
     return np.stack([first, second], -1).reshape(-1, 2)
 
 
+@register(quick={"epochs": 8, "width": 100, "side": 6, "rows": 400})
 def draw(
     out: pathlib.Path,
     *,

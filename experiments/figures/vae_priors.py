@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._latent_plane import (
     COMPONENTS,
     LAYERS,
@@ -16,7 +16,8 @@ from experiments.figures._latent_plane import (
     planar_model,
 )
 from experiments.figures._vae import BOUND, load_images, negative_elbo
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 PRIORS = ("standard normal", "mixture of Gaussians", "VampPrior", "RealNVP", "MAF")
 # Matplotlib's "tab10" without its grey, which the maps are made of.
@@ -27,6 +28,14 @@ _DIGITS = (
 _LOWEST = -9.0  # nats: darker and lighter than this look alike
 
 
+@register(
+    quick={
+        "priors": ("standard normal", "VampPrior"),
+        "epochs": 8,
+        "resolution": 40,
+        "rows": 300,
+    }
+)
 def draw(
     out: pathlib.Path,
     *,

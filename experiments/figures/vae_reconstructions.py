@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._mosaic import mosaic, show_images
 from experiments.figures._vae import (
     BOUND,
@@ -18,12 +18,14 @@ from experiments.figures._vae import (
     negative_elbo,
     train,
 )
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 _IMAGES = 12
 _PAIRS = 3
 
 
+@register(quick={"epochs": 16, "width": 128, "rows": 400})
 def draw(
     out: pathlib.Path,
     *,

@@ -6,15 +6,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgmjax.plots._canvas import INK, new_figure, save_figure
+from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._mosaic import mosaic, show_images
 from experiments.figures._vae import load_images, name_of_pixels, record_of, stages_of
-from experiments.results import write_json
+from experiments.figures.registry import register
+from experiments.run.results import write_json
 
 _COLUMNS = 4
 _PANELS = 5
 
 
+@register(quick={"epochs": 8, "width": 100, "rows": 400})
 def draw(
     out: pathlib.Path,
     *,

@@ -36,8 +36,8 @@ from experiments.reproduce import (  # noqa: F401
 )
 from experiments.reproduce.entry import ENTRIES, Context, Entry, finite
 from experiments.reproduce.report import read_runs, results_page
-from experiments.results import commit_of_checkout, write_json
-from experiments.runtime import refuse_tasks
+from experiments.run.results import commit_of_checkout, write_json
+from experiments.run.runtime import refuse_tasks
 
 _LONG = 20.0
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgmjax as dgm
-from experiments.config import Config
 from experiments.reproduce.entry import Check, Context, at_most
+from experiments.settings.config import Config
 
 KEY = jax.random.key(0)
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import dgmjax as dgm
-from experiments.config import Config, load_config
-from experiments.figures.__main__ import FIGURES, QUICK
-from experiments.train import train
+from experiments.commands.train import train
+from experiments.configs import load_config
+from experiments.figures.registry import figures
+from experiments.settings.config import Config
 
 
 class Check(NamedTuple):
@@ -84,8 +85,9 @@ class Context:
 
     def figure(self, name: str, **options: Any) -> dict[str, Any]:
         """Draw a figure of ``experiments.figures``; returns the numbers it shows."""
-        sizes = QUICK[name] if self.quick else {}
-        return FIGURES[name](self.picture(name), seed=self.seed, **(sizes | options))
+        one = figures()[name]
+        sizes = one.sizes(quick=self.quick)
+        return one.draw(self.picture(name), seed=self.seed, **(sizes | options))
 
     def trained(
         self, name: str, *, steps: int | None = None, label: str = "", **model: Any

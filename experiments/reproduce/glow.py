@@ -10,8 +10,8 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.testing import scramble
-from experiments.ablation import run_ablation
-from experiments.config import load_config
+from experiments.commands.ablation import run_ablation
+from experiments.configs import load_config
 from experiments.reproduce._modules import KEY, round_trip
 from experiments.reproduce.entry import Check, Context, at_most, close, entry
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgmjax as dgm
-from experiments.attributes import Options, manipulate_attribute
+from experiments.commands.attributes import Options, manipulate_attribute
 from experiments.reproduce._modules import KEY
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 

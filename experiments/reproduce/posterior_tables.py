@@ -8,12 +8,12 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.data import load_data
-from experiments.likelihoods import likelihood_on
+from experiments.commands.vae_comparison import VARIANTS
 from experiments.reproduce._modules import KEY, digits_vae
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 from experiments.reproduce.image_samples import draw_samples
-from experiments.vae_comparison import VARIANTS
+from experiments.run.data import load_data
+from experiments.settings.likelihoods import likelihood_on
 
 
 def _two_hills(z: jax.Array) -> jax.Array:

@@ -6,11 +6,11 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.testing import cast, scramble
-from experiments.data import load_data
+from experiments.commands.vae_comparison import VARIANTS, measure, table
 from experiments.reproduce._modules import KEY, dense_log_det, digits_vae, distance, float64
 from experiments.reproduce.autoregressive import Counter, counted, evaluations, layer
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
-from experiments.vae_comparison import VARIANTS, measure, table
+from experiments.run.data import load_data
 
 
 @entry("L7-33", "D3-34", "D3-31", title="FIGURE: latent codes over learned and fixed priors")

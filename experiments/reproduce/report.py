@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.likelihoods import plus_minus
 from experiments.reproduce.documented import DOCUMENTED
 from experiments.reproduce.published import BESIDE, PUBLISHED, beside
+from experiments.settings.likelihoods import plus_minus
 
 
 def results_page(

@@ -9,8 +9,9 @@ import importlib
 import json
 import sys
 
-from experiments import score
-from experiments.config import Config, load_config
+from experiments.commands import score
+from experiments.configs import load_config
+from experiments.settings.config import Config
 
 
 def tiny(name: str) -> Config:

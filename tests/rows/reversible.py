@@ -24,6 +24,6 @@ ROWS: dict[str, Instance] = {
         lambda rngs: dgm.IRevBlock((1, 2, 8), activate_first=False, rngs=rngs), _normal
     ),
     "i-RevNet block, stride": Instance(
-        lambda rngs: dgm.IRevBlock((2, 4, 2), stride=2, rngs=rngs), _normal
+        lambda rngs: dgm.IRevBlock((2, 4, 4), stride=2, rngs=rngs), _normal
     ),
 }

@@ -5,7 +5,7 @@ from importlib import metadata
 import numpy as np
 
 import dgmjax as dgm
-from experiments.config import Config
+from experiments.settings.config import Config
 
 
 def load_data(config: Config) -> dgm.data.Dataset:

@@ -7,7 +7,7 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.unlabelled_models import UnlabelledConfig
+from experiments.settings.unlabelled import UnlabelledConfig
 
 PriorName = Literal["normal", "mixture", "vamp", "realnvp", "maf", "aggregated"]
 PosteriorName = Literal[

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 import dgmjax as dgm
-from experiments.config import Config
+from experiments.settings.config import Config
 
 
 class Conditions(NamedTuple):

@@ -1,18 +1,15 @@
-"""Typed, frozen configurations of runs. ``experiments/configs/`` holds one a file, named after its result."""
+"""Typed, frozen settings of a run. ``experiments/configs/`` holds one a file, named after its result."""
 
 import dataclasses
-import difflib
-import functools
-import importlib
-import pkgutil
 from typing import Any, Literal
 
 import tyro
 
 import dgmjax as dgm
-from experiments.dequantization import DequantizationConfig
-from experiments.models import ModelConfig, RealNVPConfig
-from experiments.systems import SYSTEMS
+from experiments.settings.dequantization import UNIFORM, DequantizationConfig
+from experiments.settings.model import ModelConfig
+from experiments.settings.systems import SYSTEMS
+from experiments.settings.vector_flows import RealNVPConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,97 +112,11 @@ class Config:
     init_from: str | None = None
     """Start from the weights of this run directory or saved model, as far as names and shapes of arrays agree."""
     model: ModelConfig = dataclasses.field(default_factory=RealNVPConfig)
-    dequantization: DequantizationConfig = DequantizationConfig()
+    dequantization: DequantizationConfig = UNIFORM
     """Noise of flows on integers."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
-
-
-_SMOKE_SIZES = {
-    "depth": 2,
-    "width": 16,
-    "levels": 2,
-    "hidden_layers": 1,
-    "anchor_every": 1,
-    "num_components": 4,
-    "couplings": (2, 1, 1),
-}
-_SMOKE_NOISE: dict[str, Any] = {
-    "couplings": 2,
-    "width": 16,
-    "depth": 1,
-    "num_components": 4,
-    "encoder_depth": 1,
-}
-
-
-def smoke(config: Config) -> Config:
-    """A small version of ``config`` that trains in a minute on two cores, to see that everything fits together.
-
-    The same kind of model, at most two levels of two layers of width 16, for 60 steps on 512 rows of its data, or of
-    the digits of scikit-learn where those are not prepared. Its number says nothing about the config.
-    """
-    sizes = {
-        name: min(getattr(config.model, name), most)
-        for name, most in _SMOKE_SIZES.items()
-        if getattr(config.model, name, None) is not None
-    }
-    training = dataclasses.replace(
-        config.training, steps=60, batch_size=16, eval_every=20, init_rows=256, steps_per_call=1
-    )
-    optimizer = dataclasses.replace(config.optimizer, warmup_steps=10)
-    if optimizer.algorithm == "sgd":
-        # Its rate belongs to a size of the batch, linearly (Goyal et al., 2017, arXiv:1706.02677).
-        rate = optimizer.learning_rate * training.batch_size / config.training.batch_size
-        optimizer = dataclasses.replace(optimizer, learning_rate=rate)
-    data, bits = config.data, config.n_bits
-    try:
-        dgm.data.find_prepared(data.removeprefix("tfds:"))
-    except (dgm.data.DataNotFound, ValueError):
-        if data not in dgm.data.DATASETS and not data.endswith((".npy", ".npz")):
-            data, bits = "digits", 8
-    return dataclasses.replace(
-        config,
-        name=f"{config.name}_smoke",
-        data=data,
-        n_bits=bits,
-        max_rows=512,
-        model=dataclasses.replace(config.model, **sizes),
-        dequantization=dataclasses.replace(config.dequantization, **_SMOKE_NOISE),
-        training=training,
-        optimizer=optimizer,
-    )
-
-
-def config_names() -> list[str]:
-    """Every config: one a file of ``experiments/configs``, and those of its suites."""
-    return sorted(_configs())
-
-
-def load_config(name: str) -> Config:
-    """The config called ``name``.
-
-    Raises:
-      ValueError: unknown name; the message lists the nearest.
-    """
-    configs = _configs()
-    if name not in configs:
-        near = difflib.get_close_matches(name, configs, n=3)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(f"unknown config {name!r}; {hint}Known configs: {', '.join(configs)}.")
-    return configs[name]
-
-
-@functools.cache
-def _configs() -> dict[str, Config]:
-    import experiments.configs
-
-    found: dict[str, Config] = {}
-    for info in pkgutil.iter_modules(experiments.configs.__path__):
-        module = importlib.import_module(f"experiments.configs.{info.name}")
-        found |= getattr(module, "CONFIGS", None) or {info.name: module.CONFIG}
-    return found
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:

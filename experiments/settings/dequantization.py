@@ -79,3 +79,6 @@ class DequantizationConfig:
             preprocess=dgm.Logit(event_shape, 1.0, alpha=0.0),
             rngs=rngs,
         )
+
+
+UNIFORM = DequantizationConfig()

@@ -1,4 +1,4 @@
-"""What every picture shares: a figure without pyplot, and an atomic write."""
+"""The canvas of every picture: a figure without pyplot, two colours, a file written in one piece."""
 
 import os
 import pathlib
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A power of two: pixels / DPI * DPI is then exact, so a figure has exactly the pixels asked for.
 DPI = 128
-
-INK, GRID = "#333333", "#e4e4e4"
+"""Dots per inch. A power of two: pixels / DPI * DPI is then exact, so a figure has exactly the pixels asked for."""
+INK = "#333333"
+"""The colour of words and axes."""
+GRID = "#e4e4e4"
+"""The colour of lines of a grid."""
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import dgmjax as dgm
-from experiments.tensorboard import Events
+from experiments.run.tensorboard import Events
 
 _PARTS = ("elbo", "reconstruction", "mutual_information", "marginal_kl", "log_n")
 

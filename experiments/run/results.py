@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 import dgmjax as dgm
-from experiments.config import Config
-from experiments.data import data_version
+from experiments.run.data import data_version
+from experiments.settings.config import Config
 
 
 def write_result(

@@ -1,4 +1,4 @@
-"""What the settings of models share that take integers as they are, and no labels."""
+"""What the typed settings of models without labels share, which take integers as they are."""
 
 import dataclasses
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.dequantization import DequantizationConfig
-from experiments.models import ModelConfig
+from experiments.settings.dequantization import UNIFORM, DequantizationConfig
+from experiments.settings.model import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class UnlabelledConfig(ModelConfig):
         rngs: nnx.Rngs,
         *,
         conditional: bool = False,
-        dequantization: DequantizationConfig = DequantizationConfig(),  # noqa: B008 - frozen
+        dequantization: DequantizationConfig = UNIFORM,
     ) -> Any:
         """The model of the integers, so ``dequantization`` is not used."""
         del dequantization

@@ -1,25 +1,26 @@
 """Every system by its name."""
 
-from experiments.classifiers import IRevNetConfig, PreActResNetConfig, RevNetConfig
-from experiments.gan_models import GANConfig, ImageGANConfig
-from experiments.image_models import FlowPPConfig, GlowConfig, ImageRealNVPConfig, PixelCNNConfig
-from experiments.models import (
+from experiments.settings.classifiers import IRevNetConfig, PreActResNetConfig, RevNetConfig
+from experiments.settings.gans import GANConfig, ImageGANConfig
+from experiments.settings.image_flows import FlowPPConfig, GlowConfig, ImageRealNVPConfig
+from experiments.settings.model import ModelConfig
+from experiments.settings.pixel_cnn import PixelCNNConfig
+from experiments.settings.vaes import (
+    HierarchicalVAEConfig,
+    IAFVAEConfig,
+    ImageVAEConfig,
+    VAEConfig,
+    VLAEConfig,
+)
+from experiments.settings.vector_flows import (
     IAFConfig,
     MAFConfig,
-    ModelConfig,
     NICEConfig,
     PlanarConfig,
     RadialConfig,
     RealNVPConfig,
     ResidualConfig,
     SplineConfig,
-)
-from experiments.vae_models import (
-    HierarchicalVAEConfig,
-    IAFVAEConfig,
-    ImageVAEConfig,
-    VAEConfig,
-    VLAEConfig,
 )
 
 SYSTEMS: dict[str, type[ModelConfig]] = {

@@ -11,7 +11,7 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.unlabelled_models import UnlabelledConfig
+from experiments.settings.unlabelled import UnlabelledConfig
 
 _CHUNK = 500
 

@@ -11,11 +11,10 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from experiments.dequantization import DequantizationConfig
-from experiments.likelihoods import plus_minus
-from experiments.models import ModelConfig
+from experiments.settings.dequantization import UNIFORM, DequantizationConfig
+from experiments.settings.likelihoods import plus_minus
+from experiments.settings.model import ModelConfig
 
-_UNIFORM = DequantizationConfig()
 _CHUNK = 1_000
 
 
@@ -42,7 +41,7 @@ class ClassifierConfig(ModelConfig):
         rngs: nnx.Rngs,
         *,
         conditional: bool = False,
-        dequantization: DequantizationConfig = _UNIFORM,
+        dequantization: DequantizationConfig = UNIFORM,
     ) -> Any:
         """The classifier of the images of ``dataset``."""
         del conditional, dequantization

@@ -1,0 +1,1 @@
+"""Typed settings of runs and of the systems that they train."""
