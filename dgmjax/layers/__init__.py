@@ -12,6 +12,7 @@ from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.conditional import ConditionalGaussian, NetworkDensity
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.coupling import Coupling
+from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.dequantization import Dequantization, GaussianNoise, UniformDequantization
 from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.distrax import from_distrax, to_distrax
@@ -70,6 +71,7 @@ __all__ = [
     "ConditionalGaussian",
     "Coupling",
     "DenseLinear",
+    "Density",
     "Dequantization",
     "Dequantized",
     "DiagonalLinear",
@@ -118,6 +120,7 @@ __all__ = [
     "TruncatedNormalDequantization",
     "UniformDequantization",
     "VariationalDequantization",
+    "as_density",
     "as_stochastic_map",
     "checked",
     "forget_data_init",
