@@ -152,6 +152,19 @@ def as_context(
     return _no_narrower(context, dtype)
 
 
+def context_rows(model: Any, context: Any, batch: Shape, *, where: str) -> jax.Array | None:
+    """The context of every event of ``model``, ``[*batch, *context_shape]``; None of a model that takes none.
+
+    Raises:
+      TypeError: as `as_context`.
+      ValueError: as `as_context` and `check_classes`.
+    """
+    shape = getattr(model, "context_shape", None)
+    check_classes(model, context, where=where)
+    rows = as_context(context, shape, batch, where=where, dtype=floating_dtype(model))
+    return None if rows is None else jnp.broadcast_to(rows, (*batch, *model.context_shape))
+
+
 def _no_narrower(value: jax.Array, dtype: Any) -> jax.Array:
     """``value`` itself if it is wider than ``dtype``, else in ``dtype``."""
     return value if jnp.finfo(value.dtype).bits > jnp.finfo(dtype).bits else value.astype(dtype)

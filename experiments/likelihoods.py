@@ -8,10 +8,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 import dgmjax as dgm
+from dgmjax.numerics import map_rows, random
 
 # A one-sample bound is an expectation over the noise: the mean over draws estimates the same number, less noisily.
 NOISE_DRAWS = 16
-_CHUNK = 512
 
 
 def log_marginal(
@@ -54,31 +54,28 @@ def likelihood_on(
 ) -> dgm.Likelihood:
     """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise.
 
-    With a ``mixture``, contexts and the logarithms of their weights, they are marginal over those (`log_marginal`).
+    Every row has noise of its own. With a ``mixture``, contexts and the logarithms of their weights, they are marginal
+    over those (`log_marginal`).
     """
     bound = dgm.objectives.bound_of(model, num_samples)
     draws = draws if bound.is_noisy else 1
 
     @jax.jit
-    def evaluate(model: Any, x: jax.Array, context: jax.Array | None, key: jax.Array) -> jax.Array:
-        def draw(key: jax.Array) -> jax.Array:
+    def evaluate(model: Any, x: jax.Array, context: jax.Array | None, keys: jax.Array) -> jax.Array:
+        def draw(index: jax.Array) -> jax.Array:
+            seed = random.fold_in(keys, index)
             if mixture is not None:
-                return log_marginal(model, x, *mixture, seed=key, num_samples=num_samples)
-            return dgm.objectives.log_prob(model, x, context, seed=key, num_samples=num_samples)
+                return log_marginal(model, x, *mixture, seed=seed, num_samples=num_samples)
+            return dgm.objectives.log_prob(model, x, context, seed=seed, num_samples=num_samples)
 
-        return jax.lax.map(draw, jax.random.split(key, draws)).mean(0)
+        return jax.lax.map(draw, jnp.arange(draws)).mean(0)
 
-    key = jax.random.key(seed)
-    parts = [
-        evaluate(
-            model,
-            jnp.asarray(x[i : i + _CHUNK]),
-            None if context is None else jnp.asarray(context[i : i + _CHUNK]),
-            jax.random.fold_in(key, i),
-        )
-        for i in range(0, len(x), _CHUNK)
-    ]
-    return dgm.Likelihood(jnp.concatenate(parts), bound, int(np.prod(model.event_shape)))
+    keys = random.example_keys(jax.random.key(seed), len(x))
+    values = map_rows(
+        lambda x, context, keys: evaluate(model, x, context, keys),
+        x, context, keys, batch_size=512,
+    )  # fmt: skip
+    return dgm.Likelihood(values, bound, int(np.prod(model.event_shape)))
 
 
 def as_record(likelihood: dgm.Likelihood, *, draws: int) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_importance_weights_are_averaged_and_not_their_logarithms():
     logs = np.stack([log_weight(jax.random.fold_in(KEY, k)) for k in range(5)])
     expected = np.log(np.exp(logs).mean(0))
     for at_once in (1, 2, 5, 9):
-        found = log_mean_weight(log_weight, KEY, 5, samples_per_pass=at_once)
+        found = log_mean_weight(log_weight, KEY, 5, batch_size=at_once)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert (expected > logs.mean(0) + 0.5).all()
     np.testing.assert_array_equal(log_mean_weight(log_weight, KEY, 1), log_weight(KEY))
@@ -94,11 +94,11 @@ class Latent(nnx.Module):
         prior, posterior = -x[..., 1], -x[..., 2]
         return ELBOTerms(likelihood, prior, posterior, x[..., 1:])
 
-    def log_prob(self, x, *, seed, num_samples=1, samples_per_pass=1):
+    def log_prob(self, x, *, seed, num_samples=1, batch_size=1):
         def one(key):
             return self.elbo_terms(x, seed=key).log_weight
 
-        return log_mean_weight(one, seed, num_samples, samples_per_pass=samples_per_pass)
+        return log_mean_weight(one, seed, num_samples, batch_size=batch_size)
 
 
 # Rows of minus the log-likelihood, and of the divergences of two groups, whose means are 2 and 3.
@@ -112,7 +112,7 @@ def test_a_bound_is_the_likelihood_minus_the_sum_of_the_divergences():
     noise = np.stack([jax.random.normal(jax.random.fold_in(KEY, k), (2,)) for k in range(6)])
     found = elbo(Latent(), TERMS, KEY, num_samples=6)
     np.testing.assert_allclose(found, np.asarray([-16.0, -24.0]) + noise.mean(0), rtol=1e-9)
-    found = iwae(Latent(), TERMS, KEY, num_samples=6, samples_per_pass=2)
+    found = iwae(Latent(), TERMS, KEY, num_samples=6, batch_size=2)
     expected = np.asarray([-6.0, -22.0]) + np.log(np.exp(noise).mean(0))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 

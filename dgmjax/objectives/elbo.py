@@ -67,16 +67,16 @@ def elbo(model: Any, x: jax.Array, key: jax.Array, *, num_samples: int = 1) -> j
 
 @compiled
 def iwae(
-    model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, samples_per_pass: int = 1
+    model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, batch_size: int = 1
 ) -> jax.Array:
     """``E [log (1/K) sum_k p(x, z_k) / q(z_k | x)] <= log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
 
-    Tighter with every sample, and never looser than the ELBO. Arguments as in `elbo`; ``samples_per_pass`` are
-    computed at once, so memory does not grow with ``num_samples``.
+    Tighter with every sample, and never looser than the ELBO. Arguments as in `elbo`; ``batch_size`` samples
+    are computed at a time, so memory does not grow with ``num_samples``.
 
     Source: Burda et al., 2016, *Importance weighted autoencoders*, arXiv:1509.00519, equation 8.
     """
-    return model.log_prob(x, seed=key, num_samples=num_samples, samples_per_pass=samples_per_pass)
+    return model.log_prob(x, seed=key, num_samples=num_samples, batch_size=batch_size)
 
 
 @dataclasses.dataclass(frozen=True)

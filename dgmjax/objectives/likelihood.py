@@ -8,8 +8,11 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from dgmjax.checks import batch_shape, context_rows
 from dgmjax.densities.bound import EXACT, Bound, bits_per_dim
+from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.rows import map_rows
 from dgmjax.numerics.statistics import standard_error
 
 
@@ -98,13 +101,39 @@ def log_likelihood(
     *,
     seed: jax.Array | None = None,
     num_samples: int = 1,
+    batch_size: int | None = None,
 ) -> Likelihood:
-    """Log-likelihoods of the events ``x`` with their bound; arguments as in `log_prob`.
+    """Log-likelihoods of the events ``x`` with their bound.
+
+    Args:
+      model: flow, `dgmjax.Dequantized`, model with latent variables or distrax distribution.
+      x: events ``[*batch, *event]``; may be a NumPy array that does not fit on the device.
+      context: ``[*batch, *context_shape]`` or one row, for a conditional model.
+      seed: key of the noise, needed where the value is a bound: one, of which every event gets a key of its own
+        (`dgmjax.numerics.random.example_keys`), or one an event.
+      num_samples: importance samples, where the value is a bound.
+      batch_size: rows of the first axis at a time, which changes values by rounding only; None for all.
+
+    Raises:
+      ValueError: a bound was asked for without a ``seed``, wrong shapes, or a batch size below 1.
 
     Example:
       >>> import jax.numpy as jnp, dgmjax as dgm
       >>> print(dgm.log_likelihood(dgm.Flow(dgm.DiagonalLinear((2,))), jnp.zeros((3, 2))))
       1.84 +- 0.00 nats = 1.326 bits/dim, exact
     """
-    values = log_prob(model, x, context, seed=seed, num_samples=num_samples)
+    batch = batch_shape(x, model.event_shape, where="log_likelihood")
+    if not bound_of(model).is_noisy:
+        seed = None
+    elif seed is not None and not seed.ndim:
+        seed = random.example_keys(seed, math.prod(batch)).reshape(batch)
+
+    def log_probs(x: jax.Array, context: Any, seed: jax.Array | None) -> jax.Array:
+        return log_prob(model, x, context, seed=seed, num_samples=num_samples)
+
+    if batch_size is None:
+        values = log_probs(x, context, seed)
+    else:
+        rows = context_rows(model, context, batch, where="log_likelihood")
+        values = map_rows(log_probs, x, rows, seed, batch_size=batch_size)
     return Likelihood(values, bound_of(model, num_samples), math.prod(model.event_shape))
