@@ -31,6 +31,14 @@ def batch_shape(value: jax.Array | np.ndarray, event_shape: Shape, *, where: str
     return shape[:split]
 
 
+def is_discrete(value: Any) -> bool:
+    """Whether events are integers, whose likelihoods are probabilities and have bits/dim; floats have densities.
+
+    A density changes with the unit of the data, and so would its bits a dimension.
+    """
+    return not jnp.issubdtype(_dtype(value), jnp.inexact)
+
+
 def native_array(value: Any, *, where: str) -> Any:
     """``value``, and arrays of NumPy as JAX takes them: without a mask, in the byte order of the machine.
 

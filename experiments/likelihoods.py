@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 import dgmjax as dgm
+from dgmjax.checks import is_discrete
 from dgmjax.numerics import map_rows, random
 
 # A one-sample bound is an expectation over the noise: the mean over draws estimates the same number, less noisily.
@@ -75,20 +76,22 @@ def likelihood_on(
         lambda x, context, keys: evaluate(model, x, context, keys),
         x, context, keys, batch_size=512,
     )  # fmt: skip
-    return dgm.Likelihood(values, bound, int(np.prod(model.event_shape)))
+    event_size = int(np.prod(model.event_shape))
+    return dgm.Likelihood(values, bound, event_size, is_discrete(x))
 
 
 def as_record(likelihood: dgm.Likelihood, *, draws: int) -> dict[str, Any]:
-    """JSON-compatible numbers of a likelihood, with their unit and bound.
+    """JSON-compatible numbers of a likelihood, with their unit and bound: ``nats`` is the negative log-likelihood.
 
+    Densities, the likelihoods of floats, have no ``bits_per_dim``.
     ``noise_draws`` says over how many independent draws of the noise a bound was averaged; it does not tighten it.
     One row has no standard error: None.
     """
-    rows = int(likelihood.log_prob.size)
+    rows, bits = int(likelihood.log_prob.size), likelihood.bits_per_dim
     return {
-        "nats": round(likelihood.nats, 4),
+        "nats": round(likelihood.negative_log_likelihood, 4),
         "standard_error_nats": None if rows < 2 else round(likelihood.standard_error, 4),
-        "bits_per_dim": round(likelihood.bits_per_dim, 5),
+        **({} if bits is None else {"bits_per_dim": round(bits, 5)}),
         "bound": str(likelihood.bound),
         "rows": rows,
     } | ({"noise_draws": draws} if likelihood.bound.is_noisy else {})

@@ -251,7 +251,7 @@ def test_gaussian_noise_says_that_it_is_no_bound():
     likelihood = dgm.log_likelihood(model, y, seed=jax.random.key(0))
     assert str(likelihood.bound) == "not a bound (Gaussian noise)"
     exact = math.log(float(norm.cdf(0.5 / 3) - norm.cdf(-0.5 / 3)))
-    assert -likelihood.nats > exact + 1
+    assert -likelihood.negative_log_likelihood > exact + 1
     record = dgm.fit(model, np.asarray(y), seed=jax.random.key(0), steps=1, progress=False).history[
         0
     ]

@@ -13,6 +13,7 @@ from dgmjax.layers.flow import Flow
 from dgmjax.layers.preprocess import Standardize
 from dgmjax.models.maf import MAF
 from dgmjax.models.spline_flow import NeuralSplineFlow
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.rows import map_rows
 from dgmjax.training.fit import fit
 
@@ -22,7 +23,7 @@ _LARGEST_OFFSET = 1e5
 
 
 @recorded
-class TableDensity(nnx.Module):
+class TableDensity(Module):
     """A flow with the names of the columns that it is a density of; what `fit_table` returns.
 
     ``dgm.save(path, density)`` and ``dgm.load(path)`` keep the names with the flow.

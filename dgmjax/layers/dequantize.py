@@ -13,13 +13,14 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization, UniformDequantization
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.statistics import log_prob_and_update
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
 
 @recorded
-class Dequantized(nnx.Module):
+class Dequantized(Module):
     """A model of integers ``0 .. num_levels - 1`` from a density of continuous data in ``[0, num_levels]``.
 
     ``P(y) = int_{[0,1)^D} p(y + u) du``, bounded by Jensen's inequality:

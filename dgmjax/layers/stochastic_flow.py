@@ -25,6 +25,7 @@ from dgmjax.layers.flow import Flow, log_density, standard_normal
 from dgmjax.layers.held import held
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
@@ -131,7 +132,7 @@ class StochasticChain(StochasticMap):
 
 
 @recorded
-class StochasticFlow(nnx.Module):
+class StochasticFlow(Module):
     """``z ~ base``, then ``x ~ p(x | z)`` by the layers: a density of bijectors, surjections and autoencoders.
 
     ``log p(x) >= E [log p_base(z) + sum_k V_k]``, ``z`` and the contributions from inference through the layers. The

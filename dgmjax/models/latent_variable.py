@@ -10,6 +10,7 @@ from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
@@ -43,7 +44,7 @@ def with_densities(model: Any, prior: Any, likelihood: Any) -> Any:
     return new
 
 
-class LatentVariableModel(nnx.Module):
+class LatentVariableModel(Module):
     """``p(x) = int p(x | z) p(z) dz`` with a posterior ``q(z | x)``: `encode` and `terms` make the rest.
 
     ``log_prob`` is a lower bound, so wherever a flow goes, `dgmjax.fit` and the evaluation, such a model goes too.

@@ -8,6 +8,7 @@ from flax import nnx
 
 from dgmjax.checks import as_shape, check_float_event
 from dgmjax.densities.bound import EXACT, Bound
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
@@ -17,7 +18,7 @@ from dgmjax.posteriors.posterior import Posterior
 _BATCH_NUMBERS = 2**22
 
 
-class PosteriorMixture(nnx.Module):
+class PosteriorMixture(Module):
     """``q(z) = 1/n sum_i q(z | features_i)``.
 
     With the features of all training data it is the aggregated posterior, with those of pseudo-inputs the VampPrior.

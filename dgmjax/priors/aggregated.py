@@ -9,13 +9,14 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.layers.constructor import recorded
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.rows import map_rows
 from dgmjax.posteriors.mixture import PosteriorMixture
 from dgmjax.posteriors.posterior import Posterior
 
 
 @recorded
-class AggregatedPosterior(nnx.Module):
+class AggregatedPosterior(Module):
     """``p(z) = 1/n sum_i q(z | encoder(x_i))`` over a whole data set: the prior that a given encoder likes best.
 
     Of all priors it maximises the mean evidence lower bound of those data, and with ``n`` components it overfits them.

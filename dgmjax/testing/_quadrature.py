@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dgmjax.numerics.rows import map_rows
 from dgmjax.testing._report import as_float
 
 POINTS = {1: 2**14, 2: 2**9}  # a side, by dimension: at most 2**18 evaluations
+CHUNK = 2**14
 _MARGIN = 1.0  # of the sample range, added at both ends
 
 
@@ -81,11 +81,12 @@ def default_limits(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def evaluate(log_prob: Callable[[np.ndarray], Any], low: np.ndarray, high: np.ndarray) -> Grid:
     """Evaluates ``log_prob``, from [n, dim] to [n], on a grid over the box.
 
-    All calls have one shape, n = 2^14, so that a jitted function compiles once.
+    All calls have one shape, n = ``CHUNK``, so that a jitted function compiles once.
     """
     side = POINTS[len(low)]
     edges = tuple(np.linspace(a, b, side + 1) for a, b in zip(low, high, strict=True))
     middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
     points = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, len(low))
-    log_density = map_rows(lambda part: as_float(log_prob(part)), points, batch_size=2**14)
+    chunks = points.reshape(-1, CHUNK, len(low))
+    log_density = np.concatenate([as_float(log_prob(chunk)) for chunk in chunks])
     return Grid(edges, points, log_density)
