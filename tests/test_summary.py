@@ -344,13 +344,15 @@ def test_a_utilization_is_of_all_devices():
 def test_a_module_is_said_by_its_summary():
     """Of any room; arrays are in none, nor where they are traced, abstract or replaced."""
     for module in (
-        digits(), dgm.nets.MLP(2, (3,), width=4, rngs=nnx.Rngs(0)), dgm.posteriors.DiagonalGaussian(2), dgm.ActNorm((2,)),
-        dgm.layers.UniformDequantization((2,)), dgm.likelihoods.Bernoulli((2,)),
+        digits(), dgm.nets.MLP(2, (3,), width=4, rngs=nnx.Rngs(0)), dgm.ActNorm((2,)),
+        dgm.posteriors.DiagonalGaussian(2), dgm.layers.UniformDequantization((2,)), dgm.likelihoods.Bernoulli((2,)),
     ):  # fmt: skip
         assert repr(module) == str(module) == summary(module)
     flow = dgm.MAF((2,), depth=2, width=8, rngs=nnx.Rngs(0))
     seen = []
-    jax.jit(jax.grad(lambda flow: (seen.append(repr(flow)), flow.log_prob(jnp.ones(2)))[1]))(flow)
+    jax.jit(
+        jax.grad(lambda flow: (seen.append(repr(flow)), flow.log_prob(jnp.ones(2, jnp.float32)))[1])
+    )(flow)
     assert seen == [summary(flow)]
     assert repr(jax.eval_shape(lambda: flow)) == summary(flow)
     assert "MAF" in repr(jax.tree.map(lambda leaf: None, flow))
