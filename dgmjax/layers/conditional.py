@@ -14,6 +14,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.held import held
 from dgmjax.layers.statistics import log_prob_and_update
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -22,7 +23,7 @@ _LOG_SCALE_BOUND = 7.0
 
 
 @recorded
-class ConditionalGaussian(nnx.Module):
+class ConditionalGaussian(Module):
     """``N(mean, diag(sigma^2))`` with ``(mean, raw) = net(context)`` and ``log sigma = 7 tanh(raw / 7)``.
 
     The bound is the identity near 0 and keeps a network from overflowing the density; a network whose last layer starts
@@ -74,7 +75,7 @@ class ConditionalGaussian(nnx.Module):
 
 
 @recorded
-class NetworkDensity(nnx.Module):
+class NetworkDensity(Module):
     """``p(value | context) = family(value; net(context))``: a posterior or likelihood of a VAE with its network.
 
     Args:

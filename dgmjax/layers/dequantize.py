@@ -13,13 +13,14 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization, UniformDequantization
 from dgmjax.layers.flow import Flow
 from dgmjax.layers.statistics import log_prob_and_update
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
 
 @recorded
-class Dequantized(nnx.Module):
+class Dequantized(Module):
     """A model of integers ``0 .. num_levels - 1`` from a density of continuous data in ``[0, num_levels]``.
 
     ``P(y) = int_{[0,1)^D} p(y + u) du``, bounded by Jensen's inequality:
@@ -79,7 +80,7 @@ class Dequantized(nnx.Module):
         *,
         seed: jax.Array,
         num_samples: int = 1,
-        samples_per_pass: int = 1,
+        batch_size: int = 1,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Lower bound on ``log P(y)`` in nats: integers ``[*batch, *event] -> [*batch]``.
@@ -90,8 +91,8 @@ class Dequantized(nnx.Module):
           context: for a conditional density, as in `dgmjax.layers.Flow.log_prob`.
           seed: key of the dequantization noise; one, or one an example.
           num_samples: importance samples ``K``; the bound tightens with ``K``.
-          samples_per_pass: how many of them are computed at once: memory grows with them, and with ``K`` by one number
-            an event only. The result does not depend on it.
+          batch_size: samples at a time: memory grows with them, and with ``K`` by one number an event only. The result
+            does not depend on it.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:
@@ -107,7 +108,7 @@ class Dequantized(nnx.Module):
             x, log_q = self._dequantized(value, seed, key)
             return self.density.log_prob(x, context, **key_option(key)) - log_q
 
-        return log_mean_weight(one_sample, seed, num_samples, samples_per_pass=samples_per_pass)
+        return log_mean_weight(one_sample, seed, num_samples, batch_size=batch_size)
 
     @compiled
     def log_prob_and_update(

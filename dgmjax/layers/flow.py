@@ -26,11 +26,12 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.held import held
 from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.layers.statistics import log_prob_and_update
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
 
 
-class IID(nnx.Module):
+class IID(Module):
     """Independent copies of a scalar distrax distribution, one for every element of the event.
 
     ``log p(z) = sum_i log p(z_i)``. The parameters stay scalars whatever the event, where `distrax.Independent` would
@@ -86,7 +87,7 @@ def standard_normal(event_shape: Sequence[int]) -> IID:
 
 
 @recorded
-class Flow(nnx.Module):
+class Flow(Module):
     """``x = bijector.forward(z)``, ``z ~ base``: a density that duck-types `distrax.Distribution`.
 
     ``log p(x) = log p_base(z) + log |det dz/dx|`` with ``z = bijector.inverse(x)``; exact, in nats.

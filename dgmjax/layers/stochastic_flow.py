@@ -25,6 +25,7 @@ from dgmjax.layers.flow import Flow, log_density, standard_normal
 from dgmjax.layers.held import held
 from dgmjax.layers.statistics import log_prob_and_update
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import ends, random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
@@ -131,7 +132,7 @@ class StochasticChain(StochasticMap):
 
 
 @recorded
-class StochasticFlow(nnx.Module):
+class StochasticFlow(Module):
     """``z ~ base``, then ``x ~ p(x | z)`` by the layers: a density of bijectors, surjections and autoencoders.
 
     ``log p(x) >= E [log p_base(z) + sum_k V_k]``, ``z`` and the contributions from inference through the layers. The
@@ -197,7 +198,7 @@ class StochasticFlow(nnx.Module):
         *,
         seed: jax.Array | None = None,
         num_samples: int = 1,
-        samples_per_pass: int = 1,
+        batch_size: int = 1,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """``log p(x)`` or a lower bound on it, see `bound`, in nats: ``[*batch, *event] -> [*batch]``.
@@ -207,7 +208,7 @@ class StochasticFlow(nnx.Module):
           context: ``[*batch, *context_shape]`` or one row, for a conditional model.
           seed: key of the samples of the stochastic layers; one, or one an example. Not needed if all are exact.
           num_samples: importance samples ``K``; the bound tightens with ``K``. Exact values need one.
-          samples_per_pass: how many are computed at once, see `dgmjax.numerics.log_mean_weight`.
+          batch_size: samples at a time, see `dgmjax.numerics.log_mean_weight`.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:
@@ -223,7 +224,7 @@ class StochasticFlow(nnx.Module):
 
         if self.chain.exact or seed is None:
             return log_weight(seed)
-        return log_mean_weight(log_weight, seed, num_samples, samples_per_pass=samples_per_pass)
+        return log_mean_weight(log_weight, seed, num_samples, batch_size=batch_size)
 
     @compiled
     def log_prob_and_update(

@@ -10,6 +10,7 @@ from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.statistics import log_prob_and_update, log_prob_as_it_is
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
@@ -43,7 +44,7 @@ def with_densities(model: Any, prior: Any, likelihood: Any) -> Any:
     return new
 
 
-class LatentVariableModel(nnx.Module):
+class LatentVariableModel(Module):
     """``p(x) = int p(x | z) p(z) dz`` with a posterior ``q(z | x)``: `encode` and `terms` make the rest.
 
     ``log_prob`` is a lower bound, so wherever a flow goes, `dgmjax.fit` and the evaluation, such a model goes too.
@@ -129,7 +130,7 @@ class LatentVariableModel(nnx.Module):
         *,
         seed: jax.Array,
         num_samples: int = 1,
-        samples_per_pass: int = 1,
+        batch_size: int = 1,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Lower bound on ``log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
@@ -139,7 +140,7 @@ class LatentVariableModel(nnx.Module):
           seed: key of the samples of the posterior; one, or one an example.
           num_samples: ``K``; 1 is the ELBO, with the divergence in closed form where there is one, more the
             importance-weighted bound, which tightens with ``K``.
-          samples_per_pass: how many of them are computed at once, see `dgmjax.numerics.log_mean_weight`.
+          batch_size: samples at a time, see `dgmjax.numerics.log_mean_weight`.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:
@@ -155,7 +156,7 @@ class LatentVariableModel(nnx.Module):
             lambda seed: self.terms(value, features, seed=seed, key=decoder_key).log_weight,
             seed,
             num_samples,
-            samples_per_pass=samples_per_pass,
+            batch_size=batch_size,
         )
 
     @compiled

@@ -31,6 +31,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.models.images import check_image
 from dgmjax.nets.pixel_cnn import PixelCNN, Variant
 from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -42,7 +43,7 @@ _INIT_IMAGES = 256
 
 
 @recorded
-class PixelCNNpp(nnx.Module):
+class PixelCNNpp(Module):
     """``P(y) = prod_i P(y_i | y_1, ..., y_{i-1})`` over pixels in raster order; a model of integers, exact.
 
     A `dgmjax.nets.PixelCNN` gives the parameters of all pixels in one pass. Their distribution is a mixture of

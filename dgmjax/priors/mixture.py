@@ -8,12 +8,13 @@ from dgmjax.checks import as_shape, check_float_event, widened
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.layers.constructor import recorded
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
 
 @recorded
-class GaussianMixture(nnx.Module):
+class GaussianMixture(Module):
     """``p(z) = sum_k pi_k N(z; mean_k, diag(sigma_k^2))``, ``pi = softmax(logits)``; all parameters are learned.
 
     The log-density of a component is the sum over its dimensions, and the log-sum-exp runs over components,

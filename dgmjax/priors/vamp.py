@@ -10,6 +10,7 @@ from flax import nnx
 
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.data_init import data_init_once, not_initialised
+from dgmjax.nets.summary import Module
 from dgmjax.posteriors.mixture import PosteriorMixture
 from dgmjax.posteriors.posterior import Posterior
 
@@ -18,7 +19,7 @@ _INSIDE = 0.95
 
 
 @recorded
-class VampPrior(nnx.Module):
+class VampPrior(Module):
     """``p(z) = 1/K sum_k q(z | encoder(u_k))`` with learned pseudo-inputs ``u_k``, equally weighted.
 
     The pseudo-inputs live in the scale of the encoder's input, ``u = tanh(raw)`` in ``(-1, 1)``. (The paper clips them,

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from dgmjax.layers.constructor import describe
 from dgmjax.training.arrays import Data, is_mapped
@@ -33,6 +34,8 @@ def name_of(value: Any) -> str | None:
         return f"{name_of(value.func)}({', '.join(settings)})"
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, nnx.Module):
+        return nnx.Module.__repr__(value)  # with its arrays, which a summary leaves out
     if type(value).__repr__ is object.__repr__:
         return name_of(type(value))
     return repr(value)
