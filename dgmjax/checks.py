@@ -31,6 +31,14 @@ def batch_shape(value: jax.Array | np.ndarray, event_shape: Shape, *, where: str
     return shape[:split]
 
 
+def is_discrete(value: Any) -> bool:
+    """Whether events are integers, whose likelihoods are probabilities and have bits/dim; floats have densities.
+
+    A density changes with the unit of the data, and so would its bits a dimension.
+    """
+    return not jnp.issubdtype(_dtype(value), jnp.inexact)
+
+
 def native_array(value: Any, *, where: str) -> Any:
     """``value``, and arrays of NumPy as JAX takes them: without a mask, in the byte order of the machine.
 
@@ -150,6 +158,19 @@ def as_context(
                 f"one-hot rows are floats."
             )
     return _no_narrower(context, dtype)
+
+
+def context_rows(model: Any, context: Any, batch: Shape, *, where: str) -> jax.Array | None:
+    """The context of every event of ``model``, ``[*batch, *context_shape]``; None of a model that takes none.
+
+    Raises:
+      TypeError: as `as_context`.
+      ValueError: as `as_context` and `check_classes`.
+    """
+    shape = getattr(model, "context_shape", None)
+    check_classes(model, context, where=where)
+    rows = as_context(context, shape, batch, where=where, dtype=floating_dtype(model))
+    return None if rows is None else jnp.broadcast_to(rows, (*batch, *model.context_shape))
 
 
 def _no_narrower(value: jax.Array, dtype: Any) -> jax.Array:

@@ -122,10 +122,10 @@ def test_the_noise_of_sampled_means_is_their_variance():
     """With two samples the means have a variance of 9/2 more, which is subtracted; passes do not matter."""
     x = np.random.default_rng(0).normal(size=(4_000, 1))
     key = jax.random.key(0)
-    found = analysis.active_units(Encoder(), x, key=key, num_samples=2, rows_per_pass=4_000)
+    found = analysis.active_units(Encoder(), x, key=key, num_samples=2, batch_size=4_000)
     # The standard error of a variance of 5.5 is 5.5 sqrt(2 / 4,000) = 0.12, that of the noise 0.14.
     np.testing.assert_allclose(found.variances, [1.0, 0.0], atol=0.7)
-    parts = analysis.active_units(Encoder(), x, key=key, num_samples=2, rows_per_pass=1_500)
+    parts = analysis.active_units(Encoder(), x, key=key, num_samples=2, batch_size=1_500)
     np.testing.assert_allclose(parts.variances, found.variances, rtol=1e-9, atol=1e-9)
 
 

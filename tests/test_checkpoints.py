@@ -1,12 +1,14 @@
 """Checkpoints and saved models: exact, verified, never lost."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
 import resource
 import threading
 import time
+from typing import Any
 
 import chex
 import jax
@@ -17,6 +19,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import training
+from dgmjax.testing import scramble
 
 pytestmark = pytest.mark.usefixtures("x32")
 SEED = jax.random.key(0)
@@ -359,3 +362,22 @@ def test_names_of_settings_hold_no_address():
     assert name_of(transform) != name_of(functools.partial(jnp.clip, min=1))
     settings = dgm.data.ImageTransform(shift=1)
     assert name_of(settings) == repr(settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """A loss with a model inside."""
+
+    teacher: Any
+    weight: float = 1.0
+
+
+@pytest.mark.parametrize(
+    "holding", [lambda m: m, Distillation, lambda m: functools.partial(print, m), lambda m: [m]]
+)
+def test_the_name_of_a_setting_has_the_weights_of_models_inside(holding):
+    name_of = training.identity.name_of
+    layer = dgm.ActNorm((4,))
+    other = scramble(layer, jax.random.key(0))
+    assert name_of(holding(layer)) == name_of(holding(dgm.ActNorm((4,))))
+    assert name_of(holding(layer)) != name_of(holding(other))

@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.numerics.random import example_keys
 from experiments.commands import outliers, sample, score
 from experiments.configs import load_config
 from experiments.run import pictures
@@ -199,15 +200,15 @@ class Judge(nnx.Module):
         return 9.0 * jax.nn.one_hot(x.reshape(len(x), -1)[:, 0], 3)
 
 
-def test_samples_are_scored_in_chunks_of_their_own(monkeypatch, tmp_path):
-    """1,200 samples in chunks of 500, with other seeds and the next contexts."""
+def test_samples_are_scored_with_keys_and_contexts_of_their_own(monkeypatch, tmp_path):
+    """1,200 samples, 500 at a time; the last 300 of 1,500 fill up a batch."""
     random = np.random.default_rng(0)
     x = [random.integers(0, 3, (n, 4)).astype(np.uint8) for n in (40, 2, 1_030)]
     labels = dict(
         zip(("train", "validation", "test"), (np.arange(len(part)) % 3 for part in x), strict=True)
     )
     labels["test"] = x[2][:, 0].astype(int)
-    labels["test"][-30:] = (labels["test"][-30:] + 1) % 3  # wrong in the last chunk
+    labels["test"][-30:] = (labels["test"][-30:] + 1) % 3  # wrong in the last batch
     data = dgm.data.Dataset("levels", *x, num_levels=3, image_shape=(2, 2, 1), labels=labels)
     config = types.SimpleNamespace(name="a", data="levels", conditional=True)
     runs = {
@@ -218,21 +219,22 @@ def test_samples_are_scored_in_chunks_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setattr(score, "write_json", lambda path, record: None)
     calls, scored = [], []
 
-    def drawn(model, **options):
-        calls.append(options)
-        return np.full((options["num"], 4), len(calls) - 1, np.uint8)
+    def drawn(model, keys, context, temperature):
+        calls.append((keys, context, temperature))
+        return np.full((len(keys), 4), len(calls) - 1, np.uint8)
 
-    monkeypatch.setattr(score, "draw", drawn)
+    monkeypatch.setattr(score, "_draw", drawn)
     scores = dgm.analysis.sample_scores(Judge(), data.as_images().test, data.as_images().test)
     monkeypatch.setattr(
         dgm.analysis, "sample_scores", lambda judge, a, b, k=3: scored.append((a, b, k)) or scores
     )
     found = score._write_scores(RUN, pathlib.Path("judge"), num=1_200, temperature=0.7, k=5, seed=3)
-    assert [call["num"] for call in calls] == [500, 500, 200]
-    assert len({call["seed"] for call in calls}) == 3
-    assert calls[0]["seed"] == 3
-    assert {call["temperature"] for call in calls} == {0.7}
-    context = np.concatenate([call["context"] for call in calls])
+    keys, contexts, temperatures = zip(*calls, strict=True)
+    assert [len(part) for part in keys] == [500, 500, 500]
+    keys = np.concatenate([jax.random.key_data(part) for part in keys])[:1_200]
+    np.testing.assert_array_equal(keys, jax.random.key_data(example_keys(jax.random.key(3), 1_200)))
+    assert set(temperatures) == {0.7}
+    context = np.concatenate(contexts)[:1_200]
     np.testing.assert_array_equal(context, np.eye(3)[np.arange(1_200) % 3])
     assert [k for *_, k in scored] == [5, 5, 5]
     images, against, _ = scored[0]
@@ -284,3 +286,11 @@ def test_tensorboard_has_numbers_by_split_and_step():
     Events(writer).write({"step": 7, "split": "validation", "nats": 1.5, "bound": "exact"})
     assert scalars == [("validation/nats", 1.5, 7)]
     Events(None).write({"step": 7, "split": "train", "nats": math.inf})
+
+
+def test_samples_to_score_have_a_key_and_a_context_each():
+    keys, context = example_keys(jax.random.key(0), 5), np.arange(5.0, dtype=np.float32)[:, None]
+    found = score._draw(Drawn((1,)), keys, context, 0.5)
+    noise = [0.5 * jax.random.normal(key, (4,)) for key in keys]
+    np.testing.assert_allclose(found, np.stack(noise) + context, rtol=1e-6)
+    np.testing.assert_allclose(score._draw(Drawn(), keys, None, 0.5), np.stack(noise), rtol=1e-6)

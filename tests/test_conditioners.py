@@ -121,7 +121,7 @@ def test_a_network_of_nothing_but_what_is_kept_trains(x32, tmp_path):
         model, x, seed=KEY, steps=20, batch_size=32, learning_rate=1e-2, progress=False
     )
     assert type(networks(fitted.model)[0]) is Plain
-    assert fitted.history[-1]["nats"] < dgm.log_likelihood(model, x).nats
+    assert fitted.history[-1]["nats"] < dgm.log_likelihood(model, x).negative_log_likelihood
     with pytest.raises(TypeError, match=r"RealNVP.conditioner: the callable make_plain cannot be"):
         dgm.save(tmp_path / "model", fitted.model)
 

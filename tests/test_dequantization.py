@@ -71,7 +71,7 @@ def dequantize(
     return noise.dequantize(y, seed=seed, dtype=dtype)
 
 
-@jax.jit(static_argnames=("num_samples", "samples_per_pass"))
+@jax.jit(static_argnames=("num_samples", "batch_size"))
 def bound(model: dgm.Dequantized, y: jax.Array, seed: jax.Array, **samples: int) -> jax.Array:
     return model.log_prob(y, seed=seed, **samples)
 
@@ -127,9 +127,7 @@ def test_bounds_lie_below_the_mass_and_close_with_importance_samples(name):
     )
     rows = jnp.broadcast_to(y, (4_000, 2))
     means = [
-        float(
-            model.log_prob(rows, seed=jax.random.key(0), num_samples=k, samples_per_pass=8).mean()
-        )
+        float(model.log_prob(rows, seed=jax.random.key(0), num_samples=k, batch_size=8).mean())
         for k in (1, 8, 64)
     ]
     assert means == sorted(means)
@@ -200,7 +198,7 @@ def test_noise_belongs_to_its_example(name):
 def test_samples_a_pass_change_memory_only(name):
     model = normal_model(ALL[name]((2,)), 3.0, 2.0)
     y, seed = integers(5), jax.random.key(0)
-    bounds = [bound(model, y, seed, num_samples=7, samples_per_pass=count) for count in (1, 3, 9)]
+    bounds = [bound(model, y, seed, num_samples=7, batch_size=count) for count in (1, 3, 9)]
     np.testing.assert_allclose(bounds[1], bounds[0], rtol=1e-12)
     np.testing.assert_allclose(bounds[2], bounds[0], rtol=1e-12)
 
@@ -253,7 +251,7 @@ def test_gaussian_noise_says_that_it_is_no_bound():
     likelihood = dgm.log_likelihood(model, y, seed=jax.random.key(0))
     assert str(likelihood.bound) == "not a bound (Gaussian noise)"
     exact = math.log(float(norm.cdf(0.5 / 3) - norm.cdf(-0.5 / 3)))
-    assert -likelihood.nats > exact + 1
+    assert -likelihood.negative_log_likelihood > exact + 1
     record = dgm.fit(model, np.asarray(y), seed=jax.random.key(0), steps=1, progress=False).history[
         0
     ]
@@ -290,5 +288,5 @@ def test_wrong_use_says_what_to_do():
     with pytest.raises(ValueError, match=r"events of shape \(3,\), the density of shape \(2,\)"):
         dgm.Dequantized(logistic_noise((2,)), LEVELS, dgm.UniformDequantization((3,)))
     model = normal_model(dgm.UniformDequantization((2,)), 0.0, 1.0)
-    with pytest.raises(ValueError, match="samples_per_pass must be at least 1, got 0"):
-        model.log_prob(integers(2), seed=jax.random.key(0), samples_per_pass=0)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        model.log_prob(integers(2), seed=jax.random.key(0), batch_size=0)

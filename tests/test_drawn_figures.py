@@ -67,8 +67,8 @@ def test_the_window_is_about_the_data():
     np.testing.assert_array_equal(_plane.picture_window(data, (-1.0, 3.0)), [[-1.0, 3.0]] * 2)
 
 
-def test_a_density_is_that_of_its_points_in_all_chunks():
-    """5,000 points in chunks of 4,096."""
+def test_a_density_is_that_of_its_points_in_all_batches():
+    """5,000 points, 4,096 at a time."""
     grid = np.stack([np.linspace(-2, 2, 5_000), np.zeros(5_000)], 1)
     found = _plane.density_on(lambda x: x[:, 0], jnp.asarray(grid), "a")
     np.testing.assert_allclose(found, np.exp(grid[:, 0]), rtol=1e-6)

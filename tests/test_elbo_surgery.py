@@ -125,7 +125,7 @@ def test_the_aggregated_posterior_is_the_optimal_prior():
 def test_chunks_and_subsets_change_nothing_but_what_they_should():
     model, data = model_of(FEATURES), np.tile(rows(4), (10, 1))
     whole = elbo_surgery(model, data, jax.random.key(0))
-    parts = elbo_surgery(model, data, jax.random.key(0), rows_per_pass=7)
+    parts = elbo_surgery(model, data, jax.random.key(0), batch_size=7)
     assert math.isclose(whole.elbo, parts.elbo, rel_tol=1e-12)
     some = elbo_surgery(model, data, jax.random.key(0), num_codes=9)
     assert (some.num_codes, some.log_n) == (9, math.log(40))

@@ -240,7 +240,7 @@ def test_samples_of_the_prior_give_the_likelihood():
     """Row A4-05: unbiased for ``p(x)``, a lower bound for its logarithm."""
     model = linear_vae(weight=WEIGHT[:1, :1], bias=BIAS[:1])
     x = jnp.broadcast_to(jnp.asarray([0.7]), (500, 1))
-    found = prior_monte_carlo(model, x, jax.random.key(0), num_samples=16, samples_per_pass=4)
+    found = prior_monte_carlo(model, x, jax.random.key(0), num_samples=16, batch_size=4)
     expected = linear_gaussian_log_prob(x[0], WEIGHT[:1, :1], BIAS[:1], math.log(SCALE))
     ratio = np.exp(found - expected)
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(500)
@@ -377,7 +377,7 @@ def test_gaps_of_a_posterior_that_can_be_exact():
     divergence = normal_kl(
         x @ gain.T + offset + shift, 1.5 * covariance, x @ gain.T + offset, covariance
     )
-    found = inference_gaps(model, x, jax.random.key(0), **GAPS, samples_per_pass=50)
+    found = inference_gaps(model, x, jax.random.key(0), **GAPS, batch_size=50)
     check(found, x, 0.0, divergence)
     mean, _ = model.posterior.moments(found.features)
     np.testing.assert_allclose(mean, x @ gain.T + offset, atol=0.1)
@@ -396,7 +396,7 @@ def test_gaps_of_a_mean_field_posterior():
     amortization = 0.5 * shift**2 @ np.diag(precision) + shift[0] * shift[1] * precision[0, 1]
     model = linear_vae("gaussian", offset=offset + shift)
     found = inference_gaps(
-        model, x, jax.random.key(1), **GAPS, samples_per_pass=50, log_prob=jnp.asarray(log_p(x))
+        model, x, jax.random.key(1), **GAPS, batch_size=50, log_prob=jnp.asarray(log_p(x))
     )
     check(found, x, mean_field, amortization)
 

@@ -82,7 +82,7 @@ def many(model, x, seeds):
         own = jax.vmap(jax.random.fold_in, (0, None))(seeds, number)
         return model.terms(x, features, seed=own).log_weight
 
-    estimate = model.log_prob(x, seed=seeds, num_samples=3, samples_per_pass=2)
+    estimate = model.log_prob(x, seed=seeds, num_samples=3, batch_size=2)
     return estimate, jax.lax.map(weights, jnp.arange(3))
 
 

@@ -1,4 +1,4 @@
-"""Numbers of a trained model, on models that are known by hand: no training, more rows than a chunk has."""
+"""Numbers of a trained model, on models that are known by hand: no training, more rows than a batch has."""
 
 import csv
 import json
@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.numerics import random
 from experiments.commands import evaluate
 from experiments.run import results
 from experiments.settings import gans
@@ -75,7 +76,7 @@ def test_the_standard_error_of_a_share_has_the_root_of_all_rows():
 
 @pytest.mark.parametrize("place", [0, 1_010])
 def test_every_row_of_a_classifier_counts_once_and_with_its_own_label(place):
-    """20 of 1,030 rows are wrong, in the first chunk of 1,000 or in the last of 30."""
+    """20 of 1,030 rows are wrong, in the first batch of 1,000 or in the last of 30."""
     wrong = np.arange(place, place + 20)
     x, context = labelled_logits(ROWS, wrong)
     found = IRevNetConfig().measure(Logits(), x, context, seed=0)
@@ -84,7 +85,7 @@ def test_every_row_of_a_classifier_counts_once_and_with_its_own_label(place):
     nats = -(1_010 * math.log(0.75) + 20 * math.log(0.25)) / ROWS
     assert found["nats"] == pytest.approx(nats, abs=1e-6)
     assert found["largest_reconstruction_error"] == 0.25
-    # The other class in all labels of the second chunk: what was wrong there is right, and the reverse.
+    # The other class in all labels of the second batch: what was wrong there is right, and the reverse.
     context[1_000:] = context[1_000:, ::-1]
     other = IRevNetConfig().measure(Logits(), x, context, seed=0)
     assert other["error_percent"] == round(100 * (50 if place == 0 else 10) / ROWS, 4)
@@ -112,7 +113,8 @@ class Shifted(nnx.Module):
     def log_prob(self, x, context=None, *, seed=None, num_samples=1):
         value = -x[:, 0, 0] * (1.0 if context is None else context[..., 0])
         if self.noisy:
-            value = value + jax.random.normal(seed, value.shape) + 1_000.0 * (num_samples - 1)
+            noise = random.draw(jax.random.normal, seed, value.shape)
+            value = value + noise + 1_000.0 * (num_samples - 1)
         return value
 
 
@@ -130,7 +132,7 @@ def test_every_row_is_given_its_own_context():
 
 
 def test_a_noisy_bound_is_the_mean_over_independent_draws():
-    """The variance of a row is 1/16; other rows, chunks and seeds have other noise."""
+    """The variance of a row is 1/16; other rows, batches and seeds have other noise."""
     x = np.zeros((ROWS, 2, 3), np.float32)
     found = np.asarray(likelihood_on(Shifted(noisy=True), x, seed=0).log_prob)
     assert NOISE_DRAWS == 16
@@ -166,14 +168,18 @@ def test_a_marginal_likelihood_has_the_weights_of_its_conditions():
 
 def test_a_record_of_a_likelihood_by_hand():
     values = jnp.asarray([-1.0, -3.0, -5.0])
-    exact = as_record(dgm.Likelihood(values, dgm.densities.EXACT, 2), draws=16)
+    exact = as_record(dgm.Likelihood(values, dgm.densities.EXACT, 2, discrete=True), draws=16)
     # The standard error is sqrt(8 / 3 / 3), 3 nats are 3 / (2 ln 2) bits a dimension.
     assert exact == {
         "nats": 3.0, "standard_error_nats": 0.9428, "bits_per_dim": 2.16404, "bound": "exact", "rows": 3,
     }  # fmt: skip
     noisy = dgm.densities.Bound("lower bound", 1, "test")
-    assert as_record(dgm.Likelihood(values, noisy, 2), draws=16)["noise_draws"] == 16
-    one = as_record(dgm.Likelihood(values[:1], dgm.densities.EXACT, 2), draws=16)
+    assert as_record(dgm.Likelihood(values, noisy, 2, discrete=True), draws=16)["noise_draws"] == 16
+    said = RealNVPConfig().headline(exact)
+    assert said == "log-likelihood -3.00 +- 0.94 nats (2.164 bits/dim), exact"
+    one = as_record(dgm.Likelihood(values[:1], dgm.densities.EXACT, 2, discrete=False), draws=16)
+    assert "bits_per_dim" not in one
+    assert RealNVPConfig().headline(one) == "log-likelihood -1.00 nats, exact"
     assert one["standard_error_nats"] is None
     assert plus_minus(None) == ""
     assert plus_minus(0.0) == " +- 0.00"
@@ -225,7 +231,7 @@ def test_evaluation_takes_its_seed_and_averages_bounds_of_one_sample_only():
 def test_rows_are_written_in_their_order(suffix, tmp_path):
     values = np.array([-2.0, -1.0, -3.0])
     path = tmp_path / f"rows{suffix}"
-    likelihood = dgm.Likelihood(jnp.asarray(values), dgm.densities.EXACT, 2)
+    likelihood = dgm.Likelihood(jnp.asarray(values), dgm.densities.EXACT, 2, discrete=False)
     evaluate.write_rows(path, likelihood, {"rows": 3})
     if suffix == ".npy":
         np.testing.assert_array_equal(np.load(path), values)
@@ -243,15 +249,15 @@ class Judge(nnx.Module):
     def scaled(self, x):
         return x
 
-    def sample(self, *, seed, sample_shape):
-        return jax.random.uniform(seed, (sample_shape, 2))
+    def sample(self, *, seed):
+        return jax.random.uniform(seed, (2,))
 
     def discriminate(self, x):
         return x[:, 0] - 0.25
 
 
 def test_numbers_of_a_game_by_hand(monkeypatch):
-    """Real rows have the logits -1 and 2, samples -0.25 to 0.75; of 1,002 rows in three chunks."""
+    """Real rows have the logits -1 and 2, samples -0.25 to 0.75; of 1,002 rows in three batches."""
     fakes = []
     look = gans._look
 
@@ -264,9 +270,9 @@ def test_numbers_of_a_game_by_hand(monkeypatch):
     x = np.zeros((1_002, 2), np.float32)
     x[:, 0] = np.where(np.arange(1_002) < 334, -0.75, 2.25)
     found = GANConfig().measure(Judge(), x, None, seed=3)
-    assert [len(part) for part in fakes] == [500, 500, 2]
-    fake = np.concatenate(fakes)
-    assert len(np.unique(fake[:, 0])) == len(fake)  # no chunk has the noise of another
+    assert [len(part) for part in fakes] == [500, 500, 500]
+    fake = np.concatenate(fakes)[:1_002]
+    assert len(np.unique(fake[:, 0])) == len(fake)  # no row has the noise of another
     logit = fake[:, 0] - 0.25
     real = (np.log1p(np.exp(1.0)) + 2 * np.log1p(np.exp(-2.0))) / 3
     loss = real + np.log1p(np.exp(logit)).mean()

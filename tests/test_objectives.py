@@ -38,7 +38,7 @@ class Fixed(nnx.Module):
     def log_prob(self, x, context=None, *, seed, num_samples=1):
         del seed
         more = 0.0 if context is None else context[..., 0]
-        return x[..., 0, 0] + more + 100.0 * (num_samples - 1)
+        return x[..., 0, 0].astype(float) + more + 100.0 * (num_samples - 1)
 
 
 def events(values=LOG_PROBS) -> jax.Array:
@@ -50,11 +50,18 @@ def test_the_standard_error_divides_by_the_root_of_n():
     found = dgm.log_likelihood(Fixed(), events(), seed=KEY)
     assert found.event_size == 4
     np.testing.assert_allclose(found.standard_error, math.sqrt(3.5) / 2, rtol=1e-12)
-    np.testing.assert_allclose(found.nats, -3.0, rtol=1e-12)
-    np.testing.assert_allclose(found.bits_per_dim, -3.0 / (4 * math.log(2)), rtol=1e-12)
-    assert str(found).startswith("-3.00 +- 0.94 nats = -1.082 bits/dim, one-sample bound")
+    np.testing.assert_allclose(found.negative_log_likelihood, -3.0, rtol=1e-12)
+    assert found.mean_log_likelihood == -found.negative_log_likelihood
+    # Densities, of floats, have no bits/dim.
+    assert found.bits_per_dim is None
+    assert str(found).startswith("log-likelihood 3.00 +- 0.94 nats, one-sample bound")
+    integers = dgm.log_likelihood(Fixed(), events([1.0, 2.0, 3.0, 6.0]).astype(int), seed=KEY)
+    np.testing.assert_allclose(integers.bits_per_dim, -3.0 / (4 * math.log(2)), rtol=1e-12)
+    assert str(integers).startswith(
+        "log-likelihood 3.00 +- 0.94 nats (-1.082 bits/dim), one-sample"
+    )
     many = dgm.log_likelihood(Fixed(), events(), seed=KEY, num_samples=3)
-    np.testing.assert_allclose(many.nats, -203.0, rtol=1e-12)
+    np.testing.assert_allclose(many.negative_log_likelihood, -203.0, rtol=1e-12)
     assert "K=3" in str(many)
 
 
@@ -65,8 +72,11 @@ def test_the_losses_of_likelihoods_are_means_with_their_counts(loss):
         value, metrics = loss(Fixed(), {"x": events()} | more, jax.random.split(KEY, 4))
         np.testing.assert_allclose(value, -mean, rtol=1e-12)
         np.testing.assert_allclose(metrics["nats"], (-4 * mean, 4), rtol=1e-12)
-        bits = -4 * mean / (4 * math.log(2))
-        np.testing.assert_allclose(metrics["bits_per_dim"], (bits, 4), rtol=1e-12)
+        assert set(metrics) == {"nats"}
+    integers = {"x": events([1.0, 2.0, 3.0, 6.0]).astype(int)}
+    _, metrics = loss(Fixed(), integers, jax.random.split(KEY, 4))
+    # The total of 12 nats over events of 4 elements.
+    np.testing.assert_allclose(metrics["bits_per_dim"], (-12 / (4 * math.log(2)), 4), rtol=1e-12)
 
 
 def test_importance_weights_are_averaged_and_not_their_logarithms():
@@ -76,7 +86,7 @@ def test_importance_weights_are_averaged_and_not_their_logarithms():
     logs = np.stack([log_weight(jax.random.fold_in(KEY, k)) for k in range(5)])
     expected = np.log(np.exp(logs).mean(0))
     for at_once in (1, 2, 5, 9):
-        found = log_mean_weight(log_weight, KEY, 5, samples_per_pass=at_once)
+        found = log_mean_weight(log_weight, KEY, 5, batch_size=at_once)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert (expected > logs.mean(0) + 0.5).all()
     np.testing.assert_array_equal(log_mean_weight(log_weight, KEY, 1), log_weight(KEY))
@@ -89,16 +99,17 @@ class Latent(nnx.Module):
 
     def elbo_terms(self, x, *, seed, key=None):
         del key
+        x = x.astype(float)
         noise = jax.random.normal(seed, x.shape[:-1]) if seed.ndim == 0 else jnp.zeros(len(seed))
         likelihood = -x[..., 0] + noise
         prior, posterior = -x[..., 1], -x[..., 2]
         return ELBOTerms(likelihood, prior, posterior, x[..., 1:])
 
-    def log_prob(self, x, *, seed, num_samples=1, samples_per_pass=1):
+    def log_prob(self, x, *, seed, num_samples=1, batch_size=1):
         def one(key):
             return self.elbo_terms(x, seed=key).log_weight
 
-        return log_mean_weight(one, seed, num_samples, samples_per_pass=samples_per_pass)
+        return log_mean_weight(one, seed, num_samples, batch_size=batch_size)
 
 
 # Rows of minus the log-likelihood, and of the divergences of two groups, whose means are 2 and 3.
@@ -112,7 +123,7 @@ def test_a_bound_is_the_likelihood_minus_the_sum_of_the_divergences():
     noise = np.stack([jax.random.normal(jax.random.fold_in(KEY, k), (2,)) for k in range(6)])
     found = elbo(Latent(), TERMS, KEY, num_samples=6)
     np.testing.assert_allclose(found, np.asarray([-16.0, -24.0]) + noise.mean(0), rtol=1e-9)
-    found = iwae(Latent(), TERMS, KEY, num_samples=6, samples_per_pass=2)
+    found = iwae(Latent(), TERMS, KEY, num_samples=6, batch_size=2)
     expected = np.asarray([-6.0, -22.0]) + np.log(np.exp(noise).mean(0))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
@@ -138,10 +149,13 @@ def test_the_negative_elbo(name):
     value, metrics = NegativeELBO(**options)(Latent(), {"x": TERMS}, keys, **more)
     np.testing.assert_allclose(value, expected, rtol=1e-12)
     # The metrics are those of the bound itself.
-    expected = {"nats": 40, "bits_per_dim": 40 / (3 * math.log(2)), "reconstruction": 30, "kl": 10}
+    expected = {"nats": 40, "reconstruction": 30, "kl": 10}
     assert set(metrics) == set(expected)
     for key, total in expected.items():
         np.testing.assert_allclose(metrics[key], (total, 2), rtol=1e-12)
+    integers = {"x": TERMS.astype(int)}
+    _, metrics = NegativeELBO(**options)(Latent(), integers, keys, **more)
+    np.testing.assert_allclose(metrics["bits_per_dim"], (40 / (3 * math.log(2)), 2), rtol=1e-12)
 
 
 def test_the_reverse_divergence_is_that_of_the_model_from_the_density():
@@ -161,7 +175,7 @@ def test_the_reverse_divergence_is_that_of_the_model_from_the_density():
         value, metrics = loss(Scaled(1.5), {}, keys)
         rows = -0.5 * e**2 - math.log(1.5) - 0.5 * math.log(2 * math.pi) + (1.5 * e) ** 2
         np.testing.assert_allclose(value, rows.mean(), rtol=1e-9)
-        np.testing.assert_allclose(metrics["nats"], (rows.sum(), 50), rtol=1e-9)
+        np.testing.assert_allclose(metrics["reverse_kl"], (rows.sum(), 50), rtol=1e-9)
         np.testing.assert_allclose(metrics["log_z_bound"], (-rows.sum(), 50), rtol=1e-9)
     slope = jax.grad(lambda s: loss(Scaled(s), {}, KEY)[0])(1.5)
     np.testing.assert_allclose(slope, -1 / 1.5 + 2 * 1.5 * (e**2).mean(), rtol=1e-9)

@@ -346,15 +346,15 @@ def test_all_pairs_in_float32_keep_a_thousandth_of_a_nat():
     np.testing.assert_allclose(got, exact, rtol=1e-5, atol=3e-3)
 
 
-@pytest.mark.parametrize(("name", "chunks"), [("gaussian", [1, 3, 100]), ("coupling", [3])])
-def test_a_mixture_does_not_depend_on_its_chunks_and_differentiates_through_them(name, chunks):
+@pytest.mark.parametrize(("name", "sizes"), [("gaussian", [1, 3, 100]), ("coupling", [3])])
+def test_a_mixture_does_not_depend_on_its_batches_and_differentiates_through_them(name, sizes):
     q = make(name)
     features, z = features_of(q, (7,)), jax.random.normal(jax.random.key(17), (2, 3, 2))
 
-    @functools.partial(jax.jit, static_argnames="chunk")
-    def value_and_bars(features, z, chunk):
+    @functools.partial(jax.jit, static_argnames="batch_size")
+    def value_and_bars(features, z, batch_size):
         def total(features, z):
-            log_q = PosteriorMixture(q, features).log_prob(z, chunk=chunk)
+            log_q = PosteriorMixture(q, features).log_prob(z, batch_size=batch_size)
             return log_q.sum(), log_q
 
         return jax.grad(total, argnums=(0, 1), has_aux=True)(features, z)
@@ -363,8 +363,8 @@ def test_a_mixture_does_not_depend_on_its_chunks_and_differentiates_through_them
     pairs = np.asarray(log_prob(q, z[:, :, None], features))
     close(log_q, np.log(np.exp(pairs).mean(-1)))
     assert np.all(bars[0] != 0)
-    for chunk in chunks:
-        again, log_q_again = value_and_bars(features, z, chunk)
+    for batch_size in sizes:
+        again, log_q_again = value_and_bars(features, z, batch_size)
         close(log_q_again, log_q)
         jax.tree.map(close, again, bars)
 
@@ -392,6 +392,6 @@ def test_a_mixture_draws_all_components_equally_with_one_key_a_draw_too():
     keys = jax.random.split(jax.random.key(20), 4)
     many = mixture.sample(seed=keys, sample_shape=(4,))
     close(many[2], mixture.sample(seed=keys[2]))
-    with pytest.raises(ValueError, match="chunk"):
-        mixture.log_prob(z, chunk=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        mixture.log_prob(z, batch_size=0)
     assert dgm.objectives.bound_of(mixture) == dgm.densities.EXACT

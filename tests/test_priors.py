@@ -181,12 +181,15 @@ def test_a_prior_started_from_many_images_can_be_saved():
     assert jax.tree.structure(again) == jax.tree.structure(prior)
 
 
-@pytest.mark.parametrize("chunk", [7, 20, 100])
-def test_the_aggregated_posterior_does_not_depend_on_its_chunks(chunk):
+@pytest.mark.parametrize("batch_size", [7, 20, 100])
+def test_the_aggregated_posterior_does_not_depend_on_its_batches(batch_size):
     data, z = digits(20), jax.random.normal(jax.random.key(6), (3, 2))
     features = Encoder()(jnp.asarray(data))
     exact = jax.nn.logsumexp(DiagonalGaussian(2).log_prob(z[:, None], features), -1) - np.log(20)
-    close(given(AggregatedPosterior(data, chunk=chunk)).log_prob(z, chunk=chunk), exact)
+    close(
+        given(AggregatedPosterior(data, batch_size=batch_size)).log_prob(z, batch_size=batch_size),
+        exact,
+    )
 
 
 def test_the_data_of_an_aggregated_posterior_are_no_parameters():

@@ -194,7 +194,11 @@ def test_a_row_of_the_page_names_the_samples_of_its_bound():
         ("one-sample bound (a)", "one-sample bound (a), K=1"),
         ("importance-weighted bound, K=8 (a)", "importance-weighted bound, K=8 (a)"),
     ):
-        assert report._test_cells(test | {"bound": bound}) == ("1.00 nats", "0.500 bits/dim", cell)
+        assert report._test_cells(test | {"bound": bound}) == (
+            "NLL 1.00 nats",
+            "0.500 bits/dim",
+            cell,
+        )
 
 
 def test_validation_numbers_stand_beside_those_on_validation():

@@ -108,7 +108,7 @@ def test_no_events_give_no_results(model):
 
 def test_one_event_has_no_standard_error(model):
     one = dgm.log_likelihood(model, events(model, 1), **context(model, 0), seed=SEED)
-    assert math.isfinite(one.nats)
+    assert math.isfinite(one.negative_log_likelihood)
     assert math.isnan(one.standard_error)
     assert "nan" in str(one)
 

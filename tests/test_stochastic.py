@@ -369,7 +369,7 @@ def test_the_importance_samples_do_not_depend_on_how_many_go_at_once():
     x, seed = events(flow, (4,)), jax.random.key(0)
     one = flow.log_prob(x, seed=seed, num_samples=5)
     np.testing.assert_allclose(
-        one, flow.log_prob(x, seed=seed, num_samples=5, samples_per_pass=5), rtol=1e-12
+        one, flow.log_prob(x, seed=seed, num_samples=5, batch_size=5), rtol=1e-12
     )
 
 

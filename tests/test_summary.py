@@ -11,9 +11,10 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.summary import summary
+from dgmjax.nets.summary import summary
 from dgmjax.training.flops import count_flops, peak_flops
 from dgmjax.training.program import Program
+from dgmjax.training.run_state import RunState
 
 
 def digits() -> dgm.Dequantized:
@@ -338,3 +339,38 @@ def test_a_utilization_is_of_all_devices():
     assert program.rates(0.5, devices) == {}
     program.flops = 121e12
     assert program.rates(0.5, devices) == {"flops_per_second": 60.5e12, "flops_utilization": 0.25}
+
+
+def test_a_module_is_said_by_its_summary():
+    """Of any room; arrays are in none, nor where they are traced, abstract or replaced."""
+    for module in (
+        digits(), dgm.nets.MLP(2, (3,), width=4, rngs=nnx.Rngs(0)), dgm.ActNorm((2,)),
+        dgm.posteriors.DiagonalGaussian(2), dgm.layers.UniformDequantization((2,)), dgm.likelihoods.Bernoulli((2,)),
+    ):  # fmt: skip
+        assert repr(module) == str(module) == summary(module)
+    flow = dgm.MAF((2,), depth=2, width=8, rngs=nnx.Rngs(0))
+    seen = []
+    jax.jit(
+        jax.grad(lambda flow: (seen.append(repr(flow)), flow.log_prob(jnp.ones(2, jnp.float32)))[1])
+    )(flow)
+    assert seen == [summary(flow)]
+    assert repr(jax.eval_shape(lambda: flow)) == summary(flow)
+    assert "MAF" in repr(jax.tree.map(lambda leaf: None, flow))
+    assert "MAF" in repr(jax.tree.map(lambda leaf: "a sharding", flow))
+
+
+def test_a_result_of_a_fit_is_a_line():
+    history = [
+        {"step": 10, "split": "train", "nats": 9.0, "loss": 9.0, "bound": "exact"},
+        {"step": 10, "split": "validation", "nats": 9.25, "error": 0.5, "bound": "exact"},
+        {"step": 20, "split": "train", "nats": 8.0, "loss": 8.5, "bound": "exact"},
+    ]
+    model, nll = dgm.ActNorm((2,)), "negative log-likelihood [nats]"
+    found = dgm.FitResult(model, history, 10, 2_000)
+    assert repr(found) == f"FitResult(ActNorm, step 10 of 2,000, validation {nll}: 9.25, exact)"
+    run = RunState(None, {}, None, {"monitor": "error"})
+    found = dgm.FitResult(model, history, 10, 20, run)
+    assert repr(found) == "FitResult(ActNorm, step 10 of 20, validation error: 0.5, exact)"
+    found = dgm.FitResult(model, history, 20, 20)
+    assert str(found) == f"FitResult(ActNorm, step 20 of 20, train {nll}: 8, exact)"
+    assert repr(dgm.FitResult(model, [], 0, 0)) == "FitResult(ActNorm, step 0 of 0)"

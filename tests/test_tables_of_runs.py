@@ -52,7 +52,7 @@ def test_a_row_of_the_comparison_is_measured_on_its_splits(monkeypatch):
 
     def likelihood(model, x, **options):
         asked.append((len(x), options))
-        return types.SimpleNamespace(nats=6.5)
+        return types.SimpleNamespace(negative_log_likelihood=6.5)
 
     monkeypatch.setattr(vae_comparison, "likelihood_on", likelihood)
     result = {"parameters": 9, "test": {"nats": 8.0}, "seconds_of_last_session": 2.0}
@@ -222,7 +222,7 @@ def test_the_seed_of_a_measurement_reaches_the_likelihood(monkeypatch):
 
     def likelihood(model, x, context, *, seed):
         asked.append(seed)
-        return dgm.Likelihood(np.zeros(3), dgm.densities.EXACT, 2)
+        return dgm.Likelihood(np.zeros(3), dgm.densities.EXACT, 2, discrete=True)
 
     monkeypatch.setattr("experiments.settings.model.likelihood_on", likelihood)
     ModelConfig.measure(load_config("realnvp_digits").model, None, np.zeros((3, 2)), None, seed=5)

@@ -37,7 +37,7 @@ def test_fit_reaches_the_entropy_of_a_gaussian(data):
         exact = -float(truth.log_prob(test).mean())
     flow = small_flow(preprocess=dgm.Standardize((2,)))
     result = dgm.fit(flow, data, seed=SEED, steps=100, batch_size=100, eval_every=50)
-    nats = dgm.log_likelihood(result.model, jnp.asarray(test)).nats
+    nats = dgm.log_likelihood(result.model, jnp.asarray(test)).negative_log_likelihood
     assert exact - 0.01 < nats < exact + 0.03
     assert [record["step"] for record in result.history] == [50, 100]
     assert all(record["bound"] == "exact" for record in result.history)
@@ -80,7 +80,7 @@ def test_best_on_validation_is_returned_and_patience_stops():
     values = {r["step"]: r["nats"] for r in result.history if r["split"] == "validation"}
     assert result.best_step == min(values, key=values.get)
     assert result.steps == result.best_step + 30
-    nats = dgm.log_likelihood(result.model, jnp.asarray(far)).nats
+    nats = dgm.log_likelihood(result.model, jnp.asarray(far)).negative_log_likelihood
     assert math.isclose(nats, values[result.best_step], rel_tol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_progress_bar_is_quiet_unless_asked_or_on_a_terminal(data, capsys):
     assert capsys.readouterr().err == ""
     dgm.fit(small_flow(), data, **options, progress=True)
     err = capsys.readouterr().err
-    for part in ("4/4", "loss=", "bits/dim=", "val nats=", "step/s"):
+    for part in ("4/4", "loss=", "val NLL [nats]=", "step/s"):
         assert part in err
 
 

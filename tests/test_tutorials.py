@@ -59,7 +59,7 @@ CLAIMS = {
         assert same == len(pairs) > 5
     """,
     "vae_surgery": """
-        nats = [likelihood.nats for likelihood in bounds.values()]
+        nats = [likelihood.negative_log_likelihood for likelihood in bounds.values()]
         assert nats == sorted(nats, reverse=True) and 90 < nats[-1] < nats[0] < 105
         assert str(bounds[1].bound).startswith("one-sample bound")
         assert abs(surgery.reconstruction - surgery.rate - surgery.elbo) < 1e-6

@@ -113,7 +113,7 @@ def test_batch_axes_and_keys_of_examples():
     whole = model.log_prob(x, seed=jax.random.key(0))
     assert whole.shape == (2, 3)
     keys = jax.random.split(jax.random.key(0), (2, 3))
-    rows = model.log_prob(x, seed=keys, num_samples=4, samples_per_pass=2)
+    rows = model.log_prob(x, seed=keys, num_samples=4, batch_size=2)
     one = model.log_prob(x[1, 2], seed=keys[1, 2], num_samples=4)
     np.testing.assert_allclose(rows[1, 2], one, rtol=1e-5)
     assert model.reconstruct(x, seed=jax.random.key(1)).shape == x.shape

@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.numerics import random
+from dgmjax.numerics.rows import map_rows
 from dgmjax.objectives.elbo_surgery import encode_all
 
 
@@ -33,7 +34,7 @@ def active_units(
     *,
     key: jax.Array | None = None,
     num_samples: int = 64,
-    rows_per_pass: int = 512,
+    batch_size: int = 512,
 ) -> ActiveUnits:
     """Count the latents with ``Var_x(E_q[z_j | x]) > threshold``, the variance being over the rows of ``data``.
 
@@ -51,7 +52,7 @@ def active_units(
       threshold: 0.01 in the paper; the number hardly depends on it there.
       key: of the samples; not needed where the posterior knows its moments.
       num_samples: an event, at least two.
-      rows_per_pass: events that are encoded and sampled at once.
+      batch_size: events that are encoded and sampled at a time.
 
     Raises:
       ValueError: fewer than two events or samples, or no key where one is needed.
@@ -61,7 +62,7 @@ def active_units(
     data = np.asarray(data)
     if len(data) < 2:
         raise ValueError(f"active_units: a variance needs at least two events, got {len(data)}.")
-    features = encode_all(model, data, rows_per_pass=rows_per_pass)
+    features = encode_all(model, data, batch_size=batch_size)
     if hasattr(model.posterior, "moments"):
         means = np.asarray(_means(model.posterior, features), np.float64)
         variances = means.var(0, ddof=1)
@@ -72,13 +73,13 @@ def active_units(
                 f"and num_samples >= 2, got {num_samples}."
             )
         keys = random.example_keys(key, len(data))
-        parts = []
-        for start in range(0, len(data), rows_per_pass):
-            rows = slice(start, start + rows_per_pass)
-            parts.append(_moments(model.posterior, features[rows], keys[rows], num_samples))
-        means, noise = (
-            np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True)
+        moments = map_rows(
+            lambda features, keys: _moments(model.posterior, features, keys, num_samples),
+            features,
+            keys,
+            batch_size=batch_size,
         )
+        means, noise = (np.asarray(moment, np.float64) for moment in moments)
         variances = means.var(0, ddof=1) - noise.mean(0) / num_samples
     return ActiveUnits(variances, int((variances > threshold).sum()))
 

@@ -10,6 +10,7 @@ import optax
 
 from dgmjax.checks import batch_shape
 from dgmjax.numerics import random
+from dgmjax.numerics.rows import map_rows
 
 
 class InferenceGaps(NamedTuple):
@@ -66,7 +67,7 @@ def inference_gaps(
     learning_rate: float = 0.02,
     samples_per_step: int = 32,
     num_samples: int = 1000,
-    samples_per_pass: int = 1,
+    batch_size: int = 1,
     log_prob: jax.Array | None = None,
 ) -> InferenceGaps:
     """Measure approximation gap and amortisation gap of every example.
@@ -86,7 +87,7 @@ def inference_gaps(
       learning_rate: the first one. A feature can move by about half of ``steps * learning_rate``.
       samples_per_step: samples an example behind each gradient, all in memory.
       num_samples: ``K``, samples an example of the final bounds.
-      samples_per_pass: how many of these are computed at once.
+      batch_size: samples of these at a time.
       log_prob: another lower bound on ``log p(x)``, ``[*batch]``, e.g. ``annealed_importance(...).log_prob``, or its
         exact value.
 
@@ -101,7 +102,7 @@ def inference_gaps(
     least = {
         "steps": (steps, 1),
         "samples_per_step": (samples_per_step, 1),
-        "samples_per_pass": (samples_per_pass, 1),
+        "batch_size": (batch_size, 1),
         "num_samples": (num_samples, 2),
     }
     for name, (count, minimum) in least.items():
@@ -124,7 +125,7 @@ def inference_gaps(
         samples_per_step=samples_per_step,
     )
     sampled = functools.partial(
-        _log_weights, model, x, num_samples=num_samples, samples_per_pass=samples_per_pass
+        _log_weights, model, x, num_samples=num_samples, batch_size=batch_size
     )
     better = sampled(local, choice_key).mean(0) > sampled(features, choice_key).mean(0)
     local = jax.tree.map(
@@ -190,7 +191,7 @@ def _ascend(
     return features
 
 
-@functools.partial(jax.jit, static_argnames=("num_samples", "samples_per_pass"))
+@functools.partial(jax.jit, static_argnames=("num_samples", "batch_size"))
 def _log_weights(
     model: Any,
     x: jax.Array,
@@ -198,11 +199,13 @@ def _log_weights(
     key: jax.Array,
     *,
     num_samples: int,
-    samples_per_pass: int,
+    batch_size: int,
 ) -> jax.Array:
     """``log p(x, z_k) - log q(z_k | x)``, ``[num_samples, *batch]``: its mean estimates the ELBO."""
-    return jax.lax.map(
-        lambda index: model.terms(x, features, seed=random.fold_in(key, index)).log_weight,
+    return map_rows(
+        jax.vmap(
+            lambda index: model.terms(x, features, seed=random.fold_in(key, index)).log_weight
+        ),
         jnp.arange(num_samples),
-        batch_size=min(samples_per_pass, num_samples),
+        batch_size=batch_size,
     )

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from dgmjax.checks import (
     as_context,
     check_integer_event,
+    context_rows,
     describe,
     float_event,
     floating_dtype,
@@ -19,6 +20,7 @@ from dgmjax.checks import (
 from dgmjax.layers.dequantize import Dequantized
 from dgmjax.layers.flow import Flow
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.rows import map_rows
 
 # A `Flow`, a `Dequantized`, or a model with ``code_shape`` and ``from_code(code)``, and with ``code(x)`` if it encodes.
 Model = Any
@@ -108,41 +110,27 @@ def encode_in_batches(
 ) -> np.ndarray:
     """`encode` of a data set on the host, ``[n, *latent]``, with the memory of ``batch_size`` events on the device.
 
-    One program serves all batches: the last one is filled up with rows that are thrown away.
-
     Args:
       model: as in `encode`.
       x: events ``[n, *event]``.
       context: ``[n, *context_shape]`` or one row, for a conditional model.
-      batch_size: events a call.
+      batch_size: events at a time.
 
     Raises:
       TypeError: as `encode`.
       ValueError: as `encode`, not exactly one batch axis, or a batch size below 1.
     """
     x = np.asarray(x)
-    if batch_size < 1:
-        raise ValueError(f"encode_in_batches: batch_size must be at least 1, got {batch_size}.")
     shape = tuple(model.event_shape)
     if x.ndim != len(shape) + 1:
         raise ValueError(
             f"encode_in_batches: expected events {describe(shape).replace('*batch', 'n')}, got {x.shape}; one event is "
             f"x[None]."
         )
-    rows = None
-    if context is not None:
-        found = _as_context(model, context, x.shape[:1], where="encode_in_batches")
-        rows = np.broadcast_to(np.asarray(found), (len(x), *model.context_shape))
-    if not len(x):
-        return np.zeros((0, *latent_shape(model, where="encode_in_batches")), floating_dtype(model))
-    size = min(batch_size, len(x))
-    parts = []
-    for start in range(0, len(x), size):
-        index = np.minimum(np.arange(start, start + size), len(x) - 1)
-        part = None if rows is None else jnp.asarray(rows[index])
-        eps = encode(model, jnp.asarray(x[index]), part)
-        parts.append(np.asarray(eps)[: len(x) - start])
-    return np.concatenate(parts)
+    rows = context_rows(model, context, x.shape[:1], where="encode_in_batches")
+    return map_rows(
+        lambda x, context: np.asarray(encode(model, x, context)), x, rows, batch_size=batch_size
+    )
 
 
 def latent_shape(model: Model, *, where: str) -> tuple[int, ...]:

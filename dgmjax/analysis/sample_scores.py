@@ -1,14 +1,13 @@
 """How good samples are, by a classifier of the data: Frechet distance, precision and recall, classes."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-_CHUNK = 512
+from dgmjax.numerics.rows import map_rows
 
 
 def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
@@ -172,13 +171,17 @@ def sample_scores(
       data: events that the classifier has not been trained on, ``[m, *event]``.
       k: see `precision_recall`.
       threshold: see `class_balance`.
-      batch_size: events in a pass.
+      batch_size: events at a time.
 
     Raises:
       ValueError: too few events.
     """
-    features, logits = _seen_by(classifier, np.asarray(samples), batch_size)
-    data_features, _ = _seen_by(classifier, np.asarray(data), batch_size)
+
+    def seen(x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(map(np.asarray, _features_and_logits(classifier, x)))
+
+    features, logits = map_rows(seen, np.asarray(samples), batch_size=batch_size)
+    data_features, _ = map_rows(seen, np.asarray(data), batch_size=batch_size)
     return SampleScores(
         frechet_distance=frechet_distance(data_features, features),
         **precision_recall(data_features, features, k=k)._asdict(),
@@ -188,11 +191,9 @@ def sample_scores(
     )
 
 
-def _seen_by(classifier: Any, x: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    look = jax.jit(lambda classifier, x: (classifier.features(x), classifier.logits(x)))
-    parts = [look(classifier, x[i : i + batch_size]) for i in range(0, len(x), batch_size)]
-    features, logits = zip(*parts, strict=True)
-    return np.concatenate(features), np.concatenate(logits)
+@jax.jit
+def _features_and_logits(classifier: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return classifier.features(x), classifier.logits(x)
 
 
 def _share_within(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
@@ -201,18 +202,18 @@ def _share_within(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
     centre = manifold.mean(0)
     points, manifold = points - centre, manifold - centre
     # The nearest row to each row is itself, at distance 0.
-    radii = [np.partition(part, k, 1)[:, k] for part in _squares(manifold, manifold)]
-    limits = np.concatenate(radii)
-    inside = [(part <= limits).any(1) for part in _squares(points, manifold)]
-    return float(np.concatenate(inside).mean())
+    limits = map_rows(
+        lambda rows: np.partition(_squares(rows, manifold), k, 1)[:, k], manifold, batch_size=512
+    )
+    inside = map_rows(
+        lambda rows: (_squares(rows, manifold) <= limits).any(1), points, batch_size=512
+    )
+    return float(inside.mean())
 
 
-def _squares(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
-    """Squared distances of the rows of ``a`` to those of ``b``, in blocks of rows."""
-    norms = np.square(b).sum(1)
-    for start in range(0, len(a), _CHUNK):
-        part = a[start : start + _CHUNK]
-        yield np.clip(np.square(part).sum(1)[:, None] + norms - 2 * part @ b.T, 0, None)
+def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Squared distances of the rows of ``a`` to those of ``b``."""
+    return np.clip(np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T, 0, None)
 
 
 def _matrices(

@@ -44,10 +44,8 @@ from jax.typing import ArrayLike, DTypeLike
 
 from dgmjax.checks import as_shape
 from dgmjax.data import _toy_densities as densities
+from dgmjax.numerics.rows import map_rows
 
-# Points evaluated at once: bounds the quadrature's [points, 2 arms, nodes, 2] table to 32 MiB in
-# float64, whatever the number of points.
-_CHUNK = 2048
 _QUADRATURE_ERROR = 1e-7
 
 
@@ -123,8 +121,10 @@ def _sample(
 def _log_prob(point_log_prob: Callable[[jax.Array], jax.Array], value: jax.Array) -> jax.Array:
     batch = value.shape[:-1]
     flat = value.reshape(math.prod(batch), 2)
-    # Recomputing in the backward pass keeps that bound for gradients too.
-    return jax.lax.map(jax.checkpoint(point_log_prob), flat, batch_size=_CHUNK).reshape(batch)
+    # The quadrature's table, [points, 2 arms, nodes, 2], has 32 MiB at most in float64; recomputing in
+    # the backward pass keeps that for gradients, too.
+    log_prob = jax.vmap(jax.checkpoint(point_log_prob))
+    return map_rows(log_prob, flat, batch_size=2_048).reshape(batch)
 
 
 TOYS: dict[str, Toy] = {

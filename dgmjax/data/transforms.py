@@ -14,9 +14,9 @@ from jax.typing import ArrayLike
 
 from dgmjax.data.dataset import Dataset
 from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.rows import map_rows
 
 _BITS = 8
-_CHUNK = 4_096
 
 
 def random_flip(x: jax.Array, key: jax.Array) -> jax.Array:
@@ -180,11 +180,9 @@ class ImageTransform:
         return dataclasses.replace(dataset, **parts, num_levels=self.num_levels, image_shape=shape)
 
     def _on_host(self, x: np.ndarray) -> np.ndarray:
-        out = np.empty((len(x), *self.image_shape(x.shape[1:])), x.dtype)
-        for start in range(0, len(x), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            out[part] = self(jnp.asarray(x[part]))
-        return out
+        return map_rows(
+            lambda rows: np.asarray(self(jnp.asarray(rows)), x.dtype), x, batch_size=4_096
+        )
 
 
 def _keys(x: ArrayLike, key: jax.Array) -> jax.Array:

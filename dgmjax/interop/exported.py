@@ -56,7 +56,7 @@ class ExportedDensity:
         Args:
           value: events; floats are cast to the dtype of the artifact.
           context: ``[*batch, *context_shape]`` or one row, for a conditional model.
-          seed: one typed key, for a bound; split into one an event.
+          seed: typed keys, for a bound: one, which is split into one an event, or one an event.
           num_samples: may repeat the number that was exported.
 
         Raises:
@@ -143,4 +143,5 @@ def load_exported(path: str | pathlib.Path) -> ExportedDensity:
 
 
 def _key_data(seed: jax.Array, num: int) -> jax.Array:
-    return jax.random.key_data(jax.random.split(seed, num))
+    keys = seed.reshape(num) if seed.ndim else jax.random.split(seed, num)
+    return jax.random.key_data(keys)

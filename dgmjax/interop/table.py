@@ -13,16 +13,17 @@ from dgmjax.layers.flow import Flow
 from dgmjax.layers.preprocess import Standardize
 from dgmjax.models.maf import MAF
 from dgmjax.models.spline_flow import NeuralSplineFlow
+from dgmjax.nets.summary import Module
+from dgmjax.numerics.rows import map_rows
 from dgmjax.training.fit import fit
 
-_CHUNK = 16_384
 _FEWEST_ROWS = 20
 # float32 keeps seven digits: a column whose mean is this many standard deviations from 0 keeps two of its deviations.
 _LARGEST_OFFSET = 1e5
 
 
 @recorded
-class TableDensity(nnx.Module):
+class TableDensity(Module):
     """A flow with the names of the columns that it is a density of; what `fit_table` returns.
 
     ``dgm.save(path, density)`` and ``dgm.load(path)`` keep the names with the flow.
@@ -48,11 +49,12 @@ class TableDensity(nnx.Module):
         """Names in the order of the model's dimensions, None for arrays."""
         return None if self._columns is None else list(self._columns)
 
-    def log_prob(self, table: Any) -> Any:
+    def log_prob(self, table: Any, *, batch_size: int = 16_384) -> Any:
         """Log-density of every row in nats, in the units of the table, float32.
 
         Args:
           table: DataFrame with the columns of the fit, in any order; or array ``[n, d]`` if it was fitted on one.
+          batch_size: rows at a time.
 
         Returns:
           A Series with the index of the DataFrame; or an array ``[n]``.
@@ -62,8 +64,9 @@ class TableDensity(nnx.Module):
           ValueError: missing or superfluous columns, or values that are NaN or infinite.
         """
         x = matrix_of(table, self.columns, where="TableDensity.log_prob").astype(np.float32)
-        parts = [x[start : start + _CHUNK] for start in range(0, max(len(x), 1), _CHUNK)]
-        values = np.concatenate([np.asarray(_log_prob(self.model, part)) for part in parts])
+        values = np.asarray(
+            map_rows(lambda rows: _log_prob(self.model, rows), x, batch_size=batch_size)
+        )
         return values if self._columns is None else table_of(values, None, index=table.index)
 
     def sample(self, num: int, seed: jax.Array) -> Any:

@@ -50,11 +50,11 @@ from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.layers.stochastic import Bijective, StochasticMap, as_stochastic_map
 from dgmjax.layers.stochastic_flow import StochasticChain, StochasticFlow
-from dgmjax.layers.summary import summary
 from dgmjax.layers.surjections import AbsoluteValue, Augment, Slice
 from dgmjax.layers.sylvester import Sylvester
 from dgmjax.layers.variational_dequantization import VariationalDequantization
 from dgmjax.nets.data_init import forget_data_init
+from dgmjax.nets.summary import summary
 
 __all__ = [
     "AbsoluteValue",

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.conditioner import MakeConditioner
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 
-class AmortizedParameters(nnx.Module):
+class AmortizedParameters(Module):
     """Named arrays: ``base[name]``, or ``base[name] + net(context)[name]`` for a conditional bijector.
 
     The base stays in the conditional case, since a network whose last layer starts at zero would give all-zero

@@ -9,10 +9,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from dgmjax.checks import as_context, float_event, own_dtype, widened
 from dgmjax.nets.data_init import data_init_once, not_initialised, remembers
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import in_any_sharding
@@ -21,7 +21,7 @@ Reach = Literal["half", "finite", "any"]
 Layer = TypeVar("Layer", bound="Bijector")
 
 
-class Bijector(nnx.Module):
+class Bijector(Module):
     """An invertible map of events with a tractable log-determinant, owning its parameters.
 
     ``forward`` is latent to data, ``inverse`` is data to latent, as in distrax and TFP. A subclass sets

@@ -12,6 +12,7 @@ from flax import nnx
 from dgmjax.checks import as_shape
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.held import held
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -53,7 +54,7 @@ def _call(method: Callable[..., Any], *args: Any, where: str, **options: Any) ->
     return method(*args, **{name: value for name, value in options.items() if name not in ignored})
 
 
-class Density(nnx.Module):
+class Density(Module):
     """A distribution of events, with or without a context, whose log-density is exact or a bound that says so.
 
     A subclass has ``event_shape`` and implements::

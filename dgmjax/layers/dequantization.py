@@ -6,16 +6,16 @@ from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from dgmjax.checks import widened
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.constructor import recorded
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
 
-class Dequantization(nnx.Module):
+class Dequantization(Module):
     """``x = y + low + u``, ``u ~ q(u | y)`` in ``[0, 1)`` for every element, so that ``y = floor(x - low)``.
 
     What they share. A subclass implements ``noise(y, seed=, dtype=, key=) -> (u, log q(u | y))`` with ``u`` of the

@@ -68,7 +68,7 @@ class Dequantized(Density):
         *,
         seed: jax.Array,
         num_samples: int = 1,
-        samples_per_pass: int = 1,
+        batch_size: int = 1,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Lower bound on ``log P(y)`` in nats: integers ``[*batch, *event] -> [*batch]``.
@@ -79,8 +79,8 @@ class Dequantized(Density):
           context: for a conditional density, as in `dgmjax.layers.Flow.log_prob`.
           seed: key of the dequantization noise; one, or one an example.
           num_samples: importance samples ``K``; the bound tightens with ``K``.
-          samples_per_pass: how many of them are computed at once: memory grows with them, and with ``K`` by one number
-            an event only. The result does not depend on it.
+          batch_size: samples at a time: memory grows with them, and with ``K`` by one number an event only. The result
+            does not depend on it.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:
@@ -96,7 +96,7 @@ class Dequantized(Density):
             x, log_q = self._dequantized(value, seed, key)
             return self.density.log_prob(x, context, key=key) - log_q
 
-        return log_mean_weight(one_sample, seed, num_samples, samples_per_pass=samples_per_pass)
+        return log_mean_weight(one_sample, seed, num_samples, batch_size=batch_size)
 
     @compiled
     def log_prob_and_update(

@@ -6,9 +6,13 @@ import distrax
 import jax
 from flax import nnx
 
+from dgmjax.nets.summary import Module
 
-class Held(nnx.Module):
+
+class Held(Module):
     """The arrays of a distrax object, by number, and its structure: ``flax.nnx`` sees plain arrays."""
+
+    is_container = True
 
     def __init__(self, value: Any):
         leaves, self.structure = jax.tree.flatten(value)

@@ -45,6 +45,7 @@ class Stack(Bijector):
     """
 
     reach = "any"
+    is_stack = True
 
     def __init__(
         self,

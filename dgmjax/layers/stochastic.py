@@ -16,13 +16,14 @@ from dgmjax.checks import (
 )
 from dgmjax.layers.bijector import Bijector, Reach, within_reach
 from dgmjax.layers.constructor import recorded
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
 Kind = Literal["bijective", "inference surjection", "generative surjection", "stochastic"]
 
 
-class StochasticMap(nnx.Module):
+class StochasticMap(Module):
     """A layer ``x ~ p(x | z)``, ``z ~ q(z | x)``: what bijectors, surjections and autoencoders have in common.
 
     ``log p(x) = E_q [log p(z) + V(x, z)] + E(x)`` with the likelihood contribution ``V`` and the gap ``E >= 0`` of the

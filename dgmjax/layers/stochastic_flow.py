@@ -181,7 +181,7 @@ class StochasticFlow(Density):
         *,
         seed: jax.Array | None = None,
         num_samples: int = 1,
-        samples_per_pass: int = 1,
+        batch_size: int = 1,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """``log p(x)`` or a lower bound on it, see `bound`, in nats: ``[*batch, *event] -> [*batch]``.
@@ -191,7 +191,7 @@ class StochasticFlow(Density):
           context: ``[*batch, *context_shape]`` or one row, for a conditional model.
           seed: key of the samples of the stochastic layers; one, or one an example. Not needed if all are exact.
           num_samples: importance samples ``K``; the bound tightens with ``K``. Exact values need one.
-          samples_per_pass: how many are computed at once, see `dgmjax.numerics.log_mean_weight`.
+          batch_size: samples at a time, see `dgmjax.numerics.log_mean_weight`.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:
@@ -207,7 +207,7 @@ class StochasticFlow(Density):
 
         if self.chain.exact or seed is None:
             return log_weight(seed)
-        return log_mean_weight(log_weight, seed, num_samples, samples_per_pass=samples_per_pass)
+        return log_mean_weight(log_weight, seed, num_samples, batch_size=batch_size)
 
     @compiled
     def log_prob_and_update(

@@ -7,7 +7,6 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from dgmjax.checks import (
     batch_shape,
@@ -16,10 +15,11 @@ from dgmjax.checks import (
     level_dtype,
     widened,
 )
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 
-class Likelihood(nnx.Module):
+class Likelihood(Module):
     """``p(x | output)``, a distribution of events whose parameters are the output of a network.
 
     A subclass implements three functions of an output of at least 32 bits: ``_log_probs(x, output)``, whose arguments

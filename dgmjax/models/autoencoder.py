@@ -11,13 +11,14 @@ from dgmjax.checks import batch_shape, check_float_event, check_integer_event, f
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.constructor import recorded
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 Sparsity = Literal["l1", "top_k"]
 
 
 @recorded
-class SparseAutoencoder(nnx.Module):
+class SparseAutoencoder(Module):
     """``x -> D(E(x))`` with a code ``E(x)`` of few numbers that are not 0; no density, so nothing to sample from.
 
     ``sparsity="l1"`` leaves the code as the encoder gives it: the price ``l1 |E(x)|_1`` of

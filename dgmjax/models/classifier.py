@@ -9,12 +9,13 @@ from flax import nnx
 from dgmjax.checks import batch_shape, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 _LINEAR_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "uniform")
 
 
-class Classifier(nnx.Module):
+class Classifier(Module):
     """``p(label | x) = softmax(W features(x) + b)`` for images ``x``, with batch normalization somewhere below.
 
     A subclass sets the attributes and implements `body`, images to images, and `body_and_update`, the same in training

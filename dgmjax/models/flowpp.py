@@ -28,6 +28,7 @@ from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.models.images import check_image
 from dgmjax.nets.gated_attention import GatedAttentionNet, GatedConvEncoder
+from dgmjax.nets.summary import Module
 
 Coupling = Literal["mixture", "affine"]
 
@@ -238,7 +239,7 @@ class FlowPPDequantizer(Flow):
         super().__init__(Chain([Sigmoid(shape), Inverse(layer)]))
 
 
-class _EncoderOfHalves(nnx.Module):
+class _EncoderOfHalves(Module):
     """``net(halves of an image)``."""
 
     def __init__(self, halves: CheckerboardHalves, net: GatedConvEncoder):

@@ -14,13 +14,14 @@ from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.dcgan import ConvDiscriminator, ConvGenerator
 from dgmjax.nets.gan_mlp import MLPDiscriminator, MLPGenerator
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 GANNetwork = Literal["mlp", "conv"]
 
 
 @recorded
-class GAN(nnx.Module):
+class GAN(Module):
     """``x = G(z)``, ``z ~ N(0, I)``, trained against ``D(x) = sigmoid(l(x))``: samples without a density.
 
     The networks see data in their own scale: levels in [-1, 1], floats as they are. There is no ``log_prob``; training

@@ -12,6 +12,7 @@ from dgmjax.checks import widened
 from dgmjax.densities.normal import normal_kl, normal_log_prob
 from dgmjax.nets.causal_conv_net import CausalConvNet
 from dgmjax.nets.conv import Conv
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.posteriors import DiagonalGaussian
@@ -37,7 +38,7 @@ class LayerTerms(NamedTuple):
     kl: jax.Array
 
 
-class LadderLayer(nnx.Module):
+class LadderLayer(Module):
     """Latents ``z`` of shape ``(h, w, c)`` between features of ``width`` channels going up and coming down.
 
     Up: ``h <- h + 0.1 conv(elu(conv(elu(h))))``, then, of ``elu(h)``, what the data say: a mean, a log-scale and a

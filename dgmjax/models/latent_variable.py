@@ -135,7 +135,7 @@ class LatentVariableModel(Density):
         *,
         seed: jax.Array,
         num_samples: int = 1,
-        samples_per_pass: int = 1,
+        batch_size: int = 1,
         key: jax.Array | None = None,
     ) -> jax.Array:
         """Lower bound on ``log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
@@ -145,7 +145,7 @@ class LatentVariableModel(Density):
           seed: key of the samples of the posterior; one, or one an example.
           num_samples: ``K``; 1 is the ELBO, with the divergence in closed form where there is one, more the
             importance-weighted bound, which tightens with ``K``.
-          samples_per_pass: how many of them are computed at once, see `dgmjax.numerics.log_mean_weight`.
+          batch_size: samples at a time, see `dgmjax.numerics.log_mean_weight`.
           key: switches dropout on; leave it out to evaluate.
 
         Raises:
@@ -161,7 +161,7 @@ class LatentVariableModel(Density):
             lambda seed: self.terms(value, features, seed=seed, key=decoder_key).log_weight,
             seed,
             num_samples,
-            samples_per_pass=samples_per_pass,
+            batch_size=batch_size,
         )
 
     @compiled

@@ -10,6 +10,7 @@ from dgmjax.checks import widened
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 
 _INIT = nnx.initializers.lecun_normal()
@@ -31,7 +32,7 @@ def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     return jnp.einsum("...hqk,...khd->...qhd", weights, value)
 
 
-class LayerNorm(nnx.Module):
+class LayerNorm(Module):
     """``(x - mean) / sqrt(var + 1e-5) scale + bias`` over the channels of a pixel; in float32 for 16-bit ``x``.
 
     Source: Ba et al., 2016, *Layer normalization*, arXiv:1607.06450.
@@ -53,7 +54,7 @@ class LayerNorm(nnx.Module):
         return (normal * scale + bias).astype(x.dtype)
 
 
-class GatedConv(nnx.Module):
+class GatedConv(Module):
     """``x + gate(conv(drop(e(conv3x3(e(x)) + conv1x1(e(context))))))`` with ``e`` the concatenated ELU.
 
     Source: Ho et al., 2019, *Flow++*, arXiv:1902.00275, section 3.2 and the authors' code; Salimans et al., 2017,
@@ -99,7 +100,7 @@ class GatedConv(nnx.Module):
         return x + gate(self.last(hidden))
 
 
-class GatedAttention(nnx.Module):
+class GatedAttention(Module):
     """``x + gate(W_out drop(attention(q, k, v)))`` with ``q, k, v = W_in (x + position)``: all pixels see all others.
 
     Without ``attend`` the elementwise maximum of ``q``, ``k`` and ``v`` stands in its place, with as many parameters:
@@ -146,7 +147,7 @@ class GatedAttention(nnx.Module):
         return x + gate(self.last(hidden))
 
 
-class GatedBlock(nnx.Module):
+class GatedBlock(Module):
     """A gated convolution, a layer norm, gated self-attention and another layer norm."""
 
     def __init__(

@@ -8,10 +8,11 @@ from flax import nnx
 
 from dgmjax.bijectors.batchnorm import check_batch_norm, feature_rows
 from dgmjax.checks import widened
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 
-class BatchNorm(nnx.Module):
+class BatchNorm(Module):
     """``y = scale (x - m) / sqrt(v + epsilon) + offset`` with mean ``m`` and variance ``v`` a feature, the last axis.
 
     Evaluation, ``norm(x)``, takes the running ``m`` and ``v``: a map of single examples. Training,

@@ -15,13 +15,14 @@ from flax import nnx
 from dgmjax.nets.causal_conv import CausalConv, Reach
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
+from dgmjax.nets.summary import Module
 
 Run = Callable[[nnx.Module, str, jax.Array], jax.Array]
 
 _CONTEXT_INIT = nnx.initializers.lecun_normal()
 
 
-class CausalBlock(nnx.Module):
+class CausalBlock(Module):
     """What blocks share: a projection of the context, dropout, and where more inputs come from.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.nets.conv import add_bias
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.conv import conv2d
 
 Reach = Literal["down", "down_right", "raster"]
@@ -17,7 +18,7 @@ _INIT = nnx.initializers.normal(0.05)
 _TINY = 1e-10
 
 
-class NormalizedKernel(nnx.Module):
+class NormalizedKernel(Module):
     """``g v / |v|``, one norm ``g`` an output channel, and a bias; the start of both can come from data.
 
     Source: Salimans and Kingma, 2016, *Weight normalization*, arXiv:1602.07868, equations 2 and 6.

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.causal_conv import CausalConv
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 
-class CausalConvNet(nnx.Module):
+class CausalConvNet(Module):
     """``[*batch, h, w, c] -> [*batch, h, w, out]``: outputs at a pixel see the pixels before it in raster order.
 
     And the context at all pixels up to it. So the Jacobian of the outputs by the image is strictly lower triangular in

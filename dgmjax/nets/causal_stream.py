@@ -9,6 +9,7 @@ from flax import nnx
 
 from dgmjax.nets.causal_blocks import CausalBlock
 from dgmjax.nets.causal_conv import CausalConv, CausalGrow, Reach
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.sharding import varying
 
@@ -16,7 +17,7 @@ from dgmjax.numerics.sharding import varying
 MakeBlock = Callable[..., CausalBlock]
 
 
-class Resize(nnx.Module):
+class Resize(Module):
     """The way from one resolution to half of it, and back."""
 
     def __init__(self, size: tuple[int, int], width: int, *, reach: Reach, rngs: nnx.Rngs):
@@ -83,7 +84,7 @@ class RenewingLayers(WholeLayers):
         return super().__call__(module, name, x)
 
 
-class CausalStream(nnx.Module):
+class CausalStream(Module):
     """``levels`` of ``depth`` blocks, each at half the resolution of the one before, and with skips back up.
 
     Blocks of a level are one stacked module and one ``jax.lax.scan``, so compile time is that of one block whatever

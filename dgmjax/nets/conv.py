@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 
@@ -16,7 +17,7 @@ _LAST_INIT = nnx.initializers.lecun_normal()
 _LOG_SCALE_FACTOR = 3.0
 
 
-class Conv(nnx.Module):
+class Conv(Module):
     """A convolution that keeps the size of images, with a bias and an indicator of the edge if wanted.
 
     The indicator is a channel that is 0 in the image and 1 in the padding around it. What it adds is the same for

@@ -10,6 +10,7 @@ from flax import nnx
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.gates import gate
 from dgmjax.nets.mlp import check_compute_dtype, dropout
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 
 ConvKind = Literal["gated", "residual"]
@@ -23,7 +24,7 @@ _LINEAR_INIT = nnx.initializers.lecun_normal()
 _BRANCH_INIT = nnx.initializers.variance_scaling(0.1, "fan_in", "normal")
 
 
-class KindedConv(nnx.Module):
+class KindedConv(Module):
     """A convolution from one width to another: gated, ``a sigmoid(b)``, or, in residual networks, plain.
 
     ``activated`` says that its input comes out of an activation, which sets the scale of the initial weights.
@@ -50,7 +51,7 @@ class KindedConv(nnx.Module):
         return gate(out) if self.gated else out
 
 
-class ConvBlock(nnx.Module):
+class ConvBlock(Module):
     """``drop(gate(conv5x5(x)))``, or the pre-activation block ``x + conv3x3(drop(e(conv3x3(e(x)))))`` with ``e = elu``.
 
     Source: gated: van den Berg et al., 2018, *Sylvester normalizing flows*, arXiv:1803.05649, the authors' code;

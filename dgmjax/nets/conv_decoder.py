@@ -20,6 +20,7 @@ from dgmjax.nets.conv_blocks import (
     make_blocks,
 )
 from dgmjax.nets.gates import gate
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 _GATED_INIT = nnx.initializers.he_normal()
@@ -27,7 +28,7 @@ _LINEAR_INIT = nnx.initializers.lecun_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
 
 
-class ConvDecoder(nnx.Module):
+class ConvDecoder(Module):
     """``[*batch, in_size] -> [*batch, h, w, *rest]``: a dense layer, then convolutions at resolutions that double.
 
     The mirror image of `dgmjax.nets.ConvEncoder` with the same ``widths``, ``depth`` and ``kind``: a dense layer, gated

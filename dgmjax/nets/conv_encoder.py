@@ -19,13 +19,14 @@ from dgmjax.nets.conv_blocks import (
     make_blocks,
 )
 from dgmjax.nets.gates import gate
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 _HIDDEN_INIT = nnx.initializers.he_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
 
 
-class ConvEncoder(nnx.Module):
+class ConvEncoder(Module):
     """``[*batch, h, w, c] -> [*batch, out_size]``: convolutions at resolutions that halve, then two dense layers.
 
     At every resolution one convolution to the width of it and ``depth`` blocks; between them the sides halve::

@@ -12,6 +12,7 @@ from dgmjax.checks import batch_shape
 from dgmjax.nets.conv import Conv, ZeroConv, add_bias
 from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 
 # Under a normalization only the ratio of a kernel to the step of the optimizer matters: Glow's. Without one, the scale.
@@ -20,7 +21,7 @@ _HIDDEN_INIT = nnx.initializers.he_normal()
 _CONTEXT_INIT = nnx.initializers.lecun_normal()
 
 
-class ChannelNorm(nnx.Module):
+class ChannelNorm(Module):
     """``(x - shift) exp(-log_scale)`` with one ``shift`` and ``log_scale`` a channel, the last axis; at first ``x``."""
 
     def __init__(self, channels: int):
@@ -41,7 +42,7 @@ class ChannelNorm(nnx.Module):
         return new
 
 
-class ConvConditioner(nnx.Module):
+class ConvConditioner(Module):
     """What convolutional conditioners share: the contract of their call, normalization, dropout, mixed precision.
 
     Their ``_layers`` maps images to images in one dtype, and calls ``activate`` once for every entry of ``norms``.

@@ -16,6 +16,7 @@ from dgmjax.nets.conv import Conv
 from dgmjax.nets.gan_mlp import Generator, check_widths, leaky, updating
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralConv, SpectralLinear
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -79,7 +80,7 @@ class ConvGenerator(Generator):
         return jnp.tanh(x) if self.bounded else x
 
 
-class ConvDiscriminator(nnx.Module):
+class ConvDiscriminator(Module):
     """``[*batch, h, w, c] -> [*batch]``, the logit that an image is data: the mirror image of `ConvGenerator`.
 
     Leaky ReLU and dropout after every convolution. A convolution of stride 2 is here a 3x3 convolution of blocks of 2x2

@@ -7,10 +7,11 @@ import jax
 from flax import nnx
 
 from dgmjax.checks import batch_shape
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 
-class Flattened(nnx.Module):
+class Flattened(Module):
     """``net(x.reshape(n))``: ``[*batch, *event] -> [*batch, *net.out_shape]``.
 
     Args:

@@ -13,6 +13,7 @@ from dgmjax.checks import batch_shape
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralLinear
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -26,7 +27,7 @@ def leaky(x: jax.Array) -> jax.Array:
     return jax.nn.leaky_relu(x, SLOPE)
 
 
-class Generator(nnx.Module):
+class Generator(Module):
     """What generators share: ``_apply(z, norms)`` with the normalizations of evaluation or of training."""
 
     norms: nnx.List
@@ -112,7 +113,7 @@ class MLPGenerator(Generator):
         return jnp.tanh(x) if self.bounded else x
 
 
-class MLPDiscriminator(nnx.Module):
+class MLPDiscriminator(Module):
     """``[*batch, *in_shape] -> [*batch]``, the logit that an event is data: dense layers with leaky ReLU and dropout.
 
     Args:

@@ -10,6 +10,7 @@ from dgmjax.checks import batch_shape
 from dgmjax.nets.attention import GatedBlock, GatedConv
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.mlp import check_compute_dtype
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
@@ -19,7 +20,7 @@ _LAST_INIT = nnx.initializers.variance_scaling(0.01, "fan_in", "normal")
 _POSITION_INIT = nnx.initializers.normal(0.01)
 
 
-class GatedAttentionNet(nnx.Module):
+class GatedAttentionNet(Module):
     """``[*batch, h, w, c] -> [*batch, h, w, out_channels]``: a 3x3 convolution, ``depth`` blocks, a 3x3 convolution.
 
     A block is a gated convolution, a layer norm, gated self-attention of all pixels and a layer norm::
@@ -151,7 +152,7 @@ class GatedAttentionNet(nnx.Module):
         return context if self.pixel_context else context[..., None, None, :]
 
 
-class GatedConvEncoder(nnx.Module):
+class GatedConvEncoder(Module):
     """``[*batch, h, w, c] -> [*batch, h, w, width]``: a 3x3 convolution and ``depth`` gated convolutions (3x3, 3x3).
 
     What Flow++ makes of the integer image, once, as the context of its dequantization flow.

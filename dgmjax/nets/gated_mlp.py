@@ -9,6 +9,7 @@ from flax import nnx
 
 from dgmjax.nets.gates import gate
 from dgmjax.nets.mlp import check_compute_dtype, dropout
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -16,7 +17,7 @@ _HIDDEN_INIT = nnx.initializers.he_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
 
 
-class GatedMLP(nnx.Module):
+class GatedMLP(Module):
     """``[*batch, in_size] -> [*batch, *out_shape]``: layers ``(W x + b) sigmoid(V x + c)``, the last one linear.
 
     Encoder and decoder of variational autoencoders. Mixed precision is that of `dgmjax.nets.MLP`.

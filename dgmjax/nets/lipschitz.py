@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.spectral import (
     conv_power_iteration,
@@ -61,7 +62,7 @@ class NormalizedNet:
         return x
 
 
-class LipschitzMLP(nnx.Module):
+class LipschitzMLP(Module):
     """``[*batch, in_size] -> [*batch, out_size]``, Lipschitz in ``x`` with constant ``coefficient ** (depth + 1)``.
 
     Dense layers whose kernels are scaled down to spectral norm ``coefficient`` where theirs is larger, with `lipswish`
@@ -129,7 +130,7 @@ class LipschitzMLP(nnx.Module):
         return self.normalized()(x, context)
 
 
-class LipschitzConv(nnx.Module):
+class LipschitzConv(Module):
     """``[*batch, h, w, c] -> [*batch, h, w, c]``: convolutions with `lipswish` between, all of bounded norm.
 
     The norm is that of the convolution on ``h x w`` images with zero padding, by power iteration to a relative

@@ -7,11 +7,12 @@ from flax import nnx
 from dgmjax.bijectors.autoregressive import Degrees, made_masks
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
 from dgmjax.nets.static import StaticArray
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
 
-class MADE(nnx.Module):
+class MADE(Module):
     """``[*batch, d] -> [*batch, d, num_params]``; output ``i`` depends on the elements before ``i`` in the order only.
 
     The last layer starts at zero.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -63,7 +64,7 @@ def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
-class MLP(nnx.Module):
+class MLP(Module):
     """``[*batch, in_size] -> [*batch, *out_shape]``, with an optional context concatenated to the input.
 
     The last layer starts at zero by default, so a coupling that uses it starts as the identity.

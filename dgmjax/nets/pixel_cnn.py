@@ -13,6 +13,7 @@ from dgmjax.nets.causal_stream import CausalStream, Renewing, Whole
 from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.pixel_cache import PixelLayers, PixelWay, RowLayers, RowWay
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 
@@ -27,7 +28,7 @@ _VARIANTS: dict[str, tuple[type[CausalBlock], _Sizes]] = {
 }
 
 
-class PixelCNN(nnx.Module):
+class PixelCNN(Module):
     """``[batch, h, w, c] -> [batch, h, w, out_channels]``; outputs at a pixel see the pixels before it in raster order.
 
     The image gets a channel of ones, which tells it from the padding. At row ``i`` the vertical stream sees rows

@@ -9,6 +9,7 @@ from flax import nnx
 
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.mlp import dropout as drop
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 
@@ -25,7 +26,7 @@ RESIDUAL_KINDS = tuple(_SIZES)
 _INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
 
 
-class PlainConv(nnx.Module):
+class PlainConv(Module):
     """``conv(x)`` without a bias, which the batch normalization that follows would remove."""
 
     def __init__(
@@ -40,7 +41,7 @@ class PlainConv(nnx.Module):
         return conv2d(x, self.kernel[...].astype(x.dtype), stride=self.stride)
 
 
-class PreActivationNet(nnx.Module):
+class PreActivationNet(Module):
     """``F(x) = conv_n(relu(norm_n(... conv_1(relu(norm_1(x))))))``, the residual function of a pre-activation network.
 
     =====================  ===============  ==============================================

@@ -8,6 +8,7 @@ from flax import nnx
 
 from dgmjax.nets.conv import add_bias
 from dgmjax.nets.conv_net import Activate, ConvConditioner
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.conv import conv2d
 
 NORMALIZATIONS = ("none", "actnorm")
@@ -15,7 +16,7 @@ NORMALIZATIONS = ("none", "actnorm")
 _INIT = nnx.initializers.he_normal()
 
 
-class WeightNormConv(nnx.Module):
+class WeightNormConv(Module):
     """``conv(x, g v / |v|) + bias``: the kernel of each output channel has the norm ``|g|``, at first ``scale``.
 
     A convolution that keeps the size of images, with zero padding.

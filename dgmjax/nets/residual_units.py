@@ -8,12 +8,13 @@ from flax import nnx
 
 from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.pre_activation import PlainConv, PreActivationNet
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.sharding import varying
 
 Shortcut = Literal["pool", "project"]
 
 
-class Stem(nnx.Module):
+class Stem(Module):
     """``relu(norm(conv3x3(x)))``, the first layers of a residual network; the convolution may have a stride."""
 
     def __init__(
@@ -42,7 +43,7 @@ class Stem(nnx.Module):
         return jax.nn.relu(y), _with(self, norm=norm)
 
 
-class ShapeShortcut(nnx.Module):
+class ShapeShortcut(Module):
     """The identity between images of different shapes.
 
     ``"pool"``: the mean of blocks of ``stride x stride`` pixels, and zero channels on both sides; no parameters.
@@ -86,7 +87,7 @@ class ShapeShortcut(nnx.Module):
         return jnp.pad(x, pads) if self.padding else x
 
 
-class ResidualUnit(nnx.Module):
+class ResidualUnit(Module):
     """``y = shortcut(x) + F(x)`` with a `PreActivationNet` ``F``: a unit of a ResNet, whose activations are stored.
 
     Source: He et al., 2016, *Identity mappings in deep residual networks*, arXiv:1603.05027.
@@ -121,7 +122,7 @@ class ResidualUnit(nnx.Module):
         return self.shortcut(x) + moved, _with(self, branch=branch)
 
 
-class RevTransition(nnx.Module):
+class RevTransition(Module):
     """``y1 = shortcut(x1) + F(x2)``, ``y2 = shortcut(x2) + G(y1)``: RevNet's unit that changes the shape of images.
 
     Not reversible, as pooling and strides lose something; its activations are stored.
@@ -170,7 +171,7 @@ class RevTransition(nnx.Module):
         return y, _with(self, f=f, g=g)
 
 
-class ResidualUnits(nnx.Module):
+class ResidualUnits(Module):
     """``num`` units `ResidualUnit` of one shape, one after the other, as one ``lax.scan``: each one's input is stored.
 
     Tracing and compiling cost those of one unit, as of `dgmjax.Stack`.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.conv import add_bias
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.conv import conv2d
 from dgmjax.numerics.spectral import (
@@ -18,7 +19,7 @@ from dgmjax.numerics.spectral import (
 _INIT = nnx.initializers.he_normal()
 
 
-class SpectralLinear(nnx.Module):
+class SpectralLinear(Module):
     """``y = x W / sigma(W) + b``: ``[*batch, in_size] -> [*batch, out_size]``, Lipschitz with constant 1.
 
     ``sigma`` is the largest singular value by one step of power iteration from a stored vector, an estimate from below;
@@ -53,7 +54,7 @@ class SpectralLinear(nnx.Module):
         return out, _with_vector(self, vector)
 
 
-class SpectralConv(nnx.Module):
+class SpectralConv(Module):
     """``y = conv(x, W) / sigma(W) + b``: ``[*batch, h, w, c] -> [*batch, h, w, f]``, Lipschitz with constant 1.
 
     As `SpectralLinear`. The norm is that of the convolution with zero padding on ``h x w`` images; that of the reshaped

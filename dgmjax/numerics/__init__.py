@@ -7,6 +7,7 @@ from dgmjax.numerics.fixed_point import residual_fixed_point
 from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.root import monotone_root
+from dgmjax.numerics.rows import map_rows
 from dgmjax.numerics.spectral import (
     conv_power_iteration,
     dense_power_iteration,
@@ -28,6 +29,7 @@ __all__ = [
     "log_difference",
     "log_mean_weight",
     "log_tails",
+    "map_rows",
     "monotone_root",
     "random",
     "residual_fixed_point",

@@ -1,17 +1,15 @@
 """The evidence lower bound: its terms, its estimate, and the loss of variational autoencoders."""
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dgmjax.densities.bound import bits_per_dim
 from dgmjax.layers.statistics import has_statistics
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
-from dgmjax.objectives.maximum_likelihood import Batch
+from dgmjax.objectives.maximum_likelihood import Batch, likelihood_metrics
 
 
 class ELBOTerms(NamedTuple):
@@ -67,23 +65,23 @@ def elbo(model: Any, x: jax.Array, key: jax.Array, *, num_samples: int = 1) -> j
 
 @compiled
 def iwae(
-    model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, samples_per_pass: int = 1
+    model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, batch_size: int = 1
 ) -> jax.Array:
     """``E [log (1/K) sum_k p(x, z_k) / q(z_k | x)] <= log p(x)`` in nats: ``[*batch, *event] -> [*batch]``.
 
-    Tighter with every sample, and never looser than the ELBO. Arguments as in `elbo`; ``samples_per_pass`` are
-    computed at once, so memory does not grow with ``num_samples``.
+    Tighter with every sample, and never looser than the ELBO. Arguments as in `elbo`; ``batch_size`` samples
+    are computed at a time, so memory does not grow with ``num_samples``.
 
     Source: Burda et al., 2016, *Importance weighted autoencoders*, arXiv:1509.00519, equation 8.
     """
-    return model.log_prob(x, seed=key, num_samples=num_samples, samples_per_pass=samples_per_pass)
+    return model.log_prob(x, seed=key, num_samples=num_samples, batch_size=batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class NegativeELBO:
     """The training loss ``-mean (E_q [log p(x | z)] - beta KL)`` with dropout on; a loss for `dgmjax.fit`.
 
-    The metrics ``nats`` and ``bits_per_dim`` are of the bound itself, whatever ``beta``; ``reconstruction``
+    The metrics of `likelihood_metrics` are of the bound itself, whatever ``beta``; ``reconstruction``
     (``-log p(x | z)``) and ``kl`` are its two parts. Validation takes `negative_log_likelihood`.
 
     Attributes:
@@ -121,19 +119,16 @@ class NegativeELBO:
             terms, *new = model.elbo_terms_and_update(batch["x"], seed=seed, key=dropout_key)
         else:
             terms = model.elbo_terms(batch["x"], seed=seed, key=dropout_key)
-        nats = -terms.elbo
-        count = jnp.asarray(nats.size, nats.dtype)
+        metrics = likelihood_metrics(model, batch["x"], terms.elbo)
+        _, count = metrics["nats"]
         groups = terms.kl.reshape(-1, terms.kl.shape[-1]).mean(0)
         if self.free_bits:
             groups = jnp.maximum(groups, self.free_bits)
         beta: jax.Array | float = self.beta
         if self.warmup_steps and step is not None:
-            beta = beta * jnp.minimum(step.astype(nats.dtype) / self.warmup_steps, 1.0)
+            beta = beta * jnp.minimum(step.astype(count.dtype) / self.warmup_steps, 1.0)
         loss = -terms.log_likelihood.mean() + beta * groups.sum()
-        event_size = math.prod(model.event_shape)
-        metrics = {
-            "nats": (nats.sum(), count),
-            "bits_per_dim": (bits_per_dim(nats.sum(), event_size), count),
+        metrics |= {
             "reconstruction": (-terms.log_likelihood.sum(), count),
             "kl": (terms.kl.sum(), count),
         }

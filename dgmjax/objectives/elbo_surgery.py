@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.numerics import random
+from dgmjax.numerics.rows import map_rows
 from dgmjax.numerics.statistics import standard_error
 from dgmjax.posteriors import PosteriorMixture
 
@@ -60,7 +61,7 @@ def elbo_surgery(
     key: jax.Array,
     *,
     num_codes: int | None = None,
-    rows_per_pass: int = 512,
+    batch_size: int = 512,
 ) -> ELBOSurgery:
     """Take the mean ELBO of ``data`` apart, with ``q(z) = (1/n) sum_i q(z | x_i)`` over all of it.
 
@@ -73,7 +74,7 @@ def elbo_surgery(
       data: events ``[n, *event]``.
       key: of the codes.
       num_codes: rows, drawn without replacement, that give codes; default all. The mixture has all rows in any case.
-      rows_per_pass: rows that are encoded, decoded and compared with all posteriors at once.
+      batch_size: rows that are encoded, decoded and compared with all posteriors at a time.
 
     Raises:
       ValueError: more codes than rows.
@@ -86,18 +87,18 @@ def elbo_surgery(
     count = n if num_codes is None else num_codes
     if not 1 <= count <= n:
         raise ValueError(f"elbo_surgery: num_codes must be in 1 .. {n}, got {count}.")
-    features = encode_all(model, data, rows_per_pass=rows_per_pass)
+    features = encode_all(model, data, batch_size=batch_size)
     prior = _prior(model)
     row_key, code_key = jax.random.split(key)
     rows = np.asarray(jax.random.permutation(row_key, n))[:count]
     keys = random.example_keys(code_key, count)
-    parts = []
-    for start in range(0, count, rows_per_pass):
-        part = slice(start, start + rows_per_pass)
-        x = jnp.asarray(data[rows[part]])
-        parts.append(_codes(model, prior, x, features, rows[part], keys[part]))
+
+    def codes(rows: np.ndarray, keys: jax.Array) -> tuple[jax.Array, ...]:
+        return _codes(model, prior, jnp.asarray(data[rows]), features, rows, keys)
+
     log_likelihood, log_prior, log_posterior, log_aggregate = (
-        np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True)
+        np.asarray(values, np.float64)
+        for values in map_rows(codes, rows, keys, batch_size=batch_size)
     )
     terms = {
         "elbo": log_likelihood + log_prior - log_posterior,
@@ -115,12 +116,10 @@ def elbo_surgery(
     )
 
 
-def aggregated_posterior(
-    model: Any, data: ArrayLike, *, rows_per_pass: int = 512
-) -> PosteriorMixture:
+def aggregated_posterior(model: Any, data: ArrayLike, *, batch_size: int = 512) -> PosteriorMixture:
     """``q(z) = (1/n) sum_i q(z | x_i)`` of all rows of ``data``: a density with ``log_prob`` and ``sample``."""
     return PosteriorMixture(
-        model.posterior, encode_all(model, np.asarray(data), rows_per_pass=rows_per_pass)
+        model.posterior, encode_all(model, np.asarray(data), batch_size=batch_size)
     )
 
 
@@ -149,14 +148,9 @@ def hole_mass(
     return float((_log_prob(mixture, samples) < threshold).mean())
 
 
-def encode_all(model: Any, data: np.ndarray, *, rows_per_pass: int = 512) -> jax.Array:
-    """``model.encode`` of all rows, some at a time: ``[n, f]``."""
-    return jnp.concatenate(
-        [
-            _encode(model, jnp.asarray(data[start : start + rows_per_pass]))
-            for start in range(0, len(data), rows_per_pass)
-        ]
-    )
+def encode_all(model: Any, data: np.ndarray, *, batch_size: int = 512) -> jax.Array:
+    """``model.encode`` of all rows, ``batch_size`` at a time: ``[n, f]``."""
+    return map_rows(lambda x: _encode(model, jnp.asarray(x)), data, batch_size=batch_size)
 
 
 @jax.jit

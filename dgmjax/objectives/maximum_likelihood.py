@@ -4,7 +4,9 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from dgmjax.checks import is_discrete
 from dgmjax.densities.bound import bits_per_dim
 from dgmjax.layers.density import as_density, as_given
 from dgmjax.layers.statistics import has_statistics
@@ -24,29 +26,42 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[Any, .
       key: of the dequantization noise and of dropout; one, or one an example.
 
     Returns:
-      The loss, and metrics ``nats`` and ``bits_per_dim`` as pairs (sum, count), so that means over ragged batches
-      merge exactly. Of a model with running statistics (`dgmjax.BatchNorm` in a flow) also the model that has the new
-      ones, which the trainer takes over.
+      The loss, and the metrics of `likelihood_metrics`. Of a model with running statistics (`dgmjax.BatchNorm` in a
+      flow) also the model that has the new ones, which the trainer takes over.
     """
     seed, dropout_key = random.split(key)
     x, context = batch["x"], batch.get("context")
     if not has_statistics(model):
-        return _loss(model, log_prob(model, x, context, seed=seed, key=dropout_key))
+        return _loss(model, x, log_prob(model, x, context, seed=seed, key=dropout_key))
     log_probs, new = as_density(model).log_prob_and_update(x, context, seed=seed, key=dropout_key)
-    return *_loss(model, log_probs), as_given(new)
+    return *_loss(model, x, log_probs), as_given(new)
 
 
 def negative_log_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
     """`maximum_likelihood` without dropout, with running statistics: what validation and test report."""
     seed, _ = random.split(key)
-    return _loss(model, log_prob(model, batch["x"], batch.get("context"), seed=seed))
+    x = batch["x"]
+    return _loss(model, x, log_prob(model, x, batch.get("context"), seed=seed))
 
 
-def _loss(model: Any, log_probs: jax.Array) -> tuple[jax.Array, Metrics]:
-    nats = -log_probs
-    total, count = nats.sum(), jax.numpy.asarray(nats.size, nats.dtype)
-    event_size = math.prod(model.event_shape)
-    return total / count, {
-        "nats": (total, count),
-        "bits_per_dim": (bits_per_dim(total, event_size), count),
-    }
+def likelihood_metrics(model: Any, x: jax.Array, log_probs: jax.Array) -> Metrics:
+    """``nats``, the negative log-likelihood, and of integers ``bits_per_dim``: pairs (sum, count).
+
+    Means over ragged batches merge exactly. Of floats there are no bits/dim, see `dgmjax.checks.is_discrete`.
+
+    Args:
+      model: with ``event_shape``.
+      x: events ``[*batch, *event]``.
+      log_probs: their log-likelihoods or bounds, ``[*batch]``, nats.
+    """
+    total, count = -log_probs.sum(), jnp.asarray(log_probs.size, log_probs.dtype)
+    metrics = {"nats": (total, count)}
+    if is_discrete(x):
+        metrics["bits_per_dim"] = (bits_per_dim(total, math.prod(model.event_shape)), count)
+    return metrics
+
+
+def _loss(model: Any, x: jax.Array, log_probs: jax.Array) -> tuple[jax.Array, Metrics]:
+    metrics = likelihood_metrics(model, x, log_probs)
+    total, count = metrics["nats"]
+    return total / count, metrics

@@ -13,7 +13,7 @@ from dgmjax.numerics.importance import log_mean_weight
 
 @compiled
 def prior_monte_carlo(
-    model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, samples_per_pass: int = 1
+    model: Any, x: jax.Array, key: jax.Array, *, num_samples: int, batch_size: int = 1
 ) -> jax.Array:
     """``log (1/K) sum_k p(x | z_k)``, ``z_k ~ p(z)``, in nats: ``[*batch, *event] -> [*batch]``.
 
@@ -26,7 +26,7 @@ def prior_monte_carlo(
       x: events.
       key: of the samples, which differ between examples; one, or one an example.
       num_samples: ``K``.
-      samples_per_pass: how many of them are computed at once, see `dgmjax.numerics.log_mean_weight`.
+      batch_size: samples at a time, see `dgmjax.numerics.log_mean_weight`.
 
     Raises:
       TypeError: integers where floats are needed, or the reverse.
@@ -41,7 +41,7 @@ def prior_monte_carlo(
         z = random.draw(lambda one, shape: prior.sample(seed=one, sample_shape=shape), seed, batch)
         return model.log_likelihood(x, z)
 
-    return log_mean_weight(log_weight, key, num_samples, samples_per_pass=samples_per_pass)
+    return log_mean_weight(log_weight, key, num_samples, batch_size=batch_size)
 
 
 def effective_sample_size(log_weights: jax.Array) -> jax.Array:

@@ -25,8 +25,8 @@ def reverse_kl(
       num_samples: samples a step.
 
     Returns:
-      ``loss(model, batch, key)`` for the trainer; ``batch`` is not used. Metrics: ``nats``, the loss, and
-      ``log_z_bound``, its negative, a lower bound on ``log Z`` in expectation.
+      ``loss(model, batch, key)`` for the trainer; ``batch`` is not used. Metrics: ``reverse_kl``, the loss,
+      and ``log_z_bound``, its negative, a lower bound on ``log Z`` in expectation.
 
     Source: Rezende and Mohamed, 2015, arXiv:1505.05770, equation 15; Papamakarios et al., 2021, arXiv:1912.02762,
     section 2.3.2.
@@ -40,6 +40,6 @@ def reverse_kl(
         x, log_q = model.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
         nats = log_q - jax.vmap(log_density)(x)
         total, count = nats.sum(), jnp.asarray(num_samples, nats.dtype)
-        return total / count, {"nats": (total, count), "log_z_bound": (-total, count)}
+        return total / count, {"reverse_kl": (total, count), "log_z_bound": (-total, count)}
 
     return loss

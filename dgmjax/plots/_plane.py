@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-_CHUNK = 4096
+from dgmjax.numerics.rows import map_rows
 
 LogProb = Callable[[jax.Array], jax.Array]
 
@@ -34,18 +33,18 @@ def picture_grid(window: np.ndarray, resolution: int) -> np.ndarray:
 def density_on(log_prob: LogProb, grid: jax.Array, name: str) -> np.ndarray:
     """``exp(log_prob)`` at the points of the grid, ``[n]``."""
     compiled = jax.jit(log_prob)
-    count = len(grid)
-    size = min(_CHUNK, count)
-    # The last chunk is padded to the size of the others: one shape, one compilation.
-    padded = jnp.concatenate([grid, jnp.tile(grid[-1:], (-count % size, 1))])
-    parts = [compiled(chunk) for chunk in padded.reshape(-1, size, 2)]
-    if parts[0].shape != (size,):
-        raise ValueError(
-            f"density_2d: expected the {name}'s log_prob to map [{size}, 2] to [{size}], "
-            f"got {parts[0].shape}; wrap a log_prob of one point in jax.vmap."
-        )
+
+    def values(points: jax.Array) -> jax.Array:
+        found, size = compiled(points), len(points)
+        if found.shape != (size,):
+            raise ValueError(
+                f"density_2d: expected the {name}'s log_prob to map [{size}, 2] to [{size}], "
+                f"got {found.shape}; wrap a log_prob of one point in jax.vmap."
+            )
+        return found
+
     with np.errstate(over="ignore"):
-        return np.exp(np.concatenate(parts).astype(np.float64))[:count]
+        return np.exp(np.asarray(map_rows(values, grid, batch_size=4096), np.float64))
 
 
 def robust_maximum(density: np.ndarray) -> float:

@@ -28,6 +28,12 @@ class _Curve(NamedTuple):
     bound: str | None
 
 
+def metric_name(metric: str) -> str:
+    """What a metric of a record is, with its unit: of ``nats`` ``negative log-likelihood [nats]``."""
+    names = {"nats": "negative log-likelihood [nats]", "bits_per_dim": "bits/dim"}
+    return names.get(metric, metric.replace("_", " "))
+
+
 def training_curves(
     history: Iterable[Mapping[str, Any]],
     path: str | os.PathLike[str],
@@ -49,7 +55,8 @@ def training_curves(
             stands beside each split where the splits differ.
         path: Where to write, ending in ``.png``; missing folders are made.
         quantity: The key to draw.
-        ylabel: Name of the vertical axis; ``quantity`` in words by default.
+        ylabel: Name of the vertical axis; by default ``quantity`` in words, those of ``nats`` being
+            "negative log-likelihood [nats]".
         title: A line above the axes.
         best_step: A step to mark with a vertical line and the value there, of the validation
             split if there is one, else of the first.
@@ -91,7 +98,7 @@ def training_curves(
         label = f"best {marked}: {best:.5g} at step {best_step:,}"
         axes.plot([best_step], [best], "o", markersize=7, markerfacecolor="none",
                   markeredgecolor=INK, linestyle="none", label=label)  # fmt: skip
-    name = quantity.replace("_", " ") if ylabel is None else ylabel
+    name = metric_name(quantity) if ylabel is None else ylabel
     shared = next(iter(bounds)) if len(bounds) == 1 else None
     axes.set_ylabel(_wrap(name, 40))
     axes.set_ylim(low, high)

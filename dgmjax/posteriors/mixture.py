@@ -10,16 +10,17 @@ from flax import nnx
 
 from dgmjax.checks import as_shape, check_float_event
 from dgmjax.layers.density import Density
+from dgmjax.nets.summary import Module
 from dgmjax.numerics import random
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
 from dgmjax.posteriors.posterior import Posterior
 
-# Values, components and dimensions of a chunk together: 16 MiB an array in float32.
-_CHUNK_NUMBERS = 2**22
+# Values, components and dimensions of a batch together: 16 MiB an array in float32.
+_BATCH_NUMBERS = 2**22
 
 
-class PosteriorMixturePrior(nnx.Module):
+class PosteriorMixturePrior(Module):
     """A prior that is a mixture of the posteriors of a model, and a density with that model's encoder only.
 
     A subclass implements `given`. A model with latent variables calls it whenever it needs the density, so that no
@@ -75,22 +76,22 @@ class PosteriorMixture(Density):
         self.features = nnx.data(features)
 
     @compiled
-    def log_prob(self, z: jax.Array, *, chunk: int | None = None) -> jax.Array:
+    def log_prob(self, z: jax.Array, *, batch_size: int | None = None) -> jax.Array:
         """``log 1/n sum_i q(z | features_i)``: ``[*batch, d] -> [*batch]``, nats.
 
-        The components come in chunks, joined by a running log-sum-exp; their parts are computed again for the
-        gradient, so memory is that of one chunk.
+        The components come in batches, joined by a running log-sum-exp; their parts are computed again for the
+        gradient, so memory is that of one batch.
 
         Args:
           z: latents.
-          chunk: components at a time, which changes the value by rounding only; by default as many as keep
+          batch_size: components at a time, which changes the value by rounding only; by default as many as keep
             ``values x components x d`` below 2^22.
 
         Raises:
-          ValueError: wrong event, or a chunk below 1.
+          ValueError: wrong event, or a batch size below 1.
         """
         batch = check_float_event(z, self.event_shape, where="PosteriorMixture.log_prob")
-        num, size = len(self.features), self._chunk_size(z, chunk)
+        num, size = len(self.features), self._batch_size(z, batch_size)
         values = z.reshape(math.prod(batch), *self.event_shape)
 
         @jax.checkpoint
@@ -99,7 +100,7 @@ class PosteriorMixture(Density):
             part = jax.nn.logsumexp(pairs, axis=1)
             return part if total is None else jnp.logaddexp(total, part)
 
-        # What does not fill a chunk comes first, so that the running sum never starts from log 0.
+        # What does not fill a batch comes first, so that the running sum never starts from log 0.
         first = (num - 1) % size + 1
         total = join(None, self.features[:first])
         if first < num:
@@ -124,9 +125,9 @@ class PosteriorMixture(Density):
         )
         return self.posterior.sample(self.features[index], seed=seed)
 
-    def _chunk_size(self, z: jax.Array, chunk: int | None) -> int:
-        if chunk is None:
-            chunk = max(1, _CHUNK_NUMBERS // max(z.size, 1))
-        if chunk < 1:
-            raise ValueError(f"PosteriorMixture: chunk must be at least 1, got {chunk}.")
-        return min(chunk, len(self.features))
+    def _batch_size(self, z: jax.Array, batch_size: int | None) -> int:
+        if batch_size is None:
+            batch_size = max(1, _BATCH_NUMBERS // max(z.size, 1))
+        if batch_size < 1:
+            raise ValueError(f"PosteriorMixture: batch_size must be at least 1, got {batch_size}.")
+        return min(batch_size, len(self.features))

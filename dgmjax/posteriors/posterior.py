@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from dgmjax.checks import Shape, batch_shape, check_float_event
+from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 
-class Posterior(nnx.Module):
+class Posterior(Module):
     """``q(z | features)``: the output of an encoder, a vector an example, holds the parameters of the density.
 
     A subclass sets the two attributes and implements `sample_and_log_prob` and `log_prob`; where the divergence from

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.layers.constructor import recorded
+from dgmjax.numerics.rows import map_rows
 from dgmjax.posteriors.mixture import PosteriorMixture, PosteriorMixturePrior
 from dgmjax.posteriors.posterior import Posterior
 
@@ -22,22 +23,22 @@ class AggregatedPosterior(PosteriorMixturePrior):
 
     Args:
       data: ``[n, *event]``, events as the encoder's user has them, e.g. integers.
-      chunk: events to encode at a time.
+      batch_size: events to encode at a time.
 
     Raises:
-      ValueError: no data, or a chunk below 1.
+      ValueError: no data, or a batch size below 1.
 
     Source: Hoffman and Johnson, 2016, *ELBO surgery*; Tomczak and Welling, 2018, arXiv:1705.07120, equation 8.
     """
 
-    def __init__(self, data: Any, *, chunk: int = 256):
-        if np.ndim(data) < 1 or len(data) < 1 or chunk < 1:
+    def __init__(self, data: Any, *, batch_size: int = 256):
+        if np.ndim(data) < 1 or len(data) < 1 or batch_size < 1:
             raise ValueError(
-                f"AggregatedPosterior: expected data [n, *event] with n >= 1 and chunk >= 1, got data of shape "
-                f"{np.shape(data)} and {chunk}."
+                f"AggregatedPosterior: expected data [n, *event] with n >= 1 and batch_size >= 1, got data of "
+                f"shape {np.shape(data)} and {batch_size}."
             )
         self.data = nnx.data(jnp.asarray(data))
-        self.chunk = chunk
+        self.batch_size = batch_size
 
     def given(
         self,
@@ -49,16 +50,9 @@ class AggregatedPosterior(PosteriorMixturePrior):
 
         Args:
           encode_scaled: ``[*batch, *event]`` of floats in [-1, 1] to features; not used here.
-          encode: the same for data as the user has them; applied to the data, ``chunk`` at a time.
+          encode: the same for data as the user has them; applied to the data, ``batch_size`` at a time.
           posterior: what the features parametrise.
         """
         del encode_scaled
-        whole = len(self.data) // self.chunk * self.chunk
-        parts = []
-        if whole:
-            chunks = self.data[:whole].reshape(-1, self.chunk, *self.data.shape[1:])
-            features = jax.lax.map(encode, chunks)
-            parts.append(features.reshape(whole, *features.shape[2:]))
-        if whole < len(self.data):
-            parts.append(encode(self.data[whole:]))
-        return PosteriorMixture(posterior, jnp.concatenate(parts))
+        features = map_rows(encode, self.data, batch_size=self.batch_size)
+        return PosteriorMixture(posterior, features)

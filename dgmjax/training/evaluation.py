@@ -20,18 +20,18 @@ def make_evaluator(
     key: jax.Array,
     parallel: Parallel,
     *,
-    chunk: int = 1_024,
+    batch_size: int = 1_024,
 ) -> Callable[[Arrays, Arrays], dict[str, float]]:
     """Metrics over all of ``data``, with the same noise at every call, so that evaluations compare.
 
-    Chunks are spread over the devices, but for a last one that does not divide by them, which every device evaluates.
+    Batches are spread over the devices, but for a last one that does not divide by them, which every device evaluates.
     """
     spread = dataclasses.replace(parallel, strategy="jit")
     number = num_rows(data)
     processes, process = jax.process_count(), jax.process_index()
 
     def batch(index: int) -> dict[str, Any]:
-        rows = np.arange(index * chunk, min((index + 1) * chunk, number))
+        rows = np.arange(index * batch_size, min((index + 1) * batch_size, number))
         if len(rows) % len(spread.devices):
             return spread.replicate(read_rows(data, rows))
         part = len(rows) // processes
@@ -40,7 +40,7 @@ def make_evaluator(
     def evaluate(params: Arrays, fixed: Arrays) -> dict[str, float]:
         return merge_metrics(
             eval_step(params, fixed, batch(index), jax.random.fold_in(key, index))
-            for index in range(math.ceil(number / chunk))
+            for index in range(math.ceil(number / batch_size))
         )
 
     return evaluate

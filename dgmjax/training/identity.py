@@ -1,11 +1,13 @@
 """What tells the settings of one run from those of another, in any process."""
 
+import dataclasses
 import functools
 import hashlib
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from dgmjax.layers.constructor import describe
 from dgmjax.training.arrays import Data, is_mapped
@@ -29,12 +31,28 @@ def name_of(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, functools.partial):
-        settings = [*map(repr, value.args), *(f"{k}={v!r}" for k, v in value.keywords.items())]
+        settings = [
+            *map(_said, value.args),
+            *(f"{k}={_said(v)}" for k, v in value.keywords.items()),
+        ]
         return f"{name_of(value.func)}({', '.join(settings)})"
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     if type(value).__repr__ is object.__repr__:
         return name_of(type(value))
+    return _said(value)
+
+
+def _said(value: Any) -> str:
+    """``repr(value)``, with a digest in place of every module, whose summary does not say its numbers."""
+    if isinstance(value, nnx.Module):
+        return f"{type(value).__qualname__}({digest(value)[:12]})"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.repr]
+        settings = (f"{name}={_said(getattr(value, name))}" for name in fields)
+        return f"{type(value).__qualname__}({', '.join(settings)})"
+    if type(value) in (list, tuple):
+        return f"{type(value).__name__}({', '.join(map(_said, value))})"
     return repr(value)
 
 

@@ -209,7 +209,7 @@ def _short(record: Record) -> dict[str, str]:
     names = {name: name.replace("_", " ") for name in record if name.endswith("_loss")} | {
         "loss": "loss",
         "bits_per_dim": "bits/dim",
-        "validation_nats": "val nats",
+        "validation_nats": "val NLL [nats]",
         "validation_bits_per_dim": "val bits/dim",
     }
     return {text: f"{record[name]:.3f}" for name, text in names.items() if name in record}

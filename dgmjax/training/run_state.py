@@ -2,6 +2,7 @@
 
 from typing import Generic, NamedTuple, TypeVar
 
+from dgmjax.plots.curves import metric_name
 from dgmjax.training.metrics import Record
 from dgmjax.training.partition import Arrays
 from dgmjax.training.schedule import Progress
@@ -32,7 +33,8 @@ class FitResult(NamedTuple, Generic[Model]):
 
     Attributes:
       model: the trained model: the best on validation if there was one, the last otherwise; averaged weights.
-      history: records as in ``metrics.jsonl``: ``step``, ``split``, ``nats``, ``bits_per_dim``, ``bound``, norms.
+      history: records as in ``metrics.jsonl``: ``step``, ``split``, ``bound``, norms, and the metrics of the losses;
+        those of likelihoods are ``nats``, the negative log-likelihood, and of integers ``bits_per_dim``.
       best_step: the step ``model`` is from.
       steps: steps taken; fewer than asked for if patience ran out.
       run: optimizer state, averages and step, on the host: what ``fit(..., continue_from=result)`` goes on with. None
@@ -44,3 +46,17 @@ class FitResult(NamedTuple, Generic[Model]):
     best_step: int
     steps: int
     run: RunState | None = None
+
+    def __repr__(self) -> str:
+        """E.g. ``FitResult(MAF, step 90 of 100, validation negative log-likelihood [nats]: 9.25, exact)``."""
+        parts = [type(self.model).__name__, f"step {self.best_step:,} of {self.steps:,}"]
+        monitor = "nats" if self.run is None else self.run.settings.get("monitor") or "nats"
+        records = [record for record in self.history if record["step"] == self.best_step]
+        for metric in (monitor, "loss"):
+            # The last one is that of validation, if there is one.
+            found = [record for record in records if metric in record]
+            if found:
+                value, split = found[-1][metric], found[-1]["split"]
+                parts += [f"{split} {metric_name(metric)}: {value:.5g}", str(found[-1]["bound"])]
+                break
+        return f"FitResult({', '.join(parts)})"

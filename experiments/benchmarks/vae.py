@@ -32,7 +32,7 @@ class Work:
       batch: images a training step.
       images: of the importance-weighted bounds.
       samples: K.
-      per_pass: samples at once.
+      batch_size: samples at a time.
       codes: of the surgery, and posteriors.
       code_size: latents of a code.
       rounds: rounds of the race.
@@ -45,7 +45,7 @@ class Work:
     batch: int = 128
     images: int = 100
     samples: int = 5_000
-    per_pass: int = 10
+    batch_size: int = 10
     codes: int = 50_000
     code_size: int = 40
     rounds: int = 15
@@ -81,7 +81,7 @@ def iwae(work: Work) -> Part:
     @jax.jit
     def bound(model: dgm.VAE, x: jax.Array, key: jax.Array) -> jax.Array:
         return dgm.objectives.iwae(
-            model, x, key, num_samples=work.samples, samples_per_pass=work.per_pass
+            model, x, key, num_samples=work.samples, batch_size=work.batch_size
         )
 
     memory = bound.lower(model, x, key).compile().memory_analysis()

@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 
 import dgmjax as dgm
+from dgmjax.numerics import map_rows
 from experiments.commands.interpolate import check_latents
 from experiments.run.classes import class_index, class_names
 from experiments.run.finished import load_run
@@ -21,7 +22,6 @@ from experiments.run.results import write_json
 from experiments.run.runtime import Processes, run_in_first
 
 _CLASSIFIER_ROWS = 5_000
-_CHUNK = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ def manipulate_attribute(options: Options) -> dict[str, Any]:
 
     without = test.only(np.flatnonzero(~test.has)[: max(options.rows, options.scored)])
     strengths = np.sort(np.array(options.strengths))
-    moved = in_chunks(model, without, direction, strengths)
+    moved = moved_by(model, without, direction, strengths)
     shown, maximum = as_picture(dataset, np.swapaxes(moved[:, : options.rows], 0, 1))
     against = "all others" if options.against is None else options.against
     dgm.plots.image_grid(
@@ -188,14 +188,14 @@ def _rows_with(labels: np.ndarray, index: int) -> np.ndarray:
     return labels[:, index] > 0
 
 
-def in_chunks(model: Any, split: Split, direction: jax.Array, strengths: np.ndarray) -> np.ndarray:
-    """`dgmjax.analysis.manipulate` for a few images at a time: ``[num_strengths, n, *event]``."""
-    manipulate = jax.jit(dgm.analysis.manipulate)
-    parts = []
-    for start in range(0, len(split.x), _CHUNK):
-        part = split.only(np.minimum(np.arange(start, start + _CHUNK), len(split.x) - 1))
-        parts.append(manipulate(model, part.x, direction, strengths, part.context))
-    return np.concatenate(parts, axis=1)[:, : len(split.x)]
+def moved_by(model: Any, split: Split, direction: jax.Array, strengths: np.ndarray) -> np.ndarray:
+    """`dgmjax.analysis.manipulate`, a few images at a time: ``[num_strengths, n, *event]``."""
+
+    def moved(x: jax.Array, context: jax.Array | None) -> np.ndarray:
+        images = dgm.analysis.manipulate(model, x, direction, strengths, context)
+        return np.asarray(images).swapaxes(0, 1)
+
+    return map_rows(moved, split.x, split.context, batch_size=16).swapaxes(0, 1)
 
 
 class Classifier:

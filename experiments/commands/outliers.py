@@ -24,7 +24,7 @@ from experiments.settings.config import Config
 from experiments.settings.likelihoods import likelihood_on
 
 _XLABELS = {
-    "likelihood": "negative log-likelihood [bits/dim]\n{bound}",
+    "likelihood": "negative log-likelihood [{unit}]\n{bound}",
     "typicality": "distance of the negative log-likelihood from that of training data [nats]",
     "complexity": "negative log-likelihood - length of a PNG-like code [bits]",
 }
@@ -70,10 +70,11 @@ def _outliers(options: Options) -> None:
     conditioning = conditioning_of(config, dataset, options)
     other = load_other_data(config, dataset, options.against, labels=conditioning is None)
     record, pictures = compare(config, model, dataset, other, options, conditioning)
-    bits = record["bits_per_dim"]
+    unit, key = ("bits/dim", "bits_per_dim") if "bits_per_dim" in record else ("nats", "nats")
+    inside, outside = (f"{record[key][name]:.3f} {unit}" for name in ("inside", "outside"))
     print(
-        f"{config.name}, {_label(record)}: {dataset.name} test {bits['inside']:.3f} bits/dim, {other.name} test "
-        f"{bits['outside']:.3f} bits/dim"
+        f"{config.name}, {_label(record)}: negative log-likelihood of {dataset.name} test {inside}, {other.name} test "
+        f"{outside}"
     )
     for name, area in record["auroc"].items():
         print(f"AUROC of {name}: {area:.4f}")
@@ -152,10 +153,11 @@ def compare(
     )
     ends = np.cumsum([len(x) for x in events.values()])[:-1]
     log_probs = dict(zip(events, np.split(np.asarray(likelihood.log_prob), ends), strict=True))
-    bits = {
-        name: dgm.densities.bits_per_dim(-values, likelihood.event_size)
-        for name, values in log_probs.items()
-    }
+    unit, nll = "nats", {name: -values for name, values in log_probs.items()}
+    if likelihood.discrete:
+        unit = "bits/dim"
+        size = likelihood.event_size
+        nll = {name: dgm.densities.bits_per_dim(values, size) for name, values in nll.items()}
     record: dict[str, Any] = {
         "config": config.name,
         "inside": dataset.name,
@@ -163,12 +165,14 @@ def compare(
         "rows": {name: len(x) for name, x in events.items()},
         "seed": options.seed,
         "bound": str(likelihood.bound),
-        "bits_per_dim": {name: round(float(values.mean()), 5) for name, values in bits.items()},
+        "bits_per_dim" if likelihood.discrete else "nats": {
+            name: round(float(values.mean()), 5) for name, values in nll.items()
+        },
     }
     if conditioning is not None:
         record["conditioning"] = conditioning.name
     scores = {
-        "likelihood": [bits["inside"], bits["outside"]],
+        "likelihood": [nll["inside"], nll["outside"]],
         "typicality": [
             np.asarray(dgm.analysis.typicality(log_probs[name], log_probs["train"]))
             for name in ("inside", "outside")
@@ -194,7 +198,7 @@ def compare(
             outside,
             options.out.with_stem(stem),
             labels=(own, f"{other.name} test"),
-            xlabel=_XLABELS[name].format(bound=_label(record)),
+            xlabel=_XLABELS[name].format(bound=_label(record), unit=unit),
             title=f"{config.name}: {name}, AUROC {areas[name]:.4f}",
         )
         pictures.append(path)

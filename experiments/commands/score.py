@@ -14,17 +14,16 @@ import numpy as np
 import tyro
 
 import dgmjax as dgm
+from dgmjax.numerics import map_rows, random
 from experiments.commands.train import Options as TrainOptions
 from experiments.commands.train import train
 from experiments.configs import load_config
 from experiments.run.classes import conditions_to_draw
 from experiments.run.finished import load_run
-from experiments.run.pictures import draw
 from experiments.run.results import write_json
 from experiments.run.runtime import Runtime, run_in_all
 from experiments.settings.config import Config
 
-_CHUNK = 500
 _DEFAULTS = {"digits": "resnet_digits", "mnist": "resnet_mnist"}
 
 
@@ -83,30 +82,25 @@ def _write_scores(
     judge_config, judge, judge_data = load_run(folder)
     _check(folder, judge, dataset)
     context = conditions_to_draw(dataset, num).context if config.conditional else None
-    samples = [
-        draw(
-            model,
-            num=min(_CHUNK, num - i),
-            seed=seed + i,
-            temperature=temperature,
-            context=None if context is None else context[i : i + _CHUNK],
-        )
-        for i in range(0, num, _CHUNK)
-    ]
+    keys = random.example_keys(jax.random.key(seed), num)
+    samples = map_rows(
+        lambda keys, context: np.asarray(_draw(model, keys, context, temperature)),
+        keys,
+        context,
+        batch_size=500,
+    )
     events = dataset.as_images()
-    images = np.concatenate(samples).reshape(-1, *events.test.shape[1:])
+    images = samples.reshape(-1, *events.test.shape[1:])
     scores = dgm.analysis.sample_scores(judge, images, events.test, k=k)
     of_data = dgm.analysis.sample_scores(judge, events.train[:num], events.test, k=k)
     of_test = dgm.analysis.sample_scores(judge, events.test, events.test, k=k)
     labels = judge_data.contexts("test").argmax(1)
-    predicted = [
-        np.asarray(_logits(judge, judge_data.test[i : i + _CHUNK])).argmax(1)
-        for i in range(0, len(labels), _CHUNK)
-    ]
+    logits = map_rows(lambda rows: _logits(judge, rows), judge_data.test, batch_size=500)
+    predicted = np.asarray(logits).argmax(1)
     record = {
         "config": config.name,
         "classifier": judge_config.name,
-        "classifier_accuracy": round(float((np.concatenate(predicted) == labels).mean()), 4),
+        "classifier_accuracy": round(float((predicted == labels).mean()), 4),
         "k": k,
         "temperature": temperature,
         "seed": seed,
@@ -157,6 +151,17 @@ def _check(folder: pathlib.Path, judge: Any, dataset: dgm.data.Dataset) -> None:
             f"--classifier {folder} takes images {tuple(judge.event_shape)} of {judge.num_levels} levels; the run has "
             f"{expected[0]} of {expected[1]}."
         )
+
+
+@jax.jit
+def _draw(model: Any, keys: jax.Array, context: jax.Array | None, temperature: float) -> jax.Array:
+    """A sample a key."""
+
+    def one(key: jax.Array, context: jax.Array | None) -> jax.Array:
+        condition = {} if context is None else {"context": context}
+        return model.sample(seed=key, temperature=temperature, **condition)
+
+    return jax.vmap(one)(keys, context)
 
 
 @jax.jit

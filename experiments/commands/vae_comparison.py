@@ -126,7 +126,7 @@ def measure(
         "parameters": result["parameters"],
         "train_elbo": -surgery.elbo,
         "test_elbo": result["test"]["nats"],
-        "test_iw": weighted.nats,
+        "test_iw": weighted.negative_log_likelihood,
         "mutual_information": surgery.mutual_information,
         "marginal_kl": surgery.marginal_kl,
         "log_n": surgery.log_n,

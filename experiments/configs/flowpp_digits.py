@@ -2,8 +2,8 @@
 
 Reproduces: Flow++ (Ho et al., 2019, arXiv:1902.00275) on scikit-learn's digits.
 Command: python -m experiments.train flowpp_digits
-Expected: test 83.83 nats (1.89 bits/dim), one-sample bound (variational dequantization), 80.45 with K=64; selected on
-  validation.
+Expected: test NLL 83.83 nats (1.89 bits/dim), one-sample bound (variational dequantization), 80.45 with K=64; selected
+  on validation.
 Cost: 16 minutes on 2 CPU cores that did much other work.
 """
 

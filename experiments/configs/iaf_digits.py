@@ -2,7 +2,7 @@
 
 Reproduces: IAF (Kingma et al., 2016, arXiv:1606.04934), here trained by maximum likelihood, its slow direction.
 Command: python -m experiments.train iaf_digits
-Expected: test 91.78 nats (2.07 bits/dim), one-sample bound (uniform dequantization), selected on validation.
+Expected: test NLL 91.78 nats (2.07 bits/dim), one-sample bound (uniform dequantization), selected on validation.
 Cost: 2 to 3 minutes on 2 CPU cores.
 """
 

@@ -3,7 +3,7 @@
 Reproduces: the IAF-VAE of images (Kingma et al., 2016, arXiv:1606.04934, section 6.2), two resolutions of two layers,
   on scikit-learn's digits; pixels are mixtures of discretized logistics (Salimans et al., 2017, arXiv:1701.05517).
 Command: python -m experiments.train iaf_vae_digits
-Expected: test 87.24 nats (1.966 bits/dim), one-sample bound (variational posterior), selected on validation.
+Expected: test NLL 87.24 nats (1.966 bits/dim), one-sample bound (variational posterior), selected on validation.
 Cost: 23 minutes on 2 CPU cores that did much other work, of which this run had about half of one.
 """
 

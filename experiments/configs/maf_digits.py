@@ -2,7 +2,7 @@
 
 Reproduces: MAF (Papamakarios et al., 2017, arXiv:1705.07057) on scikit-learn's digits.
 Command: python -m experiments.train maf_digits
-Expected: test 88.64 nats (2.00 bits/dim), one-sample bound (uniform dequantization), selected on validation.
+Expected: test NLL 88.64 nats (2.00 bits/dim), one-sample bound (uniform dequantization), selected on validation.
 Cost: 2 to 3 minutes on 2 CPU cores.
 """
 

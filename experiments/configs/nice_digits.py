@@ -2,7 +2,7 @@
 
 Reproduces: NICE (Dinh et al., 2015, arXiv:1410.8516) with MLP conditioners on scikit-learn's digits.
 Command: python -m experiments.train nice_digits
-Expected: test 88.57 nats (2.00 bits/dim), one-sample bound (uniform dequantization), selected on validation.
+Expected: test NLL 88.57 nats (2.00 bits/dim), one-sample bound (uniform dequantization), selected on validation.
 Cost: 1.5 minutes on 2 CPU cores.
 """
 

@@ -3,7 +3,7 @@
 Reproduces: PixelCNN++ (Salimans et al., 2017, arXiv:1701.05517) on scikit-learn's digits, with the network of the Gated
   PixelCNN (van den Oord et al., 2016, arXiv:1606.05328), which is better on images so small.
 Command: python -m experiments.train pixelcnnpp_digits
-Expected: test 78.34 nats (1.77 bits/dim), exact, selected on validation.
+Expected: test NLL 78.34 nats (1.77 bits/dim), exact, selected on validation.
 Cost: 5 minutes on 2 CPU cores that did other work too.
 """
 

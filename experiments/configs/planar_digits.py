@@ -2,7 +2,7 @@
 
 Reproduces: Planar flow (Rezende and Mohamed, 2015, arXiv:1505.05770) on scikit-learn's digits.
 Command: python -m experiments.train planar_digits
-Expected: test 94.15 nats (2.12 bits/dim), one-sample bound (uniform dequantization), selected on validation.
+Expected: test NLL 94.15 nats (2.12 bits/dim), one-sample bound (uniform dequantization), selected on validation.
 Cost: half a minute on 2 CPU cores.
 """
 

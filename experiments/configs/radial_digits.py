@@ -2,7 +2,7 @@
 
 Reproduces: Radial flow (Rezende and Mohamed, 2015, arXiv:1505.05770) on scikit-learn's digits.
 Command: python -m experiments.train radial_digits
-Expected: test 99.79 nats (2.25 bits/dim), one-sample bound (uniform dequantization), selected on validation.
+Expected: test NLL 99.79 nats (2.25 bits/dim), one-sample bound (uniform dequantization), selected on validation.
 Cost: half a minute on 2 CPU cores.
 """
 

@@ -3,7 +3,7 @@
 Reproduces: the VAE (Kingma and Welling, 2014, arXiv:1312.6114) with 16 latents on scikit-learn's digits; pixels are
   mixtures of discretized logistics (Salimans et al., 2017, arXiv:1701.05517).
 Command: python -m experiments.train vae_conv_digits
-Expected: test 85.34 nats (1.924 bits/dim), one-sample bound (variational posterior), 82.28 with K=512; selected on
+Expected: test NLL 85.34 nats (1.924 bits/dim), one-sample bound (variational posterior), 82.28 with K=512; selected on
   validation.
 Cost: 8 minutes on 2 CPU cores that did much other work.
 """

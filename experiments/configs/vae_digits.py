@@ -3,7 +3,7 @@
 Reproduces: the VAE (Kingma and Welling, 2014, arXiv:1312.6114) with 16 latents on scikit-learn's digits; pixels are
   mixtures of discretized logistics (Salimans et al., 2017, arXiv:1701.05517).
 Command: python -m experiments.train vae_digits
-Expected: test 89.06 nats (2.008 bits/dim), one-sample bound (variational posterior), selected on validation.
+Expected: test NLL 89.06 nats (2.008 bits/dim), one-sample bound (variational posterior), selected on validation.
 Cost: 2 minutes on 2 CPU cores that did much other work.
 """
 

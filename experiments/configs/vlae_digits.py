@@ -3,7 +3,7 @@
 Reproduces: the VLAE (Chen et al., 2017, arXiv:1611.02731) on scikit-learn's digits: 8 latents, an autoregressive prior,
   and a PixelCNN of one block that sees a small window and the decoder's features.
 Command: python -m experiments.train vlae_digits
-Expected: test 80.35 nats (1.811 bits/dim), one-sample bound (variational posterior), selected on validation.
+Expected: test NLL 80.35 nats (1.811 bits/dim), one-sample bound (variational posterior), selected on validation.
 Cost: 2 minutes on 2 CPU cores that did other work.
 """
 

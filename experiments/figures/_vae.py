@@ -10,9 +10,9 @@ import optax
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.numerics import map_rows, random
 
 BOUND = "ELBO, a lower bound on the log-likelihood"
-_ROWS_PER_PASS = 2_000
 _LARGE = 10_000
 _MAX_LEVELS = 17  # of the digits
 
@@ -86,12 +86,9 @@ def negative_elbo(
     model: dgm.VAE, x: np.ndarray, seed: int, *, num_samples: int = 1
 ) -> tuple[float, float]:
     """``-ELBO`` in nats, mean over rows (and ``num_samples`` samples each), and its standard error over rows."""
-    key = jax.random.key(seed)
-    parts = [
-        _elbo(model, x[i : i + _ROWS_PER_PASS], jax.random.fold_in(key, i), num_samples)
-        for i in range(0, len(x), _ROWS_PER_PASS)
-    ]
-    nats = -np.concatenate(parts).astype(np.float64)
+    keys = random.example_keys(jax.random.key(seed), len(x))
+    elbo = map_rows(lambda x, keys: _elbo(model, x, keys, num_samples), x, keys, batch_size=2_000)
+    nats = -np.asarray(elbo, np.float64)
     return float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))
 
 

@@ -27,7 +27,7 @@ def draw(
     *,
     seed: int = 0,
     num_samples: tuple[int, ...] = NUM_SAMPLES,
-    samples_per_pass: int = 64,
+    batch_size: int = 64,
     draws: int = 64,
     steps: int = 500,
 ) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def draw(
       out: the picture.
       seed: of the weights, the training and the noise.
       num_samples: the ``K``, ascending.
-      samples_per_pass: importance samples computed at once.
+      batch_size: importance samples at a time.
       draws: of the bound, for each level at the largest ``K``; at smaller ones ``sqrt(largest / K)`` times as many.
       steps: of training, of the dequantizations that are trained.
     """
@@ -61,7 +61,7 @@ def draw(
     repeats = [draws * math.isqrt(num_samples[-1] // count) for count in num_samples]
     curves = {
         name: [
-            _gap(noise, mass, count, min(samples_per_pass, count), number, seed)
+            _gap(noise, mass, count, min(batch_size, count), number, seed)
             for count, number in zip(num_samples, repeats, strict=True)
         ]
         for name, noise in noises.items()
@@ -70,7 +70,7 @@ def draw(
         "density": f"normal, loc {LOC}, scale {SCALE}, {LEVELS} levels",
         "mass": mass.tolist(),
         "num_samples": list(num_samples),
-        "samples_per_pass": samples_per_pass,
+        "samples_per_pass": batch_size,
         "draws_of_each_level": repeats,
         "steps": steps,
         "seed": seed,
@@ -82,7 +82,7 @@ def draw(
         "chunking": _chunking(
             noises["uniform"],
             num_samples[-1],
-            (min(samples_per_pass, num_samples[-1]), num_samples[-1]),
+            (min(batch_size, num_samples[-1]), num_samples[-1]),
             draws,
             seed,
         ),
@@ -135,18 +135,16 @@ def _trained(
     ).model.dequantization
 
 
-@functools.partial(jax.jit, static_argnames=("num_samples", "samples_per_pass"))
+@functools.partial(jax.jit, static_argnames=("num_samples", "batch_size"))
 def _bound(
     noise: dgm.layers.Dequantization,
     y: jax.Array,
     key: jax.Array,
     *,
     num_samples: int = 1,
-    samples_per_pass: int = 1,
+    batch_size: int = 1,
 ) -> jax.Array:
-    return _model(noise).log_prob(
-        y, seed=key, num_samples=num_samples, samples_per_pass=samples_per_pass
-    )
+    return _model(noise).log_prob(y, seed=key, num_samples=num_samples, batch_size=batch_size)
 
 
 def _rows(draws: int) -> jax.Array:
@@ -158,7 +156,7 @@ def _gap(
     noise: dgm.layers.Dequantization,
     mass: np.ndarray,
     num_samples: int,
-    samples_per_pass: int,
+    batch_size: int,
     draws: int,
     seed: int,
 ) -> dict[str, float]:
@@ -167,7 +165,7 @@ def _gap(
         _rows(draws),
         jax.random.fold_in(jax.random.key(seed), num_samples),
         num_samples=num_samples,
-        samples_per_pass=samples_per_pass,
+        batch_size=batch_size,
     )
     log_r = np.asarray(bound, np.float64).reshape(LEVELS, draws) - np.log(mass)[:, None]
     estimates = {"gap": np.expm1(log_r) - log_r, "plain_gap": -log_r}
@@ -204,7 +202,7 @@ def _chunking(
     """The same bounds with two numbers of samples a pass: how they differ, and the memory each asks for."""
     arguments = noise, _rows(draws), jax.random.key(seed)
     programs = {
-        count: _bound.lower(*arguments, num_samples=num_samples, samples_per_pass=count).compile()
+        count: _bound.lower(*arguments, num_samples=num_samples, batch_size=count).compile()
         for count in passes
     }
     one, other = (program(*arguments) for program in programs.values())

@@ -81,7 +81,7 @@ def draw(
             jax.random.key(seed + 1),
             steps=steps,
             num_samples=draws,
-            samples_per_pass=min(draws, 50),
+            batch_size=min(draws, 50),
             log_prob=annealed.log_prob,
         )
         error = np.sqrt((np.asarray(gaps.standard_errors["amortization_gap"]) ** 2).sum())

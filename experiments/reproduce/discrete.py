@@ -170,7 +170,7 @@ def both_ways(context: Context) -> list[Check]:
     ).model  # fmt: skip
     nats = dgm.log_likelihood(
         model, jnp.asarray(held_pairs), seed=_KEY, num_samples=16
-    ).nats - math.log(6)
+    ).negative_log_likelihood - math.log(6)
     head = jnp.asarray(np.log(np.bincount(y[:, 0], minlength=6) / len(y)))
     categorical = -float(head[held[:, 0]].mean())
     return [

@@ -50,8 +50,8 @@ def residual(context: Context) -> list[Check]:
         scale=0.3,
     )
     keys = jax.random.split(jax.random.key(2), context.size(2_000, 10_000))
-    value = jax.jit(lambda k: unbiased.bijector.inverse_and_log_det(x, key=k)[1].mean())
-    draws = jax.lax.map(value, keys, batch_size=100)
+    value = jax.jit(jax.vmap(lambda k: unbiased.bijector.inverse_and_log_det(x, key=k)[1].mean()))
+    draws = dgm.numerics.map_rows(value, keys, batch_size=100)
     error = float(draws.std()) / math.sqrt(len(keys))
     gap = float(draws.mean() - exact.bijector.inverse_log_det(x).mean())
     return [*checks, at_most("bias of the roulette, in standard errors", abs(gap) / error, 3.0)]

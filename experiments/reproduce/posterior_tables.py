@@ -53,7 +53,7 @@ def planar_layers(context: Context) -> list[Check]:
         model, result, config = digits_vae(context, f"planar{depth}" if depth else "", **changes)
         weighted = likelihood_on(
             model, load_data(config).test, seed=0, num_samples=samples, draws=1
-        ).nats
+        ).negative_log_likelihood
         gains.append(result["test"]["nats"] - weighted)
         lines.append(f"| {depth} | | {result['test']['nats']:.2f} | {weighted:.2f} |")
     context.table(
@@ -86,7 +86,7 @@ def prior_or_posterior(context: Context) -> list[Check]:
         )
         weighted = likelihood_on(
             model, load_data(config).test, seed=0, num_samples=samples, draws=1
-        ).nats
+        ).negative_log_likelihood
         found[name] = result | {"iw": weighted}
         lines.append(
             f"| {name} | {result['parameters']:,} | {result['test']['nats']:.2f} | {weighted:.2f} |"

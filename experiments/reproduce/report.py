@@ -128,11 +128,12 @@ def _published_cells(name: str, run: dict[str, Any]) -> tuple[str, str]:
 
 def _test_cells(test: dict[str, Any]) -> tuple[str, str, str]:
     """Two numbers of a test and their kind: a likelihood, or whatever the system measures first."""
-    if "bits_per_dim" in test:
-        nats = f"{test['nats']:.2f}{plus_minus(test['standard_error_nats'])} nats"
+    if "standard_error_nats" in test:
+        nats = f"NLL {test['nats']:.2f}{plus_minus(test['standard_error_nats'])} nats"
         bound = test["bound"]
         one = "" if "=" in bound or "one-sample" not in bound else ", K=1"
-        return nats, f"{test['bits_per_dim']:.3f} bits/dim", f"{bound}{one}"
+        bits = f"{test['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in test else ""
+        return nats, bits, f"{bound}{one}"
     numbers = [f"{name} {value:.4g}" for name, value in test.items() if isinstance(value, float)]
     first, second = [*numbers, "", ""][:2]
     return first, second, ""

@@ -75,7 +75,7 @@ def print_result(config: Config, result: dict[str, Any], workdir: pathlib.Path) 
     print(f"{result['config']}: test {config.model.headline(test)}")
     if "nats_of_the_true_density" in test:
         print(
-            f"the true density has {test['nats_of_the_true_density']:.2f} nats on the same points"
+            f"log-likelihood of the true density {-test['nats_of_the_true_density']:.2f} nats on the same points"
         )
     selected = f"selected on {result['selected_on']} at" if result["selected_on"] else "weights of"
     print(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -11,11 +12,10 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.numerics import map_rows
 from experiments.settings.dequantization import UNIFORM, DequantizationConfig
 from experiments.settings.likelihoods import plus_minus
 from experiments.settings.model import ModelConfig
-
-_CHUNK = 1_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,24 +73,18 @@ class ClassifierConfig(ModelConfig):
         if context is None:
             raise ValueError(f"{self.system}: the data have no labels to be measured with.")
 
-        @jax.jit
-        def metrics(model: Any, x: jax.Array, context: jax.Array) -> Any:
-            batch = {"x": x, "context": context}
-            return dgm.objectives.classification_errors(model, batch, jax.random.key(0))[1]
-
-        parts = [
-            metrics(model, jnp.asarray(x[i : i + _CHUNK]), jnp.asarray(context[i : i + _CHUNK]))
-            for i in range(0, len(x), _CHUNK)
-        ]
-        nats, wrong = (sum(float(part[name][0]) for part in parts) for name in ("nats", "error"))
-        error = wrong / len(x)
+        logits = map_rows(lambda rows: _logits(model, rows), x, batch_size=1_000)
+        known = types.SimpleNamespace(logits=lambda logits: logits)
+        batch = {"x": logits, "context": jnp.asarray(context)}
+        _, metrics = dgm.objectives.classification_errors(known, batch, jax.random.key(0))
+        nats, error = (float(metrics[name][0]) / len(x) for name in ("nats", "error"))
         return {
             "accuracy": round(1.0 - error, 6),
             "error_percent": round(100 * error, 4),
             "standard_error_percent": None
             if len(x) < 2
             else round(100 * math.sqrt(error * (1 - error) / len(x)), 4),
-            "nats": round(nats / len(x), 6),
+            "nats": round(nats, 6),
             "rows": len(x),
         }
 
@@ -188,11 +182,17 @@ class IRevNetConfig(ClassifierConfig):
         """Those of a classifier, and the largest error of a pixel in [0, 1] that comes back from the final features."""
         numbers = super().measure(model, x, context, seed=seed)
 
-        @jax.jit
-        def off(model: Any, x: jax.Array) -> jax.Array:
-            return jnp.abs(model.invert(model.final_features(x)) - model.scaled(x)).max()
+        errors = map_rows(lambda rows: _reconstruction_errors(model, rows), x, batch_size=1_000)
+        return numbers | {"largest_reconstruction_error": float(errors.max())}
 
-        errors = [
-            float(off(model, jnp.asarray(x[i : i + _CHUNK]))) for i in range(0, len(x), _CHUNK)
-        ]
-        return numbers | {"largest_reconstruction_error": max(errors)}
+
+@jax.jit
+def _logits(model: Any, x: jax.Array) -> jax.Array:
+    return model.logits(x)
+
+
+@jax.jit
+def _reconstruction_errors(model: Any, x: jax.Array) -> jax.Array:
+    """The largest of each event, ``[n]``."""
+    errors = jnp.abs(model.invert(model.final_features(x)) - model.scaled(x))
+    return errors.reshape(len(x), -1).max(1)

@@ -4,16 +4,14 @@ import dataclasses
 from typing import Any, ClassVar, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.numerics import map_rows, random
 from experiments.settings.unlabelled import UnlabelledConfig
-
-_CHUNK = 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,13 +92,9 @@ class GANConfig(UnlabelledConfig):
         in units of the range of the data. Scores of samples need a classifier: ``python -m experiments.score``.
         """
         del context
-        key, parts = jax.random.key(seed), []
-        for i in range(0, len(x), _CHUNK):
-            rows = jnp.asarray(x[i : i + _CHUNK])
-            parts.append(_look(model, rows, jax.random.fold_in(key, i)))
-        real, fake, real_logits, fake_logits = (
-            np.concatenate([np.asarray(part[j], np.float64) for part in parts]) for j in range(4)
-        )
+        keys = random.example_keys(jax.random.key(seed), len(x))
+        looks = map_rows(lambda x, keys: _look(model, x, keys), x, keys, batch_size=500)
+        real, fake, real_logits, fake_logits = (np.asarray(part, np.float64) for part in looks)
         right = np.concatenate([real_logits > 0, fake_logits < 0])
         span = 2.0 if model.num_levels is not None else max(float(np.ptp(real)), 1e-12)
         discriminator = np.logaddexp(0, -real_logits) + np.logaddexp(0, fake_logits)
@@ -144,9 +138,9 @@ class ImageGANConfig(GANConfig):
 
 
 @jax.jit
-def _look(model: dgm.GAN, rows: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
+def _look(model: dgm.GAN, rows: jax.Array, keys: jax.Array) -> tuple[jax.Array, ...]:
     real = model.scaled(rows)
-    fake = model.scaled(model.sample(seed=key, sample_shape=len(rows)))
+    fake = model.scaled(jax.vmap(lambda key: model.sample(seed=key))(keys))
     return real, fake, model.discriminate(real), model.discriminate(fake)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 import dgmjax as dgm
+from dgmjax.checks import is_discrete
+from dgmjax.numerics import map_rows, random
 
 # A one-sample bound is an expectation over the noise: the mean over draws estimates the same number, less noisily.
 NOISE_DRAWS = 16
-_CHUNK = 512
 
 
 def log_marginal(
@@ -54,44 +55,43 @@ def likelihood_on(
 ) -> dgm.Likelihood:
     """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise.
 
-    With a ``mixture``, contexts and the logarithms of their weights, they are marginal over those (`log_marginal`).
+    Every row has noise of its own. With a ``mixture``, contexts and the logarithms of their weights, they are marginal
+    over those (`log_marginal`).
     """
     bound = dgm.objectives.bound_of(model, num_samples)
     draws = draws if bound.is_noisy else 1
 
     @jax.jit
-    def evaluate(model: Any, x: jax.Array, context: jax.Array | None, key: jax.Array) -> jax.Array:
-        def draw(key: jax.Array) -> jax.Array:
+    def evaluate(model: Any, x: jax.Array, context: jax.Array | None, keys: jax.Array) -> jax.Array:
+        def draw(index: jax.Array) -> jax.Array:
+            seed = random.fold_in(keys, index)
             if mixture is not None:
-                return log_marginal(model, x, *mixture, seed=key, num_samples=num_samples)
-            return dgm.objectives.log_prob(model, x, context, seed=key, num_samples=num_samples)
+                return log_marginal(model, x, *mixture, seed=seed, num_samples=num_samples)
+            return dgm.objectives.log_prob(model, x, context, seed=seed, num_samples=num_samples)
 
-        return jax.lax.map(draw, jax.random.split(key, draws)).mean(0)
+        return jax.lax.map(draw, jnp.arange(draws)).mean(0)
 
-    key = jax.random.key(seed)
-    parts = [
-        evaluate(
-            model,
-            jnp.asarray(x[i : i + _CHUNK]),
-            None if context is None else jnp.asarray(context[i : i + _CHUNK]),
-            jax.random.fold_in(key, i),
-        )
-        for i in range(0, len(x), _CHUNK)
-    ]
-    return dgm.Likelihood(jnp.concatenate(parts), bound, int(np.prod(model.event_shape)))
+    keys = random.example_keys(jax.random.key(seed), len(x))
+    values = map_rows(
+        lambda x, context, keys: evaluate(model, x, context, keys),
+        x, context, keys, batch_size=512,
+    )  # fmt: skip
+    event_size = int(np.prod(model.event_shape))
+    return dgm.Likelihood(values, bound, event_size, is_discrete(x))
 
 
 def as_record(likelihood: dgm.Likelihood, *, draws: int) -> dict[str, Any]:
-    """JSON-compatible numbers of a likelihood, with their unit and bound.
+    """JSON-compatible numbers of a likelihood, with their unit and bound: ``nats`` is the negative log-likelihood.
 
+    Densities, the likelihoods of floats, have no ``bits_per_dim``.
     ``noise_draws`` says over how many independent draws of the noise a bound was averaged; it does not tighten it.
     One row has no standard error: None.
     """
-    rows = int(likelihood.log_prob.size)
+    rows, bits = int(likelihood.log_prob.size), likelihood.bits_per_dim
     return {
-        "nats": round(likelihood.nats, 4),
+        "nats": round(likelihood.negative_log_likelihood, 4),
         "standard_error_nats": None if rows < 2 else round(likelihood.standard_error, 4),
-        "bits_per_dim": round(likelihood.bits_per_dim, 5),
+        **({} if bits is None else {"bits_per_dim": round(bits, 5)}),
         "bound": str(likelihood.bound),
         "rows": rows,
     } | ({"noise_draws": draws} if likelihood.bound.is_noisy else {})

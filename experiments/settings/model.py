@@ -66,10 +66,9 @@ class ModelConfig:
 
     def headline(self, test: dict[str, Any]) -> str:
         """The numbers of a split in a line."""
-        return (
-            f"{test['nats']:.2f}{plus_minus(test['standard_error_nats'])} nats = {test['bits_per_dim']:.3f} bits/dim, "
-            f"{test['bound']}"
-        )
+        bits = f" ({test['bits_per_dim']:.3f} bits/dim)" if "bits_per_dim" in test else ""
+        error = plus_minus(test["standard_error_nats"])
+        return f"log-likelihood {-test['nats']:.2f}{error} nats{bits}, {test['bound']}"
 
     def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
         """The fields that are arguments of the constructor, by name, and the shape of the context."""

@@ -26,12 +26,12 @@ def loss(model: dict, batch: dict, key: jax.Array) -> tuple:
     return x.mean(), {name: (value.sum(), count) for name, value in values.items()}
 
 
-def metrics(devices: int, chunk: int) -> dict[str, float]:
+def metrics(devices: int, batch_size: int) -> dict[str, float]:
     """Metrics of one evaluation; a second one of the same evaluator must say the same."""
     data = {"x": np.arange(29, dtype=np.float32)[:, None]}
     eval_step = training.make_eval_step(loss, lambda params, fixed: params | fixed)
     parallel = training.Parallel(num_devices=devices)
-    evaluate = make_evaluator(eval_step, data, jax.random.key(3), parallel, chunk=chunk)
+    evaluate = make_evaluator(eval_step, data, jax.random.key(3), parallel, batch_size=batch_size)
     params = parallel.place_state({"w": jnp.ones(())})
     found = evaluate(params, {})
     assert evaluate(params, {}) == found

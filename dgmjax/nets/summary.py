@@ -10,9 +10,6 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.held import Held
-from dgmjax.layers.stack import Stack
-
 _WIDTH = 100
 _WIDEST = {"kind": 28, "output": 20}
 _GAP, _TIMES = "  ", " x "
@@ -29,6 +26,24 @@ class _Row:
     output: str = "-"
     count: int = 0
     size: int = 0
+
+
+class Module(nnx.Module):
+    """A module whose ``repr`` is its `summary`, without the arrays.
+
+    Attributes:
+      is_stack: the part stands for ``num_layers`` of its kind.
+      is_container: no row of its own; what is inside belongs to the module above.
+    """
+
+    is_stack = False
+    is_container = False
+
+    def __repr__(self) -> str:
+        """The table of `summary`."""
+        return summary(self)
+
+    __str__ = __repr__
 
 
 def summary(model: nnx.Module, *, depth: int = 6) -> str:
@@ -79,7 +94,7 @@ def _rows(module: Any, name: str, kind: str, level: int, seen: set[int]) -> list
             extent = _extent(jax.tree.leaves(part))
             params.append(_Row(level + 1, part_name, part_kind, "-", *extent))
         elif isinstance(part, nnx.Module):
-            if isinstance(module, Stack):
+            if getattr(module, "is_stack", False):
                 part_kind = f"{part_kind}{_TIMES}{module.num_layers}"
             modules.append(_rows(part, part_name, part_kind, level + 1, seen))
     for below in [*params, *(rows[0] for rows in modules)]:
@@ -96,7 +111,7 @@ def _parts(module: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_part(value: Any) -> bool:
-    container = isinstance(value, nnx.List | nnx.Dict | Held)
+    container = isinstance(value, nnx.List | nnx.Dict) or getattr(value, "is_container", False)
     return isinstance(value, nnx.Variable | nnx.Module) and not container
 
 
@@ -133,6 +148,8 @@ def _extent(leaves: Iterable[Any]) -> tuple[int, int]:
     """Number of elements, and their bytes."""
     count = size = 0
     for leaf in leaves:
+        if not hasattr(leaf, "dtype"):  # of a model whose leaves are no arrays, such as shardings
+            continue
         elements = math.prod(np.shape(leaf))
         count, size = count + elements, size + elements * leaf.dtype.itemsize
     return count, size
