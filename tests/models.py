@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 
 class Model(NamedTuple):
@@ -50,7 +50,7 @@ def log_prob(
     if isinstance(model, dgm.GAN):
         return model.discriminate(model.scaled(x), key=key)
     if isinstance(model, dgm.SparseAutoencoder):
-        keys = (None, None) if key is None else random.split(key)
+        keys = (None, None) if key is None else prng.split(key)
         return model.decode(model.encode(x, key=keys[0]), key=keys[1])
     if is_conditional(model) and context is None:
         context = jnp.linspace(0.0, 1.0, model.context_shape[0], dtype=jnp.float32)

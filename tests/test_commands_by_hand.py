@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 from experiments.commands import outliers, sample, score
 from experiments.configs import load_config
 from experiments.run import pictures

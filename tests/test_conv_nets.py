@@ -15,7 +15,7 @@ import dgmjax as dgm
 from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_net import ConvNet
 from dgmjax.nets.res_net import ResNet
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 from dgmjax.testing import scramble
 
 SHAPE, OUT, CONTEXT = (4, 5, 2), 3, 2

@@ -166,7 +166,7 @@ def test_augmentation_comes_before_the_transform_and_in_training_only():
     def loss(model, batch, key):
         del model
         x, count = batch["x"], jnp.asarray(len(batch["x"]), jnp.float32)
-        own = [noise(part) for part in (key, *dgm.numerics.random.split(key))]
+        own = [noise(part) for part in (key, *dgm.numerics.prng.split(key))]
         seen = jnp.stack([(x[:, 0] / 2.0 - 1.0) / 0.1, x[:, 1] - 3.0, *own])
         same = jnp.abs(seen[:, None] - seen[None]) < 1e-4
         values = {"nats": x[:, 0], "second": x[:, 1], "same": same.sum((0, 1)).astype(x.dtype)}

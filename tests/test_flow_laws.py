@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 from dgmjax.testing import scramble
 from tests.models import MODELS
 from tests.test_model_laws import ROWS, inputs, made, promotion, rows_of

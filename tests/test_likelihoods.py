@@ -25,7 +25,7 @@ from dgmjax.likelihoods import (
     Likelihood,
     likelihood,
 )
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 
 L = 5
 

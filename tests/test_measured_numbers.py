@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from experiments.commands import evaluate
 from experiments.run import results
 from experiments.settings import gans
@@ -113,7 +113,7 @@ class Shifted(nnx.Module):
     def log_prob(self, x, context=None, *, seed=None, num_samples=1):
         value = -x[:, 0, 0] * (1.0 if context is None else context[..., 0])
         if self.noisy:
-            noise = random.draw(jax.random.normal, seed, value.shape)
+            noise = prng.draw(jax.random.normal, seed, value.shape)
             value = value + noise + 1_000.0 * (num_samples - 1)
         return value
 

@@ -13,7 +13,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.numerics.compiled import inlined
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 from dgmjax.testing import scramble
 from tests.models import MODELS, events, is_conditional, log_prob
 

@@ -13,7 +13,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.models.pixel_cnn import PixelCNNpp
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 from dgmjax.testing import cast, scramble
 
 VARIANTS = ("pixelcnnpp", "gated", "plain")

@@ -250,7 +250,7 @@ def test_roulette_and_its_gradient_are_unbiased():
 
 def test_with_a_key_an_event_the_roulette_of_one_does_not_depend_on_the_others():
     weight, x = weight_of_norm(0.75), jax.random.normal(KEY, (4, 2, 3))
-    keys = dgm.numerics.random.example_keys(KEY, 4)
+    keys = dgm.numerics.prng.example_keys(KEY, 4)
     together = russian_roulette_log_det(branch, weight, x, keys)
     for row, key, value in zip(x, keys, together, strict=True):
         alone = russian_roulette_log_det(branch, weight, row, key)

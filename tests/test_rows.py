@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics import map_rows, random
+from dgmjax.numerics import map_rows, prng
 from dgmjax.testing import scramble
 
 KEY = jax.random.key(0)
@@ -53,7 +53,7 @@ def test_no_rows_give_no_results(batch_size):
 
 
 def test_keys_are_rows_like_others():
-    keys = random.example_keys(KEY, 5)
+    keys = prng.example_keys(KEY, 5)
     expected = [jax.random.normal(jax.random.fold_in(KEY, i)) for i in range(5)]
     draw = jax.vmap(jax.random.normal)
     np.testing.assert_allclose(map_rows(draw, keys, batch_size=2), expected, rtol=1e-6)
@@ -126,7 +126,7 @@ def test_a_likelihood_does_not_depend_on_the_batch_size(name):
         assert parts.bound == whole.bound
     last = dgm.log_likelihood(
         model, x[6:], None if context is None else context[6:],
-        seed=random.example_keys(KEY, 1, start=6), num_samples=num_samples,
+        seed=prng.example_keys(KEY, 1, start=6), num_samples=num_samples,
     )  # fmt: skip
     np.testing.assert_allclose(last.log_prob, whole.log_prob[6:], rtol=2e-6)
     assert len(np.unique(whole.log_prob)) == 7

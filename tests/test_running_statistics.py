@@ -192,7 +192,7 @@ def test_models_without_statistics_have_the_program_that_they_had(model):
     }[model]()
 
     def plain(model, x, key):
-        seed, dropout = dgm.numerics.random.split(key)
+        seed, dropout = dgm.numerics.prng.split(key)
         nats = -dgm.objectives.log_prob(model, x, seed=seed, key=dropout)
         total, count = nats.sum(), jnp.asarray(nats.size, nats.dtype)
         loss, bits = total / count, dgm.densities.bits_per_dim(total, 2)

@@ -54,7 +54,7 @@ class Bernoulli(nnx.Module):
         return jax.nn.log_sigmoid(jnp.where(value == 1, context, -context)).sum(-1)
 
     def sample(self, *, seed, context):
-        noise = dgm.numerics.random.draw(jax.random.logistic, seed, context.shape)
+        noise = dgm.numerics.prng.draw(jax.random.logistic, seed, context.shape)
         return (noise < context).astype(jnp.int32)
 
 
@@ -415,7 +415,7 @@ def test_a_posterior_and_a_likelihood_with_their_networks_are_a_layer():
             return self.sample_and_log_prob(output, seed=seed)[0]
 
         def sample_and_log_prob(self, output, *, seed):
-            z = output + dgm.numerics.random.draw(jax.random.normal, seed, output.shape)
+            z = output + dgm.numerics.prng.draw(jax.random.normal, seed, output.shape)
             return z, self.log_prob(z, output)
 
     parts = [NetworkDensity(mlp(2, (2,), seed), Family(), (2,)) for seed in (0, 1)]

@@ -16,7 +16,7 @@ from dgmjax.nets.conv_encoder import ConvEncoder
 from dgmjax.nets.flattened import Flattened
 from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.nets.mlp import MLP
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 
 
 def flattened(*, rngs, **options):

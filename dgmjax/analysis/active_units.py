@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.rows import map_rows
 from dgmjax.objectives.elbo_surgery import encode_all
 
@@ -72,7 +72,7 @@ def active_units(
                 f"active_units: {type(model.posterior).__name__} does not know its mean; pass key=jax.random.key(...) "
                 f"and num_samples >= 2, got {num_samples}."
             )
-        keys = random.example_keys(key, len(data))
+        keys = prng.example_keys(key, len(data))
         moments = map_rows(
             lambda features, keys: _moments(model.posterior, features, keys, num_samples),
             features,

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.checks import batch_shape, widened
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 _TARGET = 0.65  # the acceptance at which Hamiltonian Monte Carlo mixes best in many dimensions
 _RATE = 0.1  # of the logarithm of the step size, a temperature
@@ -131,9 +131,9 @@ def _run(
         )
         return _Point(z, log_prior.astype(log_likelihood.dtype), log_likelihood, *gradients)
 
-    start_key, key = random.split(key)
+    start_key, key = prng.split(key)
     point = point_at(
-        random.draw(
+        prng.draw(
             lambda one, shape: prior.sample(seed=one, sample_shape=shape),
             start_key,
             (*batch, num_pilots + num_chains),
@@ -145,9 +145,9 @@ def _run(
         point: _Point, beta: jax.Array, step: jax.Array, key: jax.Array
     ) -> tuple[_Point, jax.Array]:
         """The next point, and the probability of acceptance, ``[*batch, chains]``."""
-        momentum_key, accept_key = random.split(key)
+        momentum_key, accept_key = prng.split(key)
         shape = point.z.shape
-        momentum = random.draw(
+        momentum = prng.draw(
             lambda one, rest: jax.random.normal(one, rest, dtype), momentum_key, shape
         )
         step = step[..., None, None]
@@ -169,7 +169,7 @@ def _run(
         log_ratio = log_joint(proposed, end) - log_joint(point, momentum)
         # A trajectory that overflows ends in NaN, and is rejected.
         accepted = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
-        uniform = random.draw(
+        uniform = prng.draw(
             lambda one, rest: jax.random.uniform(one, rest, log_dtype), accept_key, shape[:-1]
         )
         moves = uniform < accepted
@@ -185,7 +185,7 @@ def _run(
         point, log_weights, log_step = state
         index, beta, increment = inputs
         log_weights = log_weights + increment * point.log_likelihood
-        point, accepted = transition(point, beta, jnp.exp(log_step), random.fold_in(key, index))
+        point, accepted = transition(point, beta, jnp.exp(log_step), prng.fold_in(key, index))
         if num_pilots:
             excess = accepted[..., :num_pilots].mean(-1) - _TARGET
             log_step = log_step + _RATE * excess.astype(dtype)

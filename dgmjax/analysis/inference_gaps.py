@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from dgmjax.checks import batch_shape
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.rows import map_rows
 
 
@@ -113,7 +113,7 @@ def inference_gaps(
             f"inference_gaps: expected one log_prob an example, {batch}, got {jnp.shape(log_prob)}."
         )
     x = jnp.asarray(x)
-    ascent_key, choice_key, final_key = random.split(key, 3)
+    ascent_key, choice_key, final_key = prng.split(key, 3)
     features = _encode(model, x)
     local = _ascend(
         model,
@@ -175,13 +175,13 @@ def _ascend(
         """Summed over the examples, so the gradient of each is its own."""
 
         def one(index: jax.Array) -> jax.Array:
-            return model.terms(x, features, seed=random.fold_in(key, index)).elbo
+            return model.terms(x, features, seed=prng.fold_in(key, index)).elbo
 
         return -jax.vmap(one)(jnp.arange(samples_per_step)).mean(0).sum()
 
     def step(state: tuple[Any, Any], index: jax.Array) -> tuple[tuple[Any, Any], None]:
         features, opt_state = state
-        grads = jax.grad(loss)(features, random.fold_in(key, index))
+        grads = jax.grad(loss)(features, prng.fold_in(key, index))
         # Schedules of optax mix integers and floats.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, opt_state)
@@ -203,9 +203,7 @@ def _log_weights(
 ) -> jax.Array:
     """``log p(x, z_k) - log q(z_k | x)``, ``[num_samples, *batch]``: its mean estimates the ELBO."""
     return map_rows(
-        jax.vmap(
-            lambda index: model.terms(x, features, seed=random.fold_in(key, index)).log_weight
-        ),
+        jax.vmap(lambda index: model.terms(x, features, seed=prng.fold_in(key, index)).log_weight),
         jnp.arange(num_samples),
         batch_size=batch_size,
     )

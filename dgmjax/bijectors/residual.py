@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.fixed_point import Branch
 from dgmjax.numerics.sharding import varying
 
@@ -121,12 +121,10 @@ def russian_roulette_log_det(
       sections 3.1 and 3.2 (equation 8 is the gradient).
     """
     params, x, key = varying((params, x, key))
-    count_key, probe_key = random.split(key)
+    count_key, probe_key = prng.split(key)
     geometric = functools.partial(jax.random.geometric, p=stop_probability, dtype=jnp.int32)
     last = (
-        num_terms
-        - 1
-        + random.draw(lambda k, shape: geometric(k, shape=shape), count_key, key.shape)
+        num_terms - 1 + prng.draw(lambda k, shape: geometric(k, shape=shape), count_key, key.shape)
     )
     probe = rademacher_probes(probe_key, x)[0]
     # Stopped before the loop, which reverse mode could not pass.
@@ -158,11 +156,11 @@ def rademacher_probes(key: jax.Array, x: jax.Array, num_probes: int = 1) -> jax.
 
     Source: Hutchinson, 1990, *A stochastic estimator of the trace of the influence matrix*.
     """
-    keys = random.split(key, num_probes)
-    return jnp.stack([random.draw(_signs(x.dtype), key, x.shape) for key in keys])
+    keys = prng.split(key, num_probes)
+    return jnp.stack([prng.draw(_signs(x.dtype), key, x.shape) for key in keys])
 
 
-def _signs(dtype: Any) -> random.Draw:
+def _signs(dtype: Any) -> prng.Draw:
     return lambda key, shape: jax.random.rademacher(key, shape, dtype)
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 
 _FLOAT = jnp.float32
 _MAX_ANGLE = 0.175  # radians, 10 degrees

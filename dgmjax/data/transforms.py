@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dgmjax.data.dataset import Dataset
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 from dgmjax.numerics.rows import map_rows
 
 _BITS = 8

@@ -32,7 +32,7 @@ class Bijector(Module):
 
     for values of shape ``[*batch, *event]`` with any number of batch axes. ``log_det`` is the natural log of
     ``|det J|`` of that direction, summed over the event, of shape ``[*batch]``. ``key`` switches stochastic
-    conditioners on (dropout); it is one key, or one for each example (see `dgmjax.numerics.random`), and the same key
+    conditioners on (dropout); it is one key, or one for each example (see `dgmjax.numerics.prng`), and the same key
     gives the same map in both directions. A layer without such a part may
     leave ``key`` out of its signature, and one without a conditioner ``context`` too.
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 
 @recorded
@@ -73,7 +73,7 @@ class Chain(Bijector):
         log_dets = []
         for index, layer in reversed(list(enumerate(self.layers))):
             with jax.named_scope(f"layers[{index}]"):
-                z, log_det = layer.forward_and_log_det(z, context, key=random.fold_in(key, index))
+                z, log_det = layer.forward_and_log_det(z, context, key=prng.fold_in(key, index))
             log_dets.append(log_det)
         return z, functools.reduce(jnp.add, log_dets)
 
@@ -84,7 +84,7 @@ class Chain(Bijector):
         log_dets = []
         for index, layer in enumerate(self.layers):
             with jax.named_scope(f"layers[{index}]"):
-                x, log_det = layer.inverse_and_log_det(x, context, key=random.fold_in(key, index))
+                x, log_det = layer.inverse_and_log_det(x, context, key=prng.fold_in(key, index))
             log_dets.append(log_det)
         return x, functools.reduce(jnp.add, log_dets)
 
@@ -106,7 +106,7 @@ class Chain(Bijector):
         for index, layer in enumerate(self.layers):
             with jax.named_scope(f"layers[{index}]"):
                 x, log_det, layer = layer.inverse_and_update(
-                    x, context, key=random.fold_in(key, index)
+                    x, context, key=prng.fold_in(key, index)
                 )
             log_dets.append(log_det)
             layers.append(layer)
@@ -118,7 +118,7 @@ class Chain(Bijector):
         """Undo `inverse_and_update`, from the last layer to the first."""
         for index, layer in reversed(list(enumerate(self.layers))):
             with jax.named_scope(f"layers[{index}]"):
-                z = layer.forward_in_training(z, context, key=random.fold_in(key, index))
+                z = layer.forward_in_training(z, context, key=prng.fold_in(key, index))
         return z
 
     def _with(self, layers: list[Bijector]) -> Self:

@@ -14,7 +14,7 @@ from dgmjax.layers.conditioner import call_network
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.held import held
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 # Standard deviations stay in [1e-3, 1e3], as in the Gaussian posteriors.
@@ -61,7 +61,7 @@ class ConditionalGaussian(Density):
     ) -> tuple[jax.Array, jax.Array]:
         """A reparametrised draw a context, and its log-density."""
         mean, log_scale = self._moments(context, key)
-        noise = random.draw(
+        noise = prng.draw(
             lambda one, shape: jax.random.normal(one, shape, mean.dtype), seed, mean.shape
         )
         zeros = jnp.zeros_like(noise)

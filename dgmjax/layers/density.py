@@ -13,7 +13,7 @@ from dgmjax.checks import as_shape
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.held import held
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 # Of arguments that a density may leave out: one that is given in earnest is missed.
@@ -166,7 +166,7 @@ class Adapted(Density):
         if context is not None:
             options |= {"sample_shape": sample_shape, "context": context}
             return self._call("sample", seed=seed, **options)
-        return random.draw(
+        return prng.draw(
             lambda one, shape: self._call("sample", seed=one, sample_shape=shape, **options),
             seed,
             as_shape(sample_shape),

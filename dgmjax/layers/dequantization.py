@@ -11,7 +11,7 @@ from dgmjax.checks import widened
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.constructor import recorded
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 
@@ -106,7 +106,7 @@ class UniformDequantization(Dequantization):
     ) -> tuple[jax.Array, jax.Array]:
         """Uniform ``u`` and zeros."""
         del key
-        u = random.draw(lambda one, shape: jax.random.uniform(one, shape, dtype), seed, y.shape)
+        u = prng.draw(lambda one, shape: jax.random.uniform(one, shape, dtype), seed, y.shape)
         return u, jnp.zeros(self._batch(y), dtype)
 
 
@@ -143,7 +143,7 @@ class GaussianNoise(Dequantization):
     ) -> tuple[jax.Array, jax.Array]:
         """As of `Dequantization`, but ``x`` may lie outside the bin of ``y``."""
         del key
-        noise = random.draw(lambda one, shape: jax.random.normal(one, shape, dtype), seed, y.shape)
+        noise = prng.draw(lambda one, shape: jax.random.normal(one, shape, dtype), seed, y.shape)
         log_q = jax.scipy.stats.norm.logpdf(noise) - math.log(self.scale)
         x = self.centre(y, dtype) + self.scale * noise
         return x, widened(log_q.sum(event_axes(self.event_shape)))

@@ -11,7 +11,7 @@ from dgmjax.densities.bound import Bound
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.dequantization import Dequantization, UniformDequantization
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
@@ -139,7 +139,7 @@ class Dequantized(Density):
     ) -> Self:
         """A new model whose data-dependent layers are set from the dequantized batch ``value``."""
         new = nnx.clone(self)
-        new.dequantization = self.dequantization.with_data_init(value, seed=random.fold_in(seed, 1))
+        new.dequantization = self.dequantization.with_data_init(value, seed=prng.fold_in(seed, 1))
         x, _ = new.dequantization.dequantize(value, seed=seed, dtype=floating_dtype(self))
         new.density = self.density.with_data_init(x, context)
         return new
@@ -147,7 +147,7 @@ class Dequantized(Density):
     def _dequantized(
         self, value: jax.Array, seed: jax.Array, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
-        noise_key = random.fold_in(key, 1)
+        noise_key = prng.fold_in(key, 1)
         return self.dequantization.dequantize(
             value, seed=seed, dtype=floating_dtype(self), key=noise_key
         )

@@ -14,7 +14,7 @@ from dgmjax.layers.conditional import (
 )
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.stochastic import Kind, StochasticMap
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 
 @recorded
@@ -75,14 +75,14 @@ class EncoderDecoder(StochasticMap):
     def _encode(
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
-        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        encoder_key, decoder_key = (None, None) if key is None else prng.split(key)
         z, log_q = self._code(x, seed, encoder_key)
         return z, self.decoder.log_prob(x, seen_by(self.decoder, z), key=decoder_key) - log_q
 
     def _encode_and_update(
         self, x: jax.Array, context: jax.Array | None, seed: Any, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, Self]:
-        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        encoder_key, decoder_key = (None, None) if key is None else prng.split(key)
         z, log_q = self._code(x, seed, encoder_key)
         log_prob, decoder = self.decoder.log_prob_and_update(
             x, seen_by(self.decoder, z), key=decoder_key

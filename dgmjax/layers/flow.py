@@ -25,7 +25,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.held import held
 from dgmjax.layers.multi_scale import MultiScale
-from dgmjax.numerics import ends, random
+from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
 
 
@@ -60,7 +60,7 @@ class IID(Density):
     @compiled
     def sample(self, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()) -> jax.Array:
         """Draw ``[*sample_shape, *event]``."""
-        return random.draw(
+        return prng.draw(
             lambda one, shape: self.element.sample(seed=one, sample_shape=shape),
             seed,
             (*as_shape(sample_shape), *self.event_shape),
@@ -155,7 +155,7 @@ class Flow(Density):
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
         value, verdict = ends.held(value, len(self.event_shape))
         z, log_det = self.bijector.inverse_and_log_det(value, context, key=key)
-        log_prob = log_density(self.base, z, widened(log_det), key=random.fold_in(key, 0))
+        log_prob = log_density(self.base, z, widened(log_det), key=prng.fold_in(key, 0))
         return ends.judged(log_prob, verdict)
 
     @compiled
@@ -172,7 +172,7 @@ class Flow(Density):
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
         value, verdict = ends.held(value, len(self.event_shape))
         z, log_det, bijector = self.bijector.inverse_and_update(value, context, key=key)
-        log_prob, base = self.base.log_prob_and_update(z, key=random.fold_in(key, 0))
+        log_prob, base = self.base.log_prob_and_update(z, key=prng.fold_in(key, 0))
         new = nnx.clone(self)
         new.bijector, new.base = bijector, base
         return ends.judged(widened(log_prob) + widened(log_det), verdict), new

@@ -12,7 +12,7 @@ from dgmjax.bijectors.squeeze import squeeze, unsqueeze
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.stochastic import Kind, StochasticMap
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 MaxPoolNoise = Literal["half_normal", "exponential"]
 
@@ -82,11 +82,11 @@ class MaxPool(StochasticMap):
         return z, log_prob.sum(event_axes(self.latent_shape))
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
-        place_key, noise_key = random.split(seed)
-        place = random.draw(
+        place_key, noise_key = prng.split(seed)
+        place = prng.draw(
             lambda one, shape: jax.random.randint(one, shape, 0, 4), place_key, z.shape
         )
-        noise = random.draw(
+        noise = prng.draw(
             lambda one, shape: self._sample(one, shape, z.dtype), noise_key, (*z.shape, 4)
         )
         below = noise * jnp.exp(self._log_scale(noise))

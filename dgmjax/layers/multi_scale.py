@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 
@@ -176,9 +176,7 @@ class MultiScale(Bijector):
     ) -> tuple[jax.Array, list[jax.Array]]:
         """``apply(layer, z, context, key=...)`` of every level and prior: the data, and what it returns besides."""
         *parts, h = self.split_latents(z)
-        h, *found = apply(
-            self.levels[-1], h, context, key=random.fold_in(key, len(self.levels) - 1)
-        )
+        h, *found = apply(self.levels[-1], h, context, key=prng.fold_in(key, len(self.levels) - 1))
         for index in reversed(range(len(parts))):
             part, prior = parts[index], self.priors[index]
             if prior is not None:
@@ -186,9 +184,7 @@ class MultiScale(Bijector):
                 found += more
             with jax.named_scope(f"levels[{index}]"):
                 joined = jnp.concatenate([h, part], axis=-1)
-                h, *more = apply(
-                    self.levels[index], joined, context, key=random.fold_in(key, index)
-                )
+                h, *more = apply(self.levels[index], joined, context, key=prng.fold_in(key, index))
             found += more
         return h, found
 
@@ -200,7 +196,7 @@ class MultiScale(Bijector):
         levels, priors = list(self.levels), list(self.priors)
         for index, level in enumerate(levels):
             with jax.named_scope(f"levels[{index}]"):
-                h, log_det, levels[index] = apply(level, h, context, key=random.fold_in(key, index))
+                h, log_det, levels[index] = apply(level, h, context, key=prng.fold_in(key, index))
             log_dets.append(log_det)
             if index == len(levels) - 1:
                 break

@@ -12,7 +12,7 @@ from dgmjax.densities.truncated import truncated_normal_log_prob, truncated_norm
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 
 class _LocationScale(Dequantization):
@@ -37,7 +37,7 @@ class _LocationScale(Dequantization):
         def sample(one: jax.Array, shape: tuple[int, ...]) -> jax.Array:
             return self._sample(one, loc, log_scale, shape[: len(shape) - ends])
 
-        u = random.draw(sample, seed, y.shape)
+        u = prng.draw(sample, seed, y.shape)
         log_q = self._log_prob(
             u, jnp.broadcast_to(loc, u.shape), jnp.broadcast_to(log_scale, u.shape)
         )

@@ -11,7 +11,7 @@ from flax import nnx
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics import ends, random
+from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.sharding import varying
@@ -228,9 +228,9 @@ def _rule(
 
     def rule(step: Any, value: jax.Array, shared: Any) -> Any:
         (index, layer), (context, key) = step, shared
-        key = random.fold_in(key, index)
+        key = prng.fold_in(key, index)
         for inner in path:
-            layer, key = layer.layers[inner], random.fold_in(key, inner)
+            layer, key = layer.layers[inner], prng.fold_in(key, inner)
         result = getattr(layer, method)(value, context, key=key)
         if direction == "update":
             z, log_det, new = result

@@ -24,7 +24,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.layers.density import Density, as_density
 from dgmjax.layers.flow import log_density, standard_normal
 from dgmjax.layers.stochastic import Kind, StochasticMap, as_stochastic_map
-from dgmjax.numerics import ends, random
+from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
@@ -91,7 +91,7 @@ class StochasticChain(StochasticMap):
         """Initialise layer after layer, each from a sample of the data as its predecessors leave it."""
         layers = []
         for index, layer in enumerate(self.layers):
-            one = random.fold_in(seed, index)
+            one = prng.fold_in(seed, index)
             layers.append(layer.with_data_init(x, context, seed=one))
             x, _ = layers[-1].encode(x, context, seed=one)
         new = nnx.clone(self)
@@ -104,7 +104,7 @@ class StochasticChain(StochasticMap):
         contributions = []
         for index, layer in enumerate(self.layers):
             x, contribution = layer.encode(
-                x, context, seed=random.fold_in(seed, index), key=random.fold_in(key, index)
+                x, context, seed=prng.fold_in(seed, index), key=prng.fold_in(key, index)
             )
             contributions.append(contribution)
         return x, functools.reduce(jnp.add, contributions)
@@ -115,7 +115,7 @@ class StochasticChain(StochasticMap):
         contributions, layers = [], []
         for index, layer in enumerate(self.layers):
             x, contribution, layer = layer.encode_and_update(
-                x, context, seed=random.fold_in(seed, index), key=random.fold_in(key, index)
+                x, context, seed=prng.fold_in(seed, index), key=prng.fold_in(key, index)
             )
             contributions.append(contribution)
             layers.append(layer)
@@ -125,7 +125,7 @@ class StochasticChain(StochasticMap):
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         for index, layer in reversed(list(enumerate(self.layers))):
-            z = layer.decode(z, context, seed=random.fold_in(seed, index))
+            z = layer.decode(z, context, seed=prng.fold_in(seed, index))
         return z
 
 
@@ -240,7 +240,7 @@ class StochasticFlow(Density):
         where, dtype = "StochasticFlow.sample", floating_dtype(self)
         context = as_context(context, self.context_shape, None, where=where, dtype=dtype)
         shape = sample_batch(sample_shape, context, self.context_shape)
-        base_seed, layer_seed = random.split(seed)
+        base_seed, layer_seed = prng.split(seed)
         z = self.base.sample(seed=base_seed, sample_shape=shape)
         z = z * jnp.broadcast_to(jnp.asarray(temperature, z.dtype), z.shape)
         x = self.chain.decode(z, context, seed=layer_seed)
@@ -269,4 +269,4 @@ class StochasticFlow(Density):
 
     def _base_key(self, key: jax.Array | None) -> jax.Array | None:
         """Dropout of the base; the layers have the keys from 0 on."""
-        return random.fold_in(key, len(self.chain.layers))
+        return prng.fold_in(key, len(self.chain.layers))

@@ -18,7 +18,7 @@ from dgmjax.layers.conditional import (
 from dgmjax.layers.conditioner import call_network
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.stochastic import Kind, StochasticMap
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 
 @recorded
@@ -173,7 +173,7 @@ class AbsoluteValue(StochasticMap):
 
     def _decode(self, z: jax.Array, context: jax.Array | None, seed: Any) -> jax.Array:
         logits = jnp.zeros_like(z) if self.logits is None else self.logits(z)
-        noise = random.draw(
+        noise = prng.draw(
             lambda one, shape: jax.random.logistic(one, shape, z.dtype), seed, z.shape
         )
         return jnp.where(noise < logits, z, -z)

@@ -9,7 +9,7 @@ from flax import nnx
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.dequantization import Dequantization
 from dgmjax.layers.flow import Flow
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 
@@ -60,7 +60,7 @@ class VariationalDequantization(Dequantization):
     def with_data_init(self, y: jax.Array, *, seed: jax.Array) -> Self:
         """The flow's data-dependent layers set from uniform noise, so that ``q`` starts near uniform."""
         dtype = jnp.result_type(*jax.tree.leaves(self.flow))
-        u = random.draw(lambda one, shape: jax.random.uniform(one, shape, dtype), seed, y.shape)
+        u = prng.draw(lambda one, shape: jax.random.uniform(one, shape, dtype), seed, y.shape)
         u = jnp.clip(u, jnp.finfo(dtype).eps, 1 - jnp.finfo(dtype).eps)
         new = nnx.clone(self)
         new.flow = self.flow.with_data_init(u, self._context(y, dtype))

@@ -24,7 +24,7 @@ from dgmjax.models.latent_variable import (
 )
 from dgmjax.models.vae_networks import near_zero
 from dgmjax.nets.gated_mlp import GatedMLP
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
 from dgmjax.posteriors import DiagonalGaussian
@@ -141,7 +141,7 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
         Returns:
           ``(z1, z2)``; their log-densities ``[*batch]``; and the parameters of ``q(z1 | x, z2)``.
         """
-        seed1, seed2 = random.split(seed)
+        seed1, seed2 = prng.split(seed)
         z2, log_q2 = self.posterior.sample_and_log_prob(features, seed=seed2)
         inputs = jnp.concatenate([self._flat(self.scaled(x)), z2], axis=-1)
         lower_features = self.lower_encoder(inputs, key=key)
@@ -156,7 +156,7 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
         seed: jax.Array,
         key: jax.Array | None,
     ) -> tuple[ELBOTerms, Any, Any]:
-        keys: list[Any] = [None] * 4 if key is None else random.split(key, 4)
+        keys: list[Any] = [None] * 4 if key is None else prng.split(key, 4)
         (z1, z2), (log_q1, log_q2), q1 = self.sample_posterior(x, features, seed=seed, key=keys[0])
         p1 = self.lower_prior(z2, key=keys[1])
         log_p1 = self.lower.log_prob(z1, p1)

@@ -13,7 +13,7 @@ from dgmjax.densities.normal import normal_kl, normal_log_prob
 from dgmjax.nets.causal_conv_net import CausalConvNet
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.posteriors import DiagonalGaussian
 
@@ -163,6 +163,4 @@ class LadderLayer(Module):
 
 
 def _noise(seed: jax.Array, like: jax.Array) -> jax.Array:
-    return random.draw(
-        lambda key, shape: jax.random.normal(key, shape, like.dtype), seed, like.shape
-    )
+    return prng.draw(lambda key, shape: jax.random.normal(key, shape, like.dtype), seed, like.shape)

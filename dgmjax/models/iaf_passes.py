@@ -10,7 +10,7 @@ import numpy as np
 
 from dgmjax.bijectors.squeeze import squeeze, unsqueeze
 from dgmjax.models.iaf_ladder import LayerTerms
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.sharding import varying
 
 Features = list[jax.Array]
@@ -38,7 +38,7 @@ def descend(
 
     def body(x: jax.Array, inputs: Any) -> tuple[jax.Array, LayerTerms]:
         layer, index, own = inputs
-        return layer.infer(x, own, seed=random.fold_in(seed, index))
+        return layer.infer(x, own, seed=prng.fold_in(seed, index))
 
     output, parts = _down(model, batch, body, features, drawn=seed)
     log_prior, log_posterior, kl = map(jnp.concatenate, zip(*parts, strict=True))

@@ -10,7 +10,7 @@ from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.density import Density, as_density
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
@@ -100,7 +100,7 @@ class LatentVariableModel(Density):
           ValueError: wrong event shape.
         """
         self._check(x, "elbo_terms")
-        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        encoder_key, decoder_key = (None, None) if key is None else prng.split(key)
         return self.terms(x, self.encode(x, key=encoder_key), seed=seed, key=decoder_key)
 
     def elbo_terms_and_update(
@@ -112,7 +112,7 @@ class LatentVariableModel(Density):
         model of a `dgmjax.likelihoods.ConditionalModel`.
         """
         self._check(x, "elbo_terms_and_update")
-        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        encoder_key, decoder_key = (None, None) if key is None else prng.split(key)
         features = self.encode(x, key=encoder_key)
         return self.terms_and_update(x, features, seed=seed, key=decoder_key)
 
@@ -155,7 +155,7 @@ class LatentVariableModel(Density):
         self._check(value, "log_prob")
         if num_samples == 1:
             return self.elbo_terms(value, seed=seed, key=key).elbo
-        encoder_key, decoder_key = (None, None) if key is None else random.split(key)
+        encoder_key, decoder_key = (None, None) if key is None else prng.split(key)
         features = self.encode(value, key=encoder_key)
         return log_mean_weight(
             lambda seed: self.terms(value, features, seed=seed, key=decoder_key).log_weight,

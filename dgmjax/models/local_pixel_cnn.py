@@ -14,7 +14,7 @@ from dgmjax.layers.constructor import recorded
 from dgmjax.models.pixel_cnn import Likelihood, PixelCNNpp
 from dgmjax.nets.pixel_cnn import PixelCNN
 from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 LocalVariant = Literal["plain", "gated"]
@@ -145,7 +145,7 @@ def _sample(
     num: int,
     cached: bool,
 ) -> jax.Array:
-    keys = random.example_keys(seed, num)
+    keys = prng.example_keys(seed, num)
     assert context is not None
     height, width, _ = model.event_shape
     context = context.reshape(num, height * width, context.shape[-1])

@@ -31,7 +31,7 @@ from dgmjax.layers.density import Density
 from dgmjax.models.images import check_image
 from dgmjax.nets.pixel_cnn import PixelCNN, Variant
 from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 Likelihood = Literal["logistic_mixture", "categorical"]
@@ -251,5 +251,5 @@ def _sample(
     cached: bool,
 ) -> Any:
     sampler = sample_cached if cached else sample_naive
-    draw = functools.partial(model._draw, random.example_keys(seed, num), temperature)
+    draw = functools.partial(model._draw, prng.example_keys(seed, num), temperature)
     return sampler(model.net, draw, model._rescaled, (num, *model.event_shape), context)

@@ -22,7 +22,7 @@ from dgmjax.models.latent_variable import (
     prior_with_data_init,
 )
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder, near_zero
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
 from dgmjax.posteriors import Posterior
@@ -184,7 +184,7 @@ class VAE(PriorAndLikelihoodModel):
     def _log_likelihood(
         self, evaluate: LogProb, x: jax.Array, z: jax.Array, key: jax.Array | None
     ) -> tuple[jax.Array, Any]:
-        decoder_key, key = (None, None) if key is None else random.split(key)
+        decoder_key, key = (None, None) if key is None else prng.split(key)
         return evaluate(self.likelihood, x, self.decode(z, key=decoder_key), key=key)
 
     @compiled

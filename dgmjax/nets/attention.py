@@ -11,7 +11,7 @@ from dgmjax.nets.conv import Conv
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 _INIT = nnx.initializers.lecun_normal()
 # Outputs of a residual branch with a standard deviation of 0.1: a deep network starts near the identity.
@@ -176,6 +176,6 @@ class GatedBlock(Module):
         key: jax.Array | None = None,
     ) -> jax.Array:
         """``[*batch, h, w, c]`` of the same shape."""
-        keys = [None, None] if key is None else [random.fold_in(key, index) for index in range(2)]
+        keys = [None, None] if key is None else [prng.fold_in(key, index) for index in range(2)]
         x = self.norm(self.conv(x, context, key=keys[0]))
         return self.last_norm(self.attention(x, position, key=keys[1]))

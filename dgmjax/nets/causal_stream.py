@@ -10,7 +10,7 @@ from flax import nnx
 from dgmjax.nets.causal_blocks import CausalBlock
 from dgmjax.nets.causal_conv import CausalConv, CausalGrow, Reach
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.sharding import varying
 
 # make_block(extra=channels of a second input) -> one block
@@ -161,7 +161,7 @@ class CausalStream(Module):
                 x,
                 _joined(None if above is None else above[name], extra),
                 context,
-                random.fold_in(key, salt),
+                prng.fold_in(key, salt),
                 way,
                 None if cache is None else cache[name],
             )
@@ -218,7 +218,7 @@ def _run_blocks(
     def body(x: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
         block, extra, index, cache = inputs
         layers = way.layers(cache)
-        own_key = random.fold_in(key, index)
+        own_key = prng.fold_in(key, index)
         x = block(x, extra, context, key=own_key, run=layers)
         return x, (x, way.result(layers, block))
 

@@ -11,7 +11,7 @@ from dgmjax.nets.conv import Conv
 from dgmjax.nets.gates import gate
 from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 ConvKind = Literal["gated", "residual"]
 
@@ -96,9 +96,9 @@ def apply_blocks(
     blocks: Sequence[ConvBlock], x: jax.Array, key: jax.Array | None, level: int
 ) -> jax.Array:
     """One block after the other, those of ``level`` with keys of their own."""
-    key = random.fold_in(key, level)
+    key = prng.fold_in(key, level)
     for index, block in enumerate(blocks):
-        x = block(x, key=random.fold_in(key, index))
+        x = block(x, key=prng.fold_in(key, index))
     return x
 
 

@@ -13,7 +13,7 @@ from dgmjax.nets.conv import Conv, ZeroConv, add_bias
 from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 # Under a normalization only the ratio of a kernel to the step of the optimizer matters: Glow's. Without one, the scale.
 _NORMALIZED_INIT = nnx.initializers.normal(0.05)
@@ -178,7 +178,7 @@ class Activate:
     def _rest(self, index: int, x: jax.Array, *, drop: bool) -> jax.Array:
         x = activation_fn(self.net.activation)(x)
         if drop and self.key is not None and self.net.dropout > 0.0:
-            x = dropout(x, self.net.dropout, random.fold_in(self.key, index))
+            x = dropout(x, self.net.dropout, prng.fold_in(self.key, index))
         return x
 
 

@@ -17,7 +17,7 @@ from dgmjax.nets.gan_mlp import Generator, check_widths, leaky, updating
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralConv, SpectralLinear
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 _HIDDEN_INIT = nnx.initializers.he_normal()
@@ -150,7 +150,7 @@ class ConvDiscriminator(Module):
         for index, layer in enumerate(layers[:-1]):
             x = leaky(layer(squeeze(x, order="outer") if index else x))
             if key is not None and self.dropout > 0.0:
-                x = drop(x, self.dropout, random.fold_in(key, index))
+                x = drop(x, self.dropout, prng.fold_in(key, index))
         return layers[-1](x.reshape(*batch, math.prod(x.shape[-3:])))[..., 0]
 
 

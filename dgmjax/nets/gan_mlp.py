@@ -14,7 +14,7 @@ from dgmjax.nets.batch_norm import BatchNorm
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralLinear
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 SLOPE = 0.2
@@ -166,7 +166,7 @@ class MLPDiscriminator(Module):
         for index, layer in enumerate(layers[:-1]):
             x = leaky(layer(x))
             if key is not None and self.dropout > 0.0:
-                x = drop(x, self.dropout, random.fold_in(key, index))
+                x = drop(x, self.dropout, prng.fold_in(key, index))
         return layers[-1](x)[..., 0]
 
 

@@ -11,7 +11,7 @@ from dgmjax.nets.attention import GatedBlock, GatedConv
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
 
@@ -126,7 +126,7 @@ class GatedAttentionNet(Module):
 
         def body(x: jax.Array, step: tuple[jax.Array, GatedBlock]) -> tuple[jax.Array, None]:
             index, block = step
-            block_key = random.fold_in(key, index)
+            block_key = prng.fold_in(key, index)
             return block(x, position, context, key=block_key), None
 
         body = jax.checkpoint(body) if self.remat else body

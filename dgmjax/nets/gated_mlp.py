@@ -10,7 +10,7 @@ from flax import nnx
 from dgmjax.nets.gates import gate
 from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 _HIDDEN_INIT = nnx.initializers.he_normal()
@@ -78,6 +78,6 @@ class GatedMLP(Module):
         for index, layer in enumerate(self.hidden):
             x = gate(layer(x))
             if key is not None and self.dropout > 0.0:
-                x = dropout(x, self.dropout, random.fold_in(key, index))
+                x = dropout(x, self.dropout, prng.fold_in(key, index))
         out = self.last(x).reshape(*x.shape[:-1], *self.out_shape)
         return out if self.compute_dtype is None else out.astype(data_dtype)

@@ -8,7 +8,7 @@ from dgmjax.bijectors.autoregressive import Degrees, made_masks
 from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
 from dgmjax.nets.static import StaticArray
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 
@@ -96,7 +96,7 @@ class MADE(Module):
             if index < len(kernels) - 1:
                 hidden = act(hidden)
                 if key is not None and self.dropout > 0.0:
-                    hidden = dropout(hidden, self.dropout, random.fold_in(key, index))
+                    hidden = dropout(hidden, self.dropout, prng.fold_in(key, index))
         params = hidden.reshape(*x.shape, self.num_params)
         return params if self.compute_dtype is None else params.astype(x.dtype)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -58,9 +58,7 @@ def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
 
     Source: Srivastava et al., 2014, *Dropout*, JMLR 15.
     """
-    keep = random.draw(
-        lambda key, shape: jax.random.bernoulli(key, 1.0 - rate, shape), key, x.shape
-    )
+    keep = prng.draw(lambda key, shape: jax.random.bernoulli(key, 1.0 - rate, shape), key, x.shape)
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
@@ -144,6 +142,6 @@ class MLP(Module):
         for index, layer in enumerate(self.hidden):
             x = activation(layer(x))
             if key is not None and self.dropout > 0.0:
-                x = dropout(x, self.dropout, random.fold_in(key, index))
+                x = dropout(x, self.dropout, prng.fold_in(key, index))
         out = self.last(x).reshape(*x.shape[:-1], *self.out_shape)
         return out if self.compute_dtype is None else out.astype(data_dtype)

@@ -14,7 +14,7 @@ from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.pixel_cache import PixelLayers, PixelWay, RowLayers, RowWay
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 Variant = Literal["pixelcnnpp", "gated", "plain"]
@@ -178,7 +178,7 @@ class PixelCNN(Module):
         self, x: jax.Array, context: jax.Array | None, key: jax.Array | None, way: Whole
     ) -> jax.Array:
         encoded, layers = self.encode(x), way.layers(None)
-        keys: list[jax.Array | None] = [None, None] if key is None else [*random.split(key)]
+        keys: list[jax.Array | None] = [None, None] if key is None else [*prng.split(key)]
         above, left = _shifted(encoded, axis=-3), _shifted(encoded, axis=-2)
         features = None
         if self.vertical is not None:

@@ -1,6 +1,6 @@
 """Numerical methods that bijectors, densities and networks share: solvers with implicit gradients, norms, tails."""
 
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiler import avoid_wrong_sums
 from dgmjax.numerics.conv import conv2d
 from dgmjax.numerics.fixed_point import residual_fixed_point
@@ -31,7 +31,7 @@ __all__ = [
     "log_tails",
     "map_rows",
     "monotone_root",
-    "random",
+    "prng",
     "residual_fixed_point",
     "reversible_scan",
     "same_conv",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.ends import log_sum_exp
 from dgmjax.numerics.rows import map_rows
 
@@ -43,7 +43,7 @@ def log_mean_weight(
     if num_samples == 1:
         return log_weight(seed)
     log_weights = map_rows(
-        jax.vmap(lambda index: log_weight(random.fold_in(seed, index))),
+        jax.vmap(lambda index: log_weight(prng.fold_in(seed, index))),
         jnp.arange(num_samples),
         batch_size=batch_size,
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 
 
 def discriminator_loss(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
@@ -82,7 +82,7 @@ def instance_noise(x: jax.Array, scale: float, key: jax.Array) -> jax.Array:
     Source: Sonderby et al., 2017, *Amortised MAP inference for image super-resolution*, arXiv:1610.04490, section 3.3;
       Arjovsky and Bottou, 2017, arXiv:1701.04862, section 3.
     """
-    noise = random.draw(
+    noise = prng.draw(
         lambda key, shape: jax.random.normal(key, shape, x.dtype), key, tuple(x.shape)
     )
     return x + scale * noise

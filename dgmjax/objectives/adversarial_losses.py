@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.checks import floating_dtype, widened
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.objectives.adversarial import (
     discriminator_loss,
     instance_noise,
@@ -43,7 +43,7 @@ class GeneratorLoss:
 
     def __call__(self, model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics, Any]:
         """Loss, metrics and new model for `dgmjax.GAN`; as many samples as ``batch["x"]`` has rows."""
-        latent_key, noise_key, dropout_key = random.split(key, 3)
+        latent_key, noise_key, dropout_key = prng.split(key, 3)
         fake, model = model.generate_and_update(_latents(model, batch, latent_key))
         if self.instance_noise:
             fake = instance_noise(fake, self.instance_noise, noise_key)
@@ -88,7 +88,7 @@ class DiscriminatorLoss:
 
     def __call__(self, model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics, Any]:
         """Loss, metrics and new model for `dgmjax.GAN`; as many samples as ``batch["x"]`` has rows."""
-        latent_key, noise_key, dropout_key = random.split(key, 3)
+        latent_key, noise_key, dropout_key = prng.split(key, 3)
         fake, _ = model.generate_and_update(_latents(model, batch, latent_key))
         both = jnp.stack([model.scaled(batch["x"]), jax.lax.stop_gradient(fake)], axis=1)
         if self.instance_noise:
@@ -135,7 +135,7 @@ def adversarial_losses(
 
 def _latents(model: Any, batch: Batch, key: jax.Array) -> jax.Array:
     dtype, rows = floating_dtype(model), len(batch["x"])
-    return random.draw(
+    return prng.draw(
         lambda key, shape: jax.random.normal(key, shape, dtype), key, (rows, model.latent_dim)
     )
 

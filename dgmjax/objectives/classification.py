@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.checks import as_context, widened
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.objectives.maximum_likelihood import Batch, Metrics
 
 
@@ -23,7 +23,7 @@ def cross_entropy(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, 
       The loss; metrics ``nats``, the cross-entropy, and ``error``, the share of wrong classes, as pairs (sum, count);
       and the model with new running statistics, which the trainer takes over.
     """
-    key, _ = random.split(key)
+    key, _ = prng.split(key)
     logits, new = model.logits_and_update(batch["x"], key=key)
     loss, metrics = _of_logits(logits, batch)
     return loss, metrics, new

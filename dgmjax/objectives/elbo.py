@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.layers.statistics import has_statistics
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.maximum_likelihood import Batch, likelihood_metrics
 
@@ -57,7 +57,7 @@ def elbo(model: Any, x: jax.Array, key: jax.Array, *, num_samples: int = 1) -> j
     if num_samples == 1:
         return model.elbo_terms(x, seed=key).elbo
     samples = jax.lax.map(
-        lambda index: model.elbo_terms(x, seed=random.fold_in(key, index)).elbo,
+        lambda index: model.elbo_terms(x, seed=prng.fold_in(key, index)).elbo,
         jnp.arange(num_samples),
     )
     return samples.mean(0)
@@ -113,7 +113,7 @@ class NegativeELBO:
         self, model: Any, batch: Batch, key: jax.Array, *, step: jax.Array | None = None
     ) -> tuple[Any, ...]:
         """Loss and metrics, and the model with new running statistics if it has any; no ``step``, no warm-up."""
-        seed, dropout_key = random.split(key)
+        seed, dropout_key = prng.split(key)
         new: tuple[Any, ...] = ()
         if has_statistics(model) and hasattr(model, "elbo_terms_and_update"):
             terms, *new = model.elbo_terms_and_update(batch["x"], seed=seed, key=dropout_key)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.rows import map_rows
 from dgmjax.numerics.statistics import standard_error
 from dgmjax.posteriors import PosteriorMixture
@@ -91,7 +91,7 @@ def elbo_surgery(
     prior = _prior(model)
     row_key, code_key = jax.random.split(key)
     rows = np.asarray(jax.random.permutation(row_key, n))[:count]
-    keys = random.example_keys(code_key, count)
+    keys = prng.example_keys(code_key, count)
 
     def codes(rows: np.ndarray, keys: jax.Array) -> tuple[jax.Array, ...]:
         return _codes(model, prior, jnp.asarray(data[rows]), features, rows, keys)

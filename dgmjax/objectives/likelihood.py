@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.checks import batch_shape, context_rows, is_discrete
 from dgmjax.densities.bound import Bound, bits_per_dim
 from dgmjax.layers.density import as_density
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.rows import map_rows
 from dgmjax.numerics.statistics import standard_error
@@ -112,7 +112,7 @@ def log_likelihood(
       x: events ``[*batch, *event]``; may be a NumPy array that does not fit on the device.
       context: ``[*batch, *context_shape]`` or one row, for a conditional model.
       seed: key of the noise, needed where the value is a bound: one, of which every event gets a key of its own
-        (`dgmjax.numerics.random.example_keys`), or one an event.
+        (`dgmjax.numerics.prng.example_keys`), or one an event.
       num_samples: importance samples, where the value is a bound.
       batch_size: rows of the first axis at a time, which changes values by rounding only; None for all.
 
@@ -128,7 +128,7 @@ def log_likelihood(
     if not bound_of(model).is_noisy:
         seed = None
     elif seed is not None and not seed.ndim:
-        seed = random.example_keys(seed, math.prod(batch)).reshape(batch)
+        seed = prng.example_keys(seed, math.prod(batch)).reshape(batch)
 
     def log_probs(x: jax.Array, context: Any, seed: jax.Array | None) -> jax.Array:
         return log_prob(model, x, context, seed=seed, num_samples=num_samples)

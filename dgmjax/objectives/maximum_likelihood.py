@@ -10,7 +10,7 @@ from dgmjax.checks import is_discrete
 from dgmjax.densities.bound import bits_per_dim
 from dgmjax.layers.density import as_density, as_given
 from dgmjax.layers.statistics import has_statistics
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.objectives.likelihood import log_prob
 
 Batch = dict[str, jax.Array]
@@ -29,7 +29,7 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[Any, .
       The loss, and the metrics of `likelihood_metrics`. Of a model with running statistics (`dgmjax.BatchNorm` in a
       flow) also the model that has the new ones, which the trainer takes over.
     """
-    seed, dropout_key = random.split(key)
+    seed, dropout_key = prng.split(key)
     x, context = batch["x"], batch.get("context")
     if not has_statistics(model):
         return _loss(model, x, log_prob(model, x, context, seed=seed, key=dropout_key))
@@ -39,7 +39,7 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[Any, .
 
 def negative_log_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
     """`maximum_likelihood` without dropout, with running statistics: what validation and test report."""
-    seed, _ = random.split(key)
+    seed, _ = prng.split(key)
     x = batch["x"]
     return _loss(model, x, log_prob(model, x, batch.get("context"), seed=seed))
 

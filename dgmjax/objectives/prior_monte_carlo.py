@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.checks import batch_shape
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 
@@ -38,7 +38,7 @@ def prior_monte_carlo(
     prior = model.prior_distribution()
 
     def log_weight(seed: jax.Array) -> jax.Array:
-        z = random.draw(lambda one, shape: prior.sample(seed=one, sample_shape=shape), seed, batch)
+        z = prng.draw(lambda one, shape: prior.sample(seed=one, sample_shape=shape), seed, batch)
         return model.log_likelihood(x, z)
 
     return log_mean_weight(log_weight, key, num_samples, batch_size=batch_size)

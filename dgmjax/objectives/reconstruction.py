@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.checks import widened
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.objectives.maximum_likelihood import Batch, Metrics
 
 
@@ -42,7 +42,7 @@ class Reconstruction:
 
     def __call__(self, model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Loss and metrics of a model with ``encode``, ``decode`` and ``scaled``, e.g. `dgmjax.SparseAutoencoder`."""
-        encoder_key, decoder_key = random.split(key) if self.dropout else (None, None)
+        encoder_key, decoder_key = prng.split(key) if self.dropout else (None, None)
         x, event = batch["x"], tuple(range(-len(model.event_shape), 0))
         code = model.encode(x, key=encoder_key)
         difference = model.decode(code, key=decoder_key) - model.scaled(x)

@@ -12,7 +12,7 @@ from dgmjax.densities.normal import (
     tril_normal_log_prob,
 )
 from dgmjax.layers.constructor import recorded
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.posteriors.posterior import Posterior, check_dim
 
@@ -172,4 +172,4 @@ def _bounded(raw: jax.Array) -> jax.Array:
 
 
 def _noise(seed: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
-    return random.draw(lambda key, rest: jax.random.normal(key, rest, dtype), seed, shape)
+    return prng.draw(lambda key, rest: jax.random.normal(key, rest, dtype), seed, shape)

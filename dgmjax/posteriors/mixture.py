@@ -11,7 +11,7 @@ from flax import nnx
 from dgmjax.checks import as_shape, check_float_event
 from dgmjax.layers.density import Density
 from dgmjax.nets.summary import Module
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
 from dgmjax.posteriors.posterior import Posterior
@@ -117,8 +117,8 @@ class PosteriorMixture(Density):
           seed: typed key; or keys, one for each of the first axes of ``sample_shape``.
           sample_shape: int or tuple.
         """
-        key, seed = random.split(seed)
-        index = random.draw(
+        key, seed = prng.split(seed)
+        index = prng.draw(
             lambda one, shape: jax.random.randint(one, shape, 0, len(self.features)),
             key,
             as_shape(sample_shape),

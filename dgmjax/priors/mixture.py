@@ -8,7 +8,7 @@ from dgmjax.checks import as_shape, check_float_event, widened
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.layers.constructor import recorded
 from dgmjax.layers.density import Density
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 
@@ -59,13 +59,13 @@ class GaussianMixture(Density):
           seed: typed key; or keys, one for each of the first axes of ``sample_shape``.
           sample_shape: int or tuple.
         """
-        key, seed = random.split(seed)
+        key, seed = prng.split(seed)
         logits, means, log_scales = self.logits[...], self.means[...], self.log_scales[...]
         shape = as_shape(sample_shape)
-        index = random.draw(
+        index = prng.draw(
             lambda one, rest: jax.random.categorical(one, logits, shape=rest), key, shape
         )
-        noise = random.draw(
+        noise = prng.draw(
             lambda one, rest: jax.random.normal(one, rest, means.dtype),
             seed,
             (*shape, *self.event_shape),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.numerics.compiled import inlined
-from dgmjax.numerics.random import example_keys
+from dgmjax.numerics.prng import example_keys
 from dgmjax.training.partition import Arrays, statistics_of
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]

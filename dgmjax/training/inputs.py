@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.checks import as_context, floating_dtype
-from dgmjax.numerics import random
+from dgmjax.numerics import prng
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.training.gradient import Loss, call_loss
 
@@ -25,7 +25,7 @@ def on_data(loss: Losses, transform: Transform | None, augment: Transform | None
     def seeing(model: Any, batch: Any, key: jax.Array, step: jax.Array | None = None) -> Any:
         for change in (augment, transform):
             if change is not None:
-                key, change_key = random.split(key)
+                key, change_key = prng.split(key)
                 batch = batch | {"x": change(batch["x"], change_key)}
         return call_loss(loss, model, _cast(model, batch), key, step)
 

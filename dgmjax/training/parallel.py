@@ -26,7 +26,7 @@ class Parallel:
       ``lax.pmean``; the step is written once for all and sees its own part only.
     - ``"pmap"``: the same step under ``jax.pmap``, over the devices of one process.
 
-    Randomness belongs to examples (`dgmjax.numerics.random.example_keys`), so that neither the strategy nor the number
+    Randomness belongs to examples (`dgmjax.numerics.prng.example_keys`), so that neither the strategy nor the number
     of devices changes what a run computes, up to the order of sums.
 
     Attributes:

@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 import dgmjax as dgm
-from dgmjax.numerics import map_rows, random
+from dgmjax.numerics import map_rows, prng
 from experiments.commands.train import Options as TrainOptions
 from experiments.commands.train import train
 from experiments.configs import load_config
@@ -82,7 +82,7 @@ def _write_scores(
     judge_config, judge, judge_data = load_run(folder)
     _check(folder, judge, dataset)
     context = conditions_to_draw(dataset, num).context if config.conditional else None
-    keys = random.example_keys(jax.random.key(seed), num)
+    keys = prng.example_keys(jax.random.key(seed), num)
     samples = map_rows(
         lambda keys, context: np.asarray(_draw(model, keys, context, temperature)),
         keys,

@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics import map_rows, random
+from dgmjax.numerics import map_rows, prng
 
 BOUND = "ELBO, a lower bound on the log-likelihood"
 _LARGE = 10_000
@@ -86,7 +86,7 @@ def negative_elbo(
     model: dgm.VAE, x: np.ndarray, seed: int, *, num_samples: int = 1
 ) -> tuple[float, float]:
     """``-ELBO`` in nats, mean over rows (and ``num_samples`` samples each), and its standard error over rows."""
-    keys = random.example_keys(jax.random.key(seed), len(x))
+    keys = prng.example_keys(jax.random.key(seed), len(x))
     elbo = map_rows(lambda x, keys: _elbo(model, x, keys, num_samples), x, keys, batch_size=2_000)
     nats = -np.asarray(elbo, np.float64)
     return float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))

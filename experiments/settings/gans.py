@@ -10,7 +10,7 @@ import tyro
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics import map_rows, random
+from dgmjax.numerics import map_rows, prng
 from experiments.settings.unlabelled import UnlabelledConfig
 
 
@@ -92,7 +92,7 @@ class GANConfig(UnlabelledConfig):
         in units of the range of the data. Scores of samples need a classifier: ``python -m experiments.score``.
         """
         del context
-        keys = random.example_keys(jax.random.key(seed), len(x))
+        keys = prng.example_keys(jax.random.key(seed), len(x))
         looks = map_rows(lambda x, keys: _look(model, x, keys), x, keys, batch_size=500)
         real, fake, real_logits, fake_logits = (np.asarray(part, np.float64) for part in looks)
         right = np.concatenate([real_logits > 0, fake_logits < 0])

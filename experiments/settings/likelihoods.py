@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 import dgmjax as dgm
 from dgmjax.checks import is_discrete
-from dgmjax.numerics import map_rows, random
+from dgmjax.numerics import map_rows, prng
 
 # A one-sample bound is an expectation over the noise: the mean over draws estimates the same number, less noisily.
 NOISE_DRAWS = 16
@@ -64,14 +64,14 @@ def likelihood_on(
     @jax.jit
     def evaluate(model: Any, x: jax.Array, context: jax.Array | None, keys: jax.Array) -> jax.Array:
         def draw(index: jax.Array) -> jax.Array:
-            seed = random.fold_in(keys, index)
+            seed = prng.fold_in(keys, index)
             if mixture is not None:
                 return log_marginal(model, x, *mixture, seed=seed, num_samples=num_samples)
             return dgm.objectives.log_prob(model, x, context, seed=seed, num_samples=num_samples)
 
         return jax.lax.map(draw, jnp.arange(draws)).mean(0)
 
-    keys = random.example_keys(jax.random.key(seed), len(x))
+    keys = prng.example_keys(jax.random.key(seed), len(x))
     values = map_rows(
         lambda x, context, keys: evaluate(model, x, context, keys),
         x, context, keys, batch_size=512,

@@ -57,7 +57,7 @@ def model_calls(name: str):
     row = models.MODELS[name]
     model = scramble(row.make(nnx.Rngs(0)), jax.random.key(0))
     params, fixed, merge = training.partition(model)
-    seeds = dgm.numerics.random.example_keys(jax.random.key(1), ROWS)
+    seeds = dgm.numerics.prng.example_keys(jax.random.key(1), ROWS)
 
     def log_prob(params, x, seeds):
         return models.log_prob(merge(params, fixed), x, seeds)
