@@ -1,5 +1,6 @@
 """Losses and their gradients: randomness of a step, parts of a batch, what a loss returns."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,6 +14,29 @@ from dgmjax.training.partition import Arrays, statistics_of
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
 Loss = Callable[..., tuple[Any, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class CompleteLoss:
+    """A loss that takes the step, and returns its value, metrics, and the new model or None."""
+
+    loss: Loss
+    takes_step: bool
+
+    def __call__(
+        self, model: Any, batch: Any, key: jax.Array, step: jax.Array | None = None
+    ) -> tuple[jax.Array, Metrics, Any]:
+        """That of the loss, without a step that it does not know."""
+        options = {"step": step} if self.takes_step and step is not None else {}
+        value, metrics, *rest = self.loss(model, batch, key, **options)
+        return value, metrics, rest[0] if rest else None
+
+
+def complete(loss: Loss) -> CompleteLoss:
+    """``loss`` with all arguments and results, which it may leave out; its signature is looked at here only."""
+    if isinstance(loss, CompleteLoss):
+        return loss
+    return CompleteLoss(loss, "step" in inspect.signature(loss).parameters)
 
 
 class Gradient(NamedTuple):
@@ -51,6 +75,7 @@ def make_gradient(
       accumulate: number of parts.
       below: name of the attribute whose parameters are trained, the others held; all for ``""``.
     """
+    complete_loss = complete(loss)
 
     def gradient(
         state: Any, step: jax.Array, batch: Any, *, shard: int | jax.Array = 0
@@ -61,7 +86,7 @@ def make_gradient(
         def objective(own: Arrays, statistics: Arrays, batch: Any, keys: jax.Array) -> Any:
             model = merge(state.params | own, state.fixed | statistics)
             with inlined():
-                value, metrics, model = call_loss(loss, model, batch, keys, step)
+                value, metrics, model = complete_loss(model, batch, keys, step)
             return value, (metrics, {} if model is None else statistics_of(model))
 
         def one(statistics: Arrays, batch: Any, keys: jax.Array) -> Gradient:
@@ -123,14 +148,3 @@ def batch_keys(key: jax.Array, batch: Any, *, shard: int | jax.Array = 0) -> jax
         return key
     rows = len(leaves[0])
     return example_keys(key, rows, start=shard * rows)
-
-
-def call_loss(
-    loss: Loss, model: Any, batch: Any, key: jax.Array, step: jax.Array | None
-) -> tuple[jax.Array, Metrics, Any]:
-    """``loss(model, batch, key)``, with ``step=step`` if it has such an argument: value, metrics, new model or None."""
-    options = {}
-    if step is not None and "step" in inspect.signature(loss).parameters:
-        options = {"step": step}
-    value, metrics, *rest = loss(model, batch, key, **options)
-    return value, metrics, rest[0] if rest else None

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.checks import as_context, floating_dtype
 from dgmjax.numerics import prng
 from dgmjax.objectives.likelihood import bound_of
-from dgmjax.training.gradient import Loss, call_loss
+from dgmjax.training.gradient import CompleteLoss, Loss, complete
 
 Transform = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -21,15 +21,16 @@ def on_data(loss: Losses, transform: Transform | None, augment: Transform | None
     """``loss`` on what the model is to see of a batch: augmented, transformed, classes as one-hot contexts."""
     if isinstance(loss, Mapping):
         return {name: on_data(part, transform, augment) for name, part in loss.items()}
+    on_inputs = complete(loss)
 
     def seeing(model: Any, batch: Any, key: jax.Array, step: jax.Array | None = None) -> Any:
         for change in (augment, transform):
             if change is not None:
                 key, change_key = prng.split(key)
                 batch = batch | {"x": change(batch["x"], change_key)}
-        return call_loss(loss, model, _cast(model, batch), key, step)
+        return on_inputs(model, _cast(model, batch), key, step)
 
-    return seeing
+    return CompleteLoss(seeing, takes_step=True)
 
 
 def with_data_init(
