@@ -8,10 +8,10 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.conditional import ConditionalGaussian
-from dgmjax.layers.encoder_decoder import EncoderDecoder
-from dgmjax.layers.stochastic_flow import StochasticFlow
-from dgmjax.layers.surjections import Augment, Slice
+from dgmjax.distributions.conditional import ConditionalGaussian
+from dgmjax.distributions.stochastic.encoder_decoder import EncoderDecoder
+from dgmjax.distributions.stochastic.flow import StochasticFlow
+from dgmjax.distributions.stochastic.surjections import Augment, Slice
 from dgmjax.testing import cast, scramble
 from tests.instances import coupling
 
@@ -78,9 +78,9 @@ def test_a_likelihood_as_in_training_is_the_likelihood(name):
 
 
 def test_layers_of_a_chain_draw_noise_of_their_own():
-    both = dgm.layers.StochasticChain(
-        [Augment((1,), 1, dgm.layers.standard_normal((1,))),
-         Augment((2,), 1, dgm.layers.standard_normal((1,)))]
+    both = dgm.distributions.StochasticChain(
+        [Augment((1,), 1, dgm.distributions.standard_normal((1,))),
+         Augment((2,), 1, dgm.distributions.standard_normal((1,)))]
     )  # fmt: skip
     z, _ = both.encode(jnp.zeros((50, 1), jnp.float32), seed=jax.random.key(0))
     assert abs(np.corrcoef(z[:, 1], z[:, 2])[0, 1]) < 0.5

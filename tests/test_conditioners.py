@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.constructor import describe
+from dgmjax.layers.serialization import describe
 from dgmjax.testing import scramble
 
 KEY = jax.random.key(0)

@@ -18,7 +18,7 @@ LEVELS = 8
 
 
 def logistic_noise(shape: tuple[int, ...]) -> dgm.Flow:
-    base = dgm.layers.IID(distrax.Logistic(jnp.zeros(()), jnp.ones(())), shape)
+    base = dgm.distributions.IID(distrax.Logistic(jnp.zeros(()), jnp.ones(())), shape)
     return dgm.Flow(dgm.Logit(shape, 1.0, alpha=0.0), base)
 
 
@@ -40,7 +40,7 @@ def learned_noise(shape: tuple[int, ...]) -> dgm.Flow:
     return jax.tree.unflatten(jax.tree.structure(flow), moved)
 
 
-NOISES: dict[str, Callable[..., dgm.layers.Dequantization]] = {
+NOISES: dict[str, Callable[..., dgm.distributions.Dequantization]] = {
     "uniform": dgm.UniformDequantization,
     "truncated normal": lambda shape, **low: dgm.TruncatedNormalDequantization(
         shape, loc=0.2, log_scale=0.0, **low
@@ -66,7 +66,7 @@ of_noise, of_all = (
 
 @jax.jit(static_argnames="dtype")
 def dequantize(
-    noise: dgm.layers.Dequantization, y: jax.Array, seed: jax.Array, dtype: type
+    noise: dgm.distributions.Dequantization, y: jax.Array, seed: jax.Array, dtype: type
 ) -> tuple[jax.Array, jax.Array]:
     return noise.dequantize(y, seed=seed, dtype=dtype)
 
@@ -80,9 +80,13 @@ def integers(num: int, dims: int = 2) -> jax.Array:
     return jax.random.randint(jax.random.key(1), (num, dims), 0, LEVELS, jnp.int32)
 
 
-def normal_model(noise: dgm.layers.Dequantization, loc: float, scale: float) -> dgm.Dequantized:
+def normal_model(
+    noise: dgm.distributions.Dequantization, loc: float, scale: float
+) -> dgm.Dequantized:
     """``x ~ N(loc, scale^2)``, so ``P(y)`` is a difference of two values of a normal distribution function."""
-    base = dgm.layers.IID(distrax.Normal(jnp.asarray(loc), jnp.asarray(scale)), noise.event_shape)
+    base = dgm.distributions.IID(
+        distrax.Normal(jnp.asarray(loc), jnp.asarray(scale)), noise.event_shape
+    )
     return cast(
         dgm.Dequantized(dgm.Flow(dgm.Permute.reverse(noise.event_shape), base), LEVELS, noise),
         jnp.float64,
@@ -207,7 +211,7 @@ def test_samples_a_pass_change_memory_only(name):
 def test_the_bound_trains_what_the_noise_has_learned(name):
     model = normal_model(ALL[name]((2,)), 3.0, 2.0)
 
-    def loss(noise: dgm.layers.Dequantization) -> jax.Array:
+    def loss(noise: dgm.distributions.Dequantization) -> jax.Array:
         new = nnx.clone(model)
         new.dequantization = noise
         return -new.log_prob(integers(64), seed=jax.random.key(0)).mean()

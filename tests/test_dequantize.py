@@ -29,7 +29,7 @@ def histogram_model(y: np.ndarray, dtype: type = jnp.float64) -> dgm.Dequantized
 
 def test_uniform_density_has_exactly_log2_levels_bits_per_dim():
     """logit of U(0, levels) is a standard logistic: the constant in bits/dim must vanish."""
-    logistic = dgm.layers.IID(distrax.Logistic(jnp.zeros(()), jnp.ones(())), (5,))
+    logistic = dgm.distributions.IID(distrax.Logistic(jnp.zeros(()), jnp.ones(())), (5,))
     model = dgm.Dequantized(dgm.Flow(dgm.Logit((5,), LEVELS, alpha=0.0), logistic), LEVELS)
     y = jax.random.randint(jax.random.key(0), (20, 5), 0, LEVELS)
     for num_samples in (1, 4):
@@ -64,7 +64,7 @@ def test_noise_is_uniform_on_the_half_open_unit_interval():
 
 def test_importance_samples_tighten_the_bound_towards_the_exact_value():
     """A logistic density has P(y) = F(y + 1) - F(y) in closed form."""
-    base = dgm.layers.IID(distrax.Logistic(jnp.asarray(3.2), jnp.asarray(0.1)), (1,))
+    base = dgm.distributions.IID(distrax.Logistic(jnp.asarray(3.2), jnp.asarray(0.1)), (1,))
     model = dgm.Dequantized(dgm.Flow(dgm.Standardize((1,)), base), 8)
     model = cast(model, jnp.float64)
     y = jnp.full((4_000, 1), 3)

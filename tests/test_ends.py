@@ -117,12 +117,12 @@ MODELS: dict[str, Any] = {
     ),
     "narrow base": lambda r: dgm.Flow(
         dgm.ActNorm((2,)),
-        dgm.layers.IID(distrax.Normal(jnp.float32(0.0), jnp.float32(0.3)), (2,)),
+        dgm.distributions.IID(distrax.Normal(jnp.float32(0.0), jnp.float32(0.3)), (2,)),
     ),
-    "StochasticFlow": lambda r: dgm.layers.StochasticFlow(
+    "StochasticFlow": lambda r: dgm.distributions.StochasticFlow(
         [
             dgm.Standardize((4,)),
-            dgm.layers.Slice(
+            dgm.distributions.Slice(
                 (4,), 2, dgm.RealNVP((2,), depth=2, context_shape=(2,), **VECTOR, rngs=r)
             ),
             dgm.ActNorm((2,)),
@@ -155,7 +155,7 @@ def program(model: Any, x: jax.Array, context: Any, key: jax.Array, *, scale: fl
     values, pull = jax.vjp(log_prob, numbers, x)
     first = jnp.arange(len(x)) == 0
     gradients = [pull(weight.astype(values.dtype)) for weight in (jnp.ones(len(x)), first)]
-    if isinstance(model, dgm.layers.StochasticFlow):
+    if isinstance(model, dgm.distributions.StochasticFlow):
         samples = model.sample(seed=key, sample_shape=(50,), temperature=scale)
     else:
         options = {} if context is None else {"context": context}

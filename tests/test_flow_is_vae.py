@@ -14,8 +14,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.encoder_decoder import EncoderDecoder
-from dgmjax.layers.stochastic_flow import StochasticFlow
+from dgmjax.distributions.stochastic.encoder_decoder import EncoderDecoder
+from dgmjax.distributions.stochastic.flow import StochasticFlow
 from dgmjax.testing import cast, scramble
 from tests.instances import coupling
 
@@ -68,7 +68,7 @@ def autoencoder(bijector: dgm.Bijector, eps: float, *, jacobian: bool = True) ->
     )
 
 
-NORMAL = cast(dgm.layers.standard_normal((DIM,)), jnp.float64)
+NORMAL = cast(dgm.distributions.standard_normal((DIM,)), jnp.float64)
 
 
 @functools.partial(jax.jit, static_argnames="jacobian")

@@ -106,7 +106,7 @@ LINEAR = {
     "VAE": _vae,
     "VAE, mixture": lambda: _vae(dgm.priors.GaussianMixture(2, 3, rngs=nnx.Rngs(1))),
     "VAE, VampPrior": lambda: _vae(dgm.priors.VampPrior((2,), 3, rngs=nnx.Rngs(1))),
-    "VAE, flow": lambda: _vae(dgm.priors.FlowPrior(2, depth=2, width=4, rngs=nnx.Rngs(1))),
+    "VAE, flow": lambda: _vae(dgm.FlowPrior(2, depth=2, width=4, rngs=nnx.Rngs(1))),
     "GAN": lambda: dgm.GAN((2,), latent_dim=2, generator=Kept(), rngs=nnx.Rngs(0)),
     "StochasticFlow": lambda: dgm.StochasticFlow([dgm.Permute.reverse((2,))]),
     "Flow": lambda: dgm.Flow(dgm.Permute.reverse((2,))),

@@ -247,7 +247,7 @@ def test_rosenblatt_jacobian_is_triangular():
 
 
 def test_rosenblatt_flow_over_a_uniform_base_is_the_mixture():
-    base = dgm.layers.IID(distrax.Uniform(jnp.float32(0), jnp.float32(1)), (2,))
+    base = dgm.distributions.IID(distrax.Uniform(jnp.float32(0), jnp.float32(1)), (2,))
     flow = dgm.Flow(GaussianMixtureRosenblatt(*FULL), base)
     x = jax.jit(lambda flow: flow.sample(seed=jax.random.key(3), sample_shape=(COUNT,)))(flow)
     assert jnp.isfinite(x).all()

@@ -14,8 +14,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.constructor import build, describe
-from dgmjax.likelihoods import (
+from dgmjax.distributions.likelihoods import (
     Bernoulli,
     Categorical,
     ConditionalModel,
@@ -25,6 +24,7 @@ from dgmjax.likelihoods import (
     Likelihood,
     likelihood,
 )
+from dgmjax.layers.serialization import build, describe
 from dgmjax.numerics.prng import example_keys
 
 L = 5

@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.nets.attention import LayerNorm, attention
 from dgmjax.nets.batch_norm import BatchNorm
-from dgmjax.nets.gan_mlp import leaky
+from dgmjax.nets.gan.mlp import leaky
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
 from dgmjax.nets.residual_units import RevTransition, ShapeShortcut

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.training.nonfinite import NonFinite, find_nonfinite
+from dgmjax.training.watch.nonfinite import NonFinite, find_nonfinite
 
 pytestmark = pytest.mark.usefixtures("x32")
 X = jnp.asarray(np.random.RandomState(0).normal(size=(3, 4)), jnp.float32)

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.constructor import build, describe
 from dgmjax.layers.held import Held
+from dgmjax.layers.serialization import build, describe
 from dgmjax.testing import scramble
 from tests.models import MODELS, events, log_prob
 
@@ -87,7 +87,7 @@ def test_own_couplings_and_distributions_are_saved(tmp_path):
     layer = dgm.Coupling(
         (2,), mask="half", make_conditioner=net, transformer=dgm.bijectors.AffineTransformer("exp")
     )
-    base = dgm.layers.IID(distrax.Laplace(jnp.float32(0.5), jnp.float32(2)), (2,))
+    base = dgm.distributions.IID(distrax.Laplace(jnp.float32(0.5), jnp.float32(2)), (2,))
     flow = scramble(dgm.Flow(layer, base), jax.random.key(0))
     dgm.save(tmp_path / "model", flow)
     x = jnp.ones((3, 2), jnp.float32)
@@ -95,7 +95,8 @@ def test_own_couplings_and_distributions_are_saved(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["os.path", "subprocess.Popen", "dgmjax.training.save.save", "dgmjax.layers.flow.Gone"]
+    "name",
+    ["os.path", "subprocess.Popen", "dgmjax.training.save.save", "dgmjax.distributions.flow.Gone"],
 )
 def test_only_classes_of_models_are_built(name):
     with pytest.raises(ValueError, match="is no class of this library"):

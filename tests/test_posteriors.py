@@ -16,8 +16,7 @@ from dgmjax.densities.normal import (
     tril_normal_kl_standard,
     tril_normal_log_prob,
 )
-from dgmjax.layers.constructor import build, describe
-from dgmjax.posteriors import (
+from dgmjax.distributions.posteriors import (
     AmortizedFlow,
     DiagonalGaussian,
     FlowPosterior,
@@ -25,6 +24,7 @@ from dgmjax.posteriors import (
     PosteriorMixture,
     posterior,
 )
+from dgmjax.layers.serialization import build, describe
 from dgmjax.testing import cast, scramble
 from tests.instances import coupling
 

@@ -10,9 +10,10 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.densities.normal import normal_log_prob
-from dgmjax.layers.constructor import build, describe
-from dgmjax.posteriors import DiagonalGaussian
-from dgmjax.priors import AggregatedPosterior, FlowPrior, GaussianMixture, VampPrior
+from dgmjax.distributions.posteriors import DiagonalGaussian
+from dgmjax.distributions.priors import AggregatedPosterior, GaussianMixture, VampPrior
+from dgmjax.layers.serialization import build, describe
+from dgmjax.models import FlowPrior
 from dgmjax.testing import cast, check_density, scramble
 
 LEVELS = 5

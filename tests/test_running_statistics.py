@@ -12,8 +12,8 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import training
-from dgmjax.layers.encoder_decoder import EncoderDecoder
-from dgmjax.layers.surjections import Slice
+from dgmjax.distributions.stochastic.encoder_decoder import EncoderDecoder
+from dgmjax.distributions.stochastic.surjections import Slice
 from dgmjax.objectives import NegativeELBO, maximum_likelihood, negative_log_likelihood
 from dgmjax.testing import scramble
 from tests.instances import coupling

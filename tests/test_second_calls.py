@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.flow import IID
+from dgmjax.distributions.flow import IID
 from dgmjax.numerics import compiled
 from dgmjax.testing import scramble
 from tests.models import DENSITIES, MODELS

@@ -13,12 +13,12 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.conditional import ConditionalGaussian, NetworkDensity
-from dgmjax.layers.encoder_decoder import EncoderDecoder
-from dgmjax.layers.max_pool import MaxPool
-from dgmjax.layers.stochastic import StochasticMap, as_stochastic_map
-from dgmjax.layers.stochastic_flow import StochasticChain, StochasticFlow
-from dgmjax.layers.surjections import AbsoluteValue, Augment, Slice
+from dgmjax.distributions.conditional import ConditionalGaussian, NetworkDensity
+from dgmjax.distributions.stochastic.base import StochasticMap, as_stochastic_map
+from dgmjax.distributions.stochastic.encoder_decoder import EncoderDecoder
+from dgmjax.distributions.stochastic.flow import StochasticChain, StochasticFlow
+from dgmjax.distributions.stochastic.max_pool import MaxPool
+from dgmjax.distributions.stochastic.surjections import AbsoluteValue, Augment, Slice
 from dgmjax.testing import cast, scramble
 from tests.instances import coupling
 
@@ -77,7 +77,7 @@ MAPS = {
     "slice": Row(lambda: Slice((3,), 1, conditional_flow(2, 1)), "inference surjection"),
     "slice, gaussian": Row(lambda: Slice((3,), 2, gaussian(1, 2)), "inference surjection"),
     "slice, fixed": Row(
-        lambda: Slice((3,), 2, dgm.layers.standard_normal((1,))), "inference surjection"
+        lambda: Slice((3,), 2, dgm.distributions.standard_normal((1,))), "inference surjection"
     ),
     "slice, flow without context": Row(
         lambda: Slice((3,), 1, dgm.Flow(coupling(2, "half")(nnx.Rngs(0)))), "inference surjection"
@@ -231,7 +231,7 @@ def test_a_density_with_an_absolute_value_integrates_to_one(size, logits):
 
 def test_fair_signs_halve_the_density_of_the_absolute_value():
     positive = dgm.layers.Softplus((1,))
-    base = cast(dgm.layers.standard_normal((1,)), jnp.float64)
+    base = cast(dgm.distributions.standard_normal((1,)), jnp.float64)
     flow = StochasticFlow([AbsoluteValue((1,)), positive], base)
     x = jnp.asarray([[-1.3], [0.2], [2.0]])
     expected = dgm.Flow(positive, base).log_prob(jnp.abs(x)) - math.log(2.0)
@@ -268,7 +268,7 @@ def test_samples_of_a_max_pooling_have_its_density(noise):
     """Over samples of a broad q the mean of p / q is 1, and that of h p / q the mean of h over samples of p."""
     flow = cast(StochasticFlow([MaxPool((2, 2, 1), noise=noise, scale=0.8)]), jnp.float64)
     x = np.asarray(flow.sample(seed=jax.random.key(0), sample_shape=100_000))
-    broad = dgm.layers.IID(distrax.Laplace(jnp.asarray(-0.5), jnp.asarray(1.2)), (2, 2, 1))
+    broad = dgm.distributions.IID(distrax.Laplace(jnp.asarray(-0.5), jnp.asarray(1.2)), (2, 2, 1))
     y = broad.sample(seed=jax.random.key(1), sample_shape=100_000)
     weight = np.exp(np.asarray(flow.log_prob(y) - broad.log_prob(y)))
     y = np.asarray(y)
@@ -433,7 +433,7 @@ def test_data_dependent_layers_are_set_from_the_data_before_them():
     decoder = dgm.Flow(dgm.ActNorm((1,)))
     flow = cast(
         StochasticFlow(
-            [dgm.ActNorm((3,)), Augment((3,), 1, dgm.layers.standard_normal((1,))), Slice((4,), 3, decoder),
+            [dgm.ActNorm((3,)), Augment((3,), 1, dgm.distributions.standard_normal((1,))), Slice((4,), 3, decoder),
              dgm.ActNorm((3,))]
         ),
         jnp.float64,

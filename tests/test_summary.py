@@ -12,9 +12,9 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.nets.summary import summary
-from dgmjax.training.flops import count_flops, peak_flops
-from dgmjax.training.program import Program
 from dgmjax.training.run_state import RunState
+from dgmjax.training.watch.flops import count_flops, peak_flops
+from dgmjax.training.watch.program import Program
 
 
 def digits() -> dgm.Dequantized:
@@ -345,7 +345,7 @@ def test_a_module_is_said_by_its_summary():
     """Of any room; arrays are in none, nor where they are traced, abstract or replaced."""
     for module in (
         digits(), dgm.nets.MLP(2, (3,), width=4, rngs=nnx.Rngs(0)), dgm.ActNorm((2,)),
-        dgm.posteriors.DiagonalGaussian(2), dgm.layers.UniformDequantization((2,)), dgm.likelihoods.Bernoulli((2,)),
+        dgm.posteriors.DiagonalGaussian(2), dgm.UniformDequantization((2,)), dgm.likelihoods.Bernoulli((2,)),
     ):  # fmt: skip
         assert repr(module) == str(module) == summary(module)
     flow = dgm.MAF((2,), depth=2, width=8, rngs=nnx.Rngs(0))

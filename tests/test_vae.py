@@ -21,8 +21,8 @@ PRIORS = {
     "mixture": lambda rngs: dgm.priors.GaussianMixture(3, 4, rngs=rngs),
     "vamp": lambda rngs: dgm.priors.VampPrior((6,), 4, num_levels=LEVELS, rngs=rngs),
     "aggregated": lambda rngs: dgm.priors.AggregatedPosterior(np.asarray(events(7))),
-    "realnvp": lambda rngs: dgm.priors.FlowPrior(3, depth=2, width=8, rngs=rngs),
-    "maf": lambda rngs: dgm.priors.FlowPrior(3, kind="maf", depth=2, width=8, rngs=rngs),
+    "realnvp": lambda rngs: dgm.FlowPrior(3, depth=2, width=8, rngs=rngs),
+    "maf": lambda rngs: dgm.FlowPrior(3, kind="maf", depth=2, width=8, rngs=rngs),
 }
 
 
@@ -167,7 +167,7 @@ def test_a_prior_fitted_to_codes_changes_the_marginal_divergence_only(x32):
     codes, _ = plain.posterior.sample_and_log_prob(
         plain.encode(jnp.asarray(x)), seed=jax.random.key(1)
     )
-    prior = dgm.priors.FlowPrior(3, depth=2, width=8, rngs=nnx.Rngs(0))
+    prior = dgm.FlowPrior(3, depth=2, width=8, rngs=nnx.Rngs(0))
     fitted = dgm.fit(
         prior, np.asarray(codes), seed=jax.random.key(2), steps=300, batch_size=100,
         learning_rate=1e-2, steps_per_call=50, progress=False,
@@ -201,9 +201,7 @@ def test_the_divergence_from_a_flow_prior_is_that_of_the_posterior_taken_back():
 
 def test_parts_that_do_not_fit_say_so():
     with pytest.raises(ValueError, match="prior's event_shape is \\(2,\\), expected \\(3,\\)"):
-        dgm.VAE(
-            (6,), latent_dim=3, prior=dgm.priors.FlowPrior(2, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0)
-        )
+        dgm.VAE((6,), latent_dim=3, prior=dgm.FlowPrior(2, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="network"):
         dgm.VAE((6,), network="transformer", rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="integer"):

@@ -12,8 +12,8 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax import training
-from dgmjax.posteriors import posterior
-from dgmjax.priors import GaussianMixture, VampPrior
+from dgmjax.distributions.posteriors import posterior
+from dgmjax.distributions.priors import GaussianMixture, VampPrior
 from tests.rows import BIJECTORS
 
 pytestmark = pytest.mark.usefixtures("x32")

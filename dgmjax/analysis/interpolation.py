@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from dgmjax.analysis.latents import Model, decode, encode, latent_shape, spread_context
-from dgmjax.layers.dequantize import Dequantized
-from dgmjax.layers.flow import Flow
+from dgmjax.distributions.dequantization.dequantized import Dequantized
+from dgmjax.distributions.flow import Flow
 from dgmjax.numerics.compiled import compiled
 
 Kind = Literal["linear", "spherical", "spherical_levels"]

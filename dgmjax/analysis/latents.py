@@ -17,8 +17,8 @@ from dgmjax.checks import (
     level_dtype,
     own_dtype,
 )
-from dgmjax.layers.dequantize import Dequantized
-from dgmjax.layers.flow import Flow
+from dgmjax.distributions.dequantization.dequantized import Dequantized
+from dgmjax.distributions.flow import Flow
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.rows import map_rows
 

@@ -6,12 +6,12 @@ from dgmjax.data.binarization import binarized, static_binarization
 from dgmjax.data.checks import check_data
 from dgmjax.data.dataset import Dataset
 from dgmjax.data.order import Order
-from dgmjax.data.preparation import SourceFile, prepare
-from dgmjax.data.prepared import DataNotFound, Prepared, find_prepared
-from dgmjax.data.records import ImageRecords
 from dgmjax.data.sources import DATASETS, digits, file_dataset, load_dataset, toy_dataset
 from dgmjax.data.stream import Stream
-from dgmjax.data.tfds import TFDS_NAMES, split_parts, tfds_dataset
+from dgmjax.data.tfds.named import TFDS_NAMES, split_parts, tfds_dataset
+from dgmjax.data.tfds.preparation import SourceFile, prepare
+from dgmjax.data.tfds.prepared import DataNotFound, Prepared, find_prepared
+from dgmjax.data.tfds.records import ImageRecords
 from dgmjax.data.toy import TOYS, Toy, toy
 from dgmjax.data.transforms import (
     ImageTransform,

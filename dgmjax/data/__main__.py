@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from dgmjax.data.preparation import prepare
-from dgmjax.data.prepared import PREPARABLE
+from dgmjax.data.tfds.preparation import prepare
+from dgmjax.data.tfds.prepared import PREPARABLE
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from dgmjax.data.dataset import Dataset
-from dgmjax.data.prepared import data_root, is_prepared
-from dgmjax.data.tfds import TFDS_NAMES, tfds_dataset
+from dgmjax.data.tfds.named import TFDS_NAMES, tfds_dataset
+from dgmjax.data.tfds.prepared import data_root, is_prepared
 from dgmjax.data.toy import TOYS
 
 _SPLITS = ("train", "validation", "test")

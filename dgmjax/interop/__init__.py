@@ -4,6 +4,7 @@ numpyro and pandas are imported by the functions that need them, and not with `d
 `dgmjax.to_distrax`.
 """
 
+from dgmjax.interop.distrax import from_distrax, to_distrax
 from dgmjax.interop.export import export
 from dgmjax.interop.exported import ExportedDensity, load_exported
 from dgmjax.interop.flows_in_numpyro import flow_from_numpyro, numpyro_flow, to_numpyro
@@ -16,8 +17,10 @@ __all__ = [
     "export",
     "fit_table",
     "flow_from_numpyro",
+    "from_distrax",
     "load_exported",
     "numpyro_flow",
     "pull_back",
+    "to_distrax",
     "to_numpyro",
 ]

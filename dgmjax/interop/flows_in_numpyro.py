@@ -4,8 +4,8 @@ from typing import Any
 
 import jax
 
-from dgmjax.layers.distrax import context_batch, fixed_context
-from dgmjax.layers.flow import Flow
+from dgmjax.distributions.flow import Flow
+from dgmjax.interop.distrax import context_batch, fixed_context
 from dgmjax.training.partition import partition
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
 
-from dgmjax.layers.distrax import context_batch
-from dgmjax.layers.flow import Flow
+from dgmjax.distributions.flow import Flow
+from dgmjax.interop.distrax import context_batch
 
 
 class FlowDistribution(Distribution):

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import jax
 
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.flow import Flow
 
 LogDensity = Callable[[jax.Array], jax.Array]
 

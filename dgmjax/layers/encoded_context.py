@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.constructor import recorded
+from dgmjax.layers.serialization import recorded
 
 
 @recorded

@@ -18,8 +18,8 @@ from dgmjax.bijectors.rosenblatt import (
     rosenblatt_inverse,
 )
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.constructor import recorded
 from dgmjax.layers.held import held
+from dgmjax.layers.serialization import recorded
 from dgmjax.numerics.tails import log_tails, over_batch
 
 

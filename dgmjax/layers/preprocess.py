@@ -15,7 +15,7 @@ from dgmjax.bijectors.histogram import (
 )
 from dgmjax.bijectors.logit import logit_forward, logit_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.constructor import recorded
+from dgmjax.layers.serialization import recorded
 from dgmjax.numerics.statistics import moments
 
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
-from dgmjax.layers.constructor import recorded
+from dgmjax.layers.serialization import recorded
 from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.reversible import reversible_scan

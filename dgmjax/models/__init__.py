@@ -2,6 +2,7 @@
 
 from dgmjax.models.autoencoder import SparseAutoencoder
 from dgmjax.models.classifier import Classifier
+from dgmjax.models.flow_prior import FlowPrior
 from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
 from dgmjax.models.gan import GAN
 from dgmjax.models.glow import Glow
@@ -25,6 +26,7 @@ from dgmjax.models.vlae import VLAE
 __all__ = [
     "Classifier",
     "FlowPP",
+    "FlowPrior",
     "FlowPPDequantizer",
     "GAN",
     "Glow",

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgmjax.likelihoods import ConditionalModel, Likelihood
+from dgmjax.distributions.likelihoods import ConditionalModel, Likelihood
 
 _NOISE = 0
 

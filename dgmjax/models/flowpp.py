@@ -11,18 +11,18 @@ from dgmjax.bijectors.affine import AffineTransformer
 from dgmjax.bijectors.checkerboard import Pattern
 from dgmjax.bijectors.coupling import Transformer
 from dgmjax.bijectors.mixture_cdf import MixtureCDFTransformer
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
-from dgmjax.layers.constructor import recorded
 from dgmjax.layers.elementwise import Sigmoid
 from dgmjax.layers.encoded_context import EncodedContext
-from dgmjax.layers.flow import Flow
 from dgmjax.layers.halves_conv import HalvesConv
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.reshape import Reshape
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer

@@ -7,17 +7,17 @@ from typing import Any, Literal
 from flax import nnx
 
 from dgmjax.bijectors.affine import AdditiveTransformer, AffineTransformer
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector, with_reach
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow
 from dgmjax.layers.gaussian_prior import GaussianPrior
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv, Parametrization
 from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.layers.permute import Permute, Shuffle
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer

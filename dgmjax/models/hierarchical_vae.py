@@ -11,10 +11,11 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import as_shape, widened
 from dgmjax.densities.normal import normal_kl
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import standard_normal
-from dgmjax.likelihoods import Likelihood
-from dgmjax.likelihoods import likelihood as named_likelihood
+from dgmjax.distributions.flow import standard_normal
+from dgmjax.distributions.likelihoods import Likelihood
+from dgmjax.distributions.likelihoods import likelihood as named_likelihood
+from dgmjax.distributions.posteriors import DiagonalGaussian
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
     LogProb,
@@ -27,7 +28,6 @@ from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
-from dgmjax.posteriors import DiagonalGaussian
 
 
 @recorded

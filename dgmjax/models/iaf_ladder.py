@@ -10,12 +10,12 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import widened
 from dgmjax.densities.normal import normal_kl, normal_log_prob
-from dgmjax.nets.causal_conv_net import CausalConvNet
+from dgmjax.distributions.posteriors import DiagonalGaussian
 from dgmjax.nets.conv import Conv
+from dgmjax.nets.pixelcnn.conv_net import CausalConvNet
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
-from dgmjax.posteriors import DiagonalGaussian
 
 _INIT = nnx.initializers.lecun_normal()
 # Heads start near 0, so posterior and prior near the standard normal: the scale of the authors' start from data.

@@ -11,9 +11,9 @@ from jax.typing import ArrayLike
 
 from dgmjax.bijectors.squeeze import squeezed_shape, unsqueeze
 from dgmjax.checks import as_shape, floating_dtype
-from dgmjax.layers.constructor import recorded
-from dgmjax.likelihoods import DiscretizedLogistic, Likelihood
-from dgmjax.likelihoods import likelihood as named_likelihood
+from dgmjax.distributions.likelihoods import DiscretizedLogistic, Likelihood
+from dgmjax.distributions.likelihoods import likelihood as named_likelihood
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.codes import decoded
 from dgmjax.models.iaf_ladder import LadderLayer
 from dgmjax.models.iaf_passes import Features, climb, code_of, descend, generate, output_of_code

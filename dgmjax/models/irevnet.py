@@ -9,8 +9,8 @@ from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
-from dgmjax.layers.constructor import recorded
 from dgmjax.layers.reversible import IRevBlock
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.classifier import Classifier, check_classifier

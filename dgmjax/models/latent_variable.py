@@ -9,12 +9,12 @@ from flax import nnx
 from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
-from dgmjax.layers.density import Density, as_density
+from dgmjax.distributions.base import Density, as_density
+from dgmjax.distributions.posteriors.mixture import PosteriorMixturePrior
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
-from dgmjax.posteriors.mixture import PosteriorMixturePrior
 
 LogProb: TypeAlias = Callable[
     ..., tuple[jax.Array, Any]
@@ -22,7 +22,7 @@ LogProb: TypeAlias = Callable[
 
 
 def as_prior(prior: Any) -> Density | PosteriorMixturePrior:
-    """The prior of a model, as `dgmjax.layers.as_density`; one that is made of posteriors stays."""
+    """The prior of a model, as `dgmjax.as_density`; one that is made of posteriors stays."""
     return prior if isinstance(prior, PosteriorMixturePrior) else as_density(prior)
 
 

@@ -10,10 +10,10 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from dgmjax.checks import as_context, floating_dtype, level_dtype, sample_batch
-from dgmjax.layers.constructor import recorded
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.pixel_cnn import Likelihood, PixelCNNpp
-from dgmjax.nets.pixel_cnn import PixelCNN
-from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
+from dgmjax.nets.pixelcnn.network import PixelCNN
+from dgmjax.nets.pixelcnn.sampler import sample_cached, sample_naive
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 

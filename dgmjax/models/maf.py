@@ -8,12 +8,12 @@ from flax import nnx
 from dgmjax.bijectors.affine import AffineTransformer, GatedTransformer
 from dgmjax.bijectors.coupling import Transformer
 from dgmjax.bijectors.spline import SplineTransformer
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow
 from dgmjax.layers.permute import Permute
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 

@@ -10,13 +10,13 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.affine import AdditiveTransformer
+from dgmjax.distributions.flow import IID, Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import IID, Flow
 from dgmjax.layers.linear import DiagonalLinear
 from dgmjax.layers.reshape import Reshape
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
 
 

@@ -26,11 +26,11 @@ from dgmjax.densities.rgb_mixture import (
     rgb_mixture_num_params,
     rgb_mixture_sample,
 )
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.density import Density
+from dgmjax.distributions.base import Density
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.images import check_image
-from dgmjax.nets.pixel_cnn import PixelCNN, Variant
-from dgmjax.nets.pixel_sampler import sample_cached, sample_naive
+from dgmjax.nets.pixelcnn.network import PixelCNN, Variant
+from dgmjax.nets.pixelcnn.sampler import sample_cached, sample_naive
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 

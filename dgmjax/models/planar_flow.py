@@ -6,12 +6,12 @@ from typing import Any
 
 from flax import nnx
 
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.radial import Radial
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.nets.mlp import MLP

@@ -9,15 +9,15 @@ from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer
 from dgmjax.bijectors.coupling import Transformer
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.batchnorm import BatchNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.multi_scale import MultiScale
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.models.couplings import alternating_couplings, first_layer
 from dgmjax.models.images import alternating, check_image

@@ -5,13 +5,13 @@ from typing import Any
 
 from flax import nnx
 
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.amortized import vector_event
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow
 from dgmjax.layers.residual import Residual
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.nets.lipschitz import LipschitzMLP

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 
-from dgmjax.layers.constructor import recorded
 from dgmjax.layers.reversible import RevBlock
+from dgmjax.layers.serialization import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.residual_classifier import Published, ResidualClassifier
 from dgmjax.nets.residual_units import ResidualUnit, ResidualUnits, RevTransition

@@ -7,11 +7,11 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.spline import SplineTransformer
+from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import Flow
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
 
 

@@ -9,10 +9,12 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from dgmjax.checks import as_shape
-from dgmjax.layers.constructor import recorded
-from dgmjax.layers.flow import standard_normal
-from dgmjax.likelihoods import Likelihood
-from dgmjax.likelihoods import likelihood as named_likelihood
+from dgmjax.distributions.flow import standard_normal
+from dgmjax.distributions.likelihoods import Likelihood
+from dgmjax.distributions.likelihoods import likelihood as named_likelihood
+from dgmjax.distributions.posteriors import Posterior
+from dgmjax.distributions.posteriors import posterior as named_posterior
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
     LogProb,
@@ -25,8 +27,6 @@ from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder, 
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
-from dgmjax.posteriors import Posterior
-from dgmjax.posteriors import posterior as named_posterior
 
 
 @recorded

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from dgmjax.layers.constructor import recorded
-from dgmjax.likelihoods import ConditionalModel
+from dgmjax.distributions.likelihoods import ConditionalModel
+from dgmjax.layers.serialization import recorded
 from dgmjax.models.local_pixel_cnn import LocalPixelCNN, LocalVariant
 from dgmjax.models.maf import MAF
 from dgmjax.models.pixel_cnn import Likelihood

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from dgmjax.distributions.posteriors import PosteriorMixture
 from dgmjax.numerics import prng
 from dgmjax.numerics.rows import map_rows
 from dgmjax.numerics.statistics import standard_error
-from dgmjax.posteriors import PosteriorMixture
 
 
 class ELBOSurgery(NamedTuple):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.checks import batch_shape, context_rows, is_discrete
 from dgmjax.densities.bound import Bound, bits_per_dim
-from dgmjax.layers.density import as_density
+from dgmjax.distributions.base import as_density
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.rows import map_rows

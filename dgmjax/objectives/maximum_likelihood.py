@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from dgmjax.checks import is_discrete
 from dgmjax.densities.bound import bits_per_dim
-from dgmjax.layers.density import as_density, as_given
-from dgmjax.layers.statistics import has_statistics
+from dgmjax.distributions.base import as_density, as_given
+from dgmjax.distributions.statistics import has_statistics
 from dgmjax.numerics import prng
 from dgmjax.objectives.likelihood import log_prob
 

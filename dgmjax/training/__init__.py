@@ -1,22 +1,16 @@
 """Training: state, step, loop, checkpoints, `fit`. Knows a loss function and a pytree, no model."""
 
 from dgmjax.training.checkpoint import Checkpoints, Restored
-from dgmjax.training.compilation_cache import use_compilation_cache
-from dgmjax.training.diagnosis import make_diagnosis
 from dgmjax.training.distributed import agree, barrier, check_same, initialize, is_first
 from dgmjax.training.fit import fit
 from dgmjax.training.fit_density import fit_density
-from dgmjax.training.flops import count_flops, peak_flops
 from dgmjax.training.launcher import Tasks, several_tasks
 from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
-from dgmjax.training.nonfinite import NonFinite, find_nonfinite
 from dgmjax.training.optimizer import decayed, default_optimizer
 from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition, statistics_of
-from dgmjax.training.preemption import PreemptedError
-from dgmjax.training.program import Program
 from dgmjax.training.round_trip import RoundTripWarning
 from dgmjax.training.run_state import FitResult, RunState
 from dgmjax.training.save import load, save
@@ -30,6 +24,12 @@ from dgmjax.training.step import (
     make_train_step,
 )
 from dgmjax.training.transfer import Transfer, transfer
+from dgmjax.training.watch.compilation_cache import use_compilation_cache
+from dgmjax.training.watch.diagnosis import make_diagnosis
+from dgmjax.training.watch.flops import count_flops, peak_flops
+from dgmjax.training.watch.nonfinite import NonFinite, find_nonfinite
+from dgmjax.training.watch.preemption import PreemptedError
+from dgmjax.training.watch.program import Program
 from dgmjax.training.workdir import claim, read_settings, record_changes
 
 __all__ = [

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dgmjax.data.stream import Records
-from dgmjax.layers.constructor import plain
+from dgmjax.layers.serialization import plain
 from dgmjax.nets.data_init import as_initialised
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
 from dgmjax.training.arrays import num_rows, prepare, some_rows
-from dgmjax.training.diagnosis import make_diagnosis
 from dgmjax.training.distributed import check_same, is_first, is_loss_of_another
 from dgmjax.training.evaluation import make_evaluator
 from dgmjax.training.gradient import Loss
@@ -28,8 +27,6 @@ from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.options import check_options
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import partition, statistics_of
-from dgmjax.training.profile import Profile
-from dgmjax.training.program import Program
 from dgmjax.training.resume import begin
 from dgmjax.training.round_trip import warn_of_lost_rows
 from dgmjax.training.run_state import FitResult, RunState
@@ -42,6 +39,9 @@ from dgmjax.training.step import (
     make_eval_step,
     make_train_step,
 )
+from dgmjax.training.watch.diagnosis import make_diagnosis
+from dgmjax.training.watch.profile import Profile
+from dgmjax.training.watch.program import Program
 
 Model = TypeVar("Model")
 

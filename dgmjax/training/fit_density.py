@@ -9,7 +9,6 @@ import optax
 
 from dgmjax.nets.data_init import as_initialised
 from dgmjax.objectives.reverse_kl import LogDensity, reverse_kl
-from dgmjax.training.diagnosis import make_diagnosis
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, fetch
 from dgmjax.training.optimizer import default_optimizer
@@ -17,6 +16,7 @@ from dgmjax.training.partition import Arrays, partition
 from dgmjax.training.run_state import FitResult
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.step import TrainState, averaged_params, init_state, make_train_step
+from dgmjax.training.watch.diagnosis import make_diagnosis
 
 Model = TypeVar("Model")
 

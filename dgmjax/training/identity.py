@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.constructor import describe
+from dgmjax.layers.serialization import describe
 from dgmjax.training.arrays import Data, is_mapped
 from dgmjax.training.workdir import Settings, as_json
 

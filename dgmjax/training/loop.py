@@ -15,10 +15,10 @@ from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.distributed import is_first
 from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, fetch, means_of
 from dgmjax.training.partition import Arrays
-from dgmjax.training.preemption import PreemptedError, watch_for_preemption
-from dgmjax.training.profile import Profile
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.step import TrainState
+from dgmjax.training.watch.preemption import PreemptedError, watch_for_preemption
+from dgmjax.training.watch.profile import Profile
 
 _RUN_AHEAD = 32
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.checks import floating_dtype
-from dgmjax.layers.dequantize import Dequantized
-from dgmjax.layers.flow import Flow
+from dgmjax.distributions.dequantization.dequantized import Dequantized
+from dgmjax.distributions.flow import Flow
 from dgmjax.training.arrays import Data, num_rows, read_rows
 from dgmjax.training.inputs import Transform, on_data
 

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dgmjax.layers.constructor import plain
+from dgmjax.layers.serialization import plain
 
 _FILE = "config.json"
 _CHANGES = "changes"

@@ -65,7 +65,7 @@ def make_prior(name: str, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> Any:
         levels = dataset.num_levels
         return dgm.priors.VampPrior(dataset.event_shape, COMPONENTS, num_levels=levels, rngs=rngs)
     if name in ("RealNVP", "MAF"):
-        return dgm.priors.FlowPrior(2, name.lower(), depth=LAYERS, width=64, rngs=rngs)
+        return dgm.FlowPrior(2, name.lower(), depth=LAYERS, width=64, rngs=rngs)
     raise ValueError(f"make_prior: unknown prior {name!r}.")
 
 

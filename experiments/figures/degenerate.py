@@ -111,7 +111,7 @@ def _mixture() -> dgm.Flow:
         np.full((_COMPONENTS, 1), 0.25),
     )
     uniform = distrax.Uniform(jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32))
-    return dgm.Flow(layer, dgm.layers.IID(uniform, (1,)))
+    return dgm.Flow(layer, dgm.distributions.IID(uniform, (1,)))
 
 
 def _picture(out: pathlib.Path, record: dict[str, Any]) -> None:

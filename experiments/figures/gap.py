@@ -98,14 +98,14 @@ def exact_mass() -> np.ndarray:
     return np.array([(math.erf(b) - math.erf(a)) / 2 for a, b in zip(ends, ends[1:], strict=False)])
 
 
-def _model(noise: dgm.layers.Dequantization) -> dgm.Dequantized:
-    base = dgm.layers.IID(distrax.Normal(jnp.float32(LOC), jnp.float32(SCALE)), (1,))
+def _model(noise: dgm.distributions.Dequantization) -> dgm.Dequantized:
+    base = dgm.distributions.IID(distrax.Normal(jnp.float32(LOC), jnp.float32(SCALE)), (1,))
     return dgm.Dequantized(dgm.Flow(dgm.Permute.reverse((1,)), base), LEVELS, noise)
 
 
 def _noise(seed: int) -> dgm.Flow:
     """A conditional flow over ``(0, 1)`` that starts as uniform noise."""
-    base = dgm.layers.IID(distrax.Logistic(jnp.float32(0), jnp.float32(1)), (1,))
+    base = dgm.distributions.IID(distrax.Logistic(jnp.float32(0), jnp.float32(1)), (1,))
     return dgm.IAF(
         (1,),
         depth=1,
@@ -118,8 +118,8 @@ def _noise(seed: int) -> dgm.Flow:
 
 
 def _trained(
-    noise: dgm.layers.Dequantization, mass: np.ndarray, seed: int, steps: int
-) -> dgm.layers.Dequantization:
+    noise: dgm.distributions.Dequantization, mass: np.ndarray, seed: int, steps: int
+) -> dgm.distributions.Dequantization:
     """The density has nothing to learn; the noise is trained on integers drawn from it."""
     y = np.random.default_rng(seed).choice(LEVELS, size=(10_000, 1), p=mass / mass.sum())
     return dgm.fit(
@@ -137,7 +137,7 @@ def _trained(
 
 @functools.partial(jax.jit, static_argnames=("num_samples", "batch_size"))
 def _bound(
-    noise: dgm.layers.Dequantization,
+    noise: dgm.distributions.Dequantization,
     y: jax.Array,
     key: jax.Array,
     *,
@@ -153,7 +153,7 @@ def _rows(draws: int) -> jax.Array:
 
 
 def _gap(
-    noise: dgm.layers.Dequantization,
+    noise: dgm.distributions.Dequantization,
     mass: np.ndarray,
     num_samples: int,
     batch_size: int,
@@ -193,7 +193,7 @@ def _posterior_gap(mass: np.ndarray, draws: int, seed: int) -> float:
 
 
 def _chunking(
-    noise: dgm.layers.Dequantization,
+    noise: dgm.distributions.Dequantization,
     num_samples: int,
     passes: tuple[int, int],
     draws: int,

@@ -102,7 +102,7 @@ def _density(seed: int) -> dgm.Flow:
 
 def _noise(seed: int) -> dgm.Flow:
     """Starts as uniform noise: a sigmoid of logistic noise, whatever ``y``."""
-    base = dgm.layers.IID(
+    base = dgm.distributions.IID(
         distrax.Logistic(jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32)), (2,)
     )
     return dgm.RealNVP(

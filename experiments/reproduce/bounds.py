@@ -78,7 +78,7 @@ def taken_back(context: Context) -> list[Check]:
     del context
     with float64():
         prior = cast(
-            scramble(dgm.priors.FlowPrior(2, depth=3, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.3),
+            scramble(dgm.FlowPrior(2, depth=3, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.3),
             jnp.float64,
         )
         base = dgm.posteriors.DiagonalGaussian(2)

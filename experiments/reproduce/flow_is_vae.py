@@ -62,7 +62,7 @@ class Around(nnx.Module):
 def _gap(bijector: dgm.Bijector, x: jax.Array, eps: float, *, isotropic: bool = False) -> jax.Array:
     """``ELBO - log p`` of the flow, one draw each of many: ``[draws]``."""
     encoder = Around(bijector, eps, to_latent=True, isotropic=isotropic)
-    normal = cast(dgm.layers.standard_normal((_DIM,)), jnp.float64)
+    normal = cast(dgm.distributions.standard_normal((_DIM,)), jnp.float64)
     pair = dgm.EncoderDecoder(encoder, Around(bijector, eps, to_latent=False))
     rows = jnp.broadcast_to(x, (_NOISE, _DIM))
     bound = jax.jit(lambda vae: vae.log_prob(rows, seed=KEY))(dgm.StochasticFlow([pair], normal))

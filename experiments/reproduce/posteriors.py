@@ -88,7 +88,7 @@ def _three_forms(q: dgm.posteriors.FlowPosterior) -> float:
     """By the joint, by a divergence, and by the base and the log-determinants, draw by draw."""
     model = cast(
         dgm.VAE(
-            (6,), latent_dim=2, posterior=q, prior=dgm.priors.FlowPrior(2, rngs=nnx.Rngs(0)),
+            (6,), latent_dim=2, posterior=q, prior=dgm.FlowPrior(2, rngs=nnx.Rngs(0)),
             likelihood="categorical", num_levels=5, width=8, depth=1, rngs=nnx.Rngs(0),
         ),
         jnp.float64,

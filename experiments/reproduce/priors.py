@@ -42,7 +42,7 @@ def flow_prior(context: Context) -> list[Check]:
     checks = []
     for kind in ("realnvp", "maf"):
         prior = scramble(
-            dgm.priors.FlowPrior(2, kind, depth=3, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.15
+            dgm.FlowPrior(2, kind, depth=3, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.15
         )
         values = jax.jit(lambda prior: prior.log_prob(points))(prior)
         z = jax.random.normal(KEY, (8, 2))
@@ -59,9 +59,7 @@ def flow_prior(context: Context) -> list[Check]:
             ),
         ]
     with float64():
-        plain, other = (
-            _small(prior) for prior in (None, dgm.priors.FlowPrior(3, rngs=nnx.Rngs(0)))
-        )
+        plain, other = (_small(prior) for prior in (None, dgm.FlowPrior(3, rngs=nnx.Rngs(0))))
         plain = cast(plain, jnp.float64)
         other = cast(other, jnp.float64)
         other.encoder, other.decoder = plain.encoder, plain.decoder

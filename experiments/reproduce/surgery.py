@@ -120,7 +120,7 @@ def fitted_prior(context: Context) -> list[Check]:
     z = model.posterior.sample(
         model.encode(jnp.asarray(data)), seed=jax.random.key(3), sample_shape=20
     )
-    flow = dgm.priors.FlowPrior(model.latent_dim, depth=4, width=32, rngs=nnx.Rngs(context.seed))
+    flow = dgm.FlowPrior(model.latent_dim, depth=4, width=32, rngs=nnx.Rngs(context.seed))
     learned = dgm.fit(
         flow, np.asarray(z).reshape(-1, model.latent_dim), seed=KEY, steps=200,
         learning_rate=2e-3, steps_per_call=50, progress=False,

@@ -39,7 +39,7 @@ class DequantizationConfig:
 
     def build(
         self, event_shape: tuple[int, ...], num_levels: int, rngs: nnx.Rngs
-    ) -> dgm.layers.Dequantization:
+    ) -> dgm.distributions.Dequantization:
         """The noise for events of ``event_shape`` with ``num_levels`` levels."""
         if self.kind == "variational":
             flow = self._of_images if len(event_shape) == 3 else self._of_vectors

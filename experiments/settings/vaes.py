@@ -106,7 +106,7 @@ class PriorConfig(LatentVariableConfig):
                 rngs=rngs,
             )
         if self.prior in ("realnvp", "maf"):
-            return dgm.priors.FlowPrior(
+            return dgm.FlowPrior(
                 size, kind=self.prior, depth=self.prior_depth, width=self.prior_width, rngs=rngs
             )
         return dgm.priors.AggregatedPosterior(dataset.train) if self.prior == "aggregated" else None

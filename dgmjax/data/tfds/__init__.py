@@ -1,0 +1,1 @@
+"""Images of TensorFlow Datasets, prepared and read without TensorFlow."""

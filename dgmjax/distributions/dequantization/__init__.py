@@ -1,0 +1,1 @@
+"""Noise that makes densities of integers out of densities of real numbers."""

@@ -1,0 +1,1 @@
+"""Maps between data and latents that draw: surjections, encoders with decoders, and their chains."""

@@ -1,0 +1,1 @@
+"""The networks of PixelCNN, and their samplers."""
