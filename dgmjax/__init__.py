@@ -48,11 +48,11 @@ from dgmjax.layers import (
     Block,
     Chain,
     CheckerboardHalves,
+    ConditionalAffine,
     Coupling,
     DenseLinear,
     DiagonalLinear,
     GaussianMixtureRosenblatt,
-    GaussianPrior,
     HalvesConv,
     HistogramGaussianize,
     HouseholderLinear,
@@ -108,7 +108,7 @@ from dgmjax.models import (
     RevNet,
     SparseAutoencoder,
 )
-from dgmjax.objectives import Likelihood, log_likelihood
+from dgmjax.objectives import LogLikelihood, log_likelihood
 from dgmjax.training import FitResult, fit, fit_density, load, save
 
 __version__ = "0.1.0"
@@ -139,7 +139,7 @@ __all__ = [
     "GAN",
     "GaussianMixtureRosenblatt",
     "GaussianNoise",
-    "GaussianPrior",
+    "ConditionalAffine",
     "Glow",
     "HalvesConv",
     "HierarchicalVAE",
@@ -154,7 +154,7 @@ __all__ = [
     "InverseCDF",
     "Invertible1x1Conv",
     "LeakyReLU",
-    "Likelihood",
+    "LogLikelihood",
     "Logit",
     "LogitNormalDequantization",
     "MAF",

@@ -29,7 +29,7 @@ def levels_of(event_shape, rngs):
     fine = dgm.Squeeze(event_shape)
     half = (*fine.latent_shape[:-1], fine.latent_shape[-1] // 2)
     net = dgm.nets.ZeroConv(half[-1], 2 * half[-1], rngs=rngs)
-    prior = dgm.GaussianPrior(half, context_shape=half, net=net, rngs=rngs)
+    prior = dgm.ConditionalAffine(half, context_shape=half, net=net, rngs=rngs)
     return dgm.MultiScale([fine, dgm.Squeeze(half)], [prior])
 
 

@@ -144,15 +144,15 @@ def test_bad_files_and_names_say_what_to_do(tmp_path):
 
 def test_augmentation_keeps_levels_and_can_be_switched_off():
     y = jnp.asarray(data.digits().train[:200])
-    same = data.Augment((8, 8, 1), warp=0.0, shift=0.0)(y, jax.random.key(0))
+    same = data.RandomWarp((8, 8, 1), warp=0.0, shift=0.0)(y, jax.random.key(0))
     np.testing.assert_array_equal(same, y)
-    warped = data.Augment((8, 8, 1), warp=1.0, shift=0.0)(y, jax.random.key(0))
+    warped = data.RandomWarp((8, 8, 1), warp=1.0, shift=0.0)(y, jax.random.key(0))
     assert warped.dtype == y.dtype
     assert int(warped.max()) <= 16
     changed = (warped != y).any(1)
     assert changed.mean() > 0.95
-    floats = data.Augment((8, 8, 1), warp=1.0)(y.astype(jnp.float32), jax.random.key(0))
-    levels = data.Augment((8, 8, 1), warp=1.0)(y, jax.random.key(0))
+    floats = data.RandomWarp((8, 8, 1), warp=1.0)(y.astype(jnp.float32), jax.random.key(0))
+    levels = data.RandomWarp((8, 8, 1), warp=1.0)(y, jax.random.key(0))
     off = jnp.abs(levels.astype(jnp.float32) - floats)
     assert 0.4 < off.max() <= 0.5, "to the nearest level"
     # A small warp keeps most of the ink where it was.
@@ -162,7 +162,7 @@ def test_augmentation_keeps_levels_and_can_be_switched_off():
 def test_a_shift_moves_the_picture_by_one_pixel():
     image = np.zeros((1, 5, 5), np.uint8)
     image[0, 2, 2] = 9
-    shift = data.Augment((5, 5, 1), warp=0.0, shift=1.0)
+    shift = data.RandomWarp((5, 5, 1), warp=0.0, shift=1.0)
     places = set()
     for seed in range(20):
         moved = np.asarray(shift(jnp.asarray(image.reshape(1, 25)), jax.random.key(seed)))
@@ -176,7 +176,7 @@ def test_a_warp_is_a_small_affine_map_of_the_plane():
     height, width, num = 14, 20, 400
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1)
     x = jnp.asarray(np.broadcast_to(grid.astype(np.float32).ravel(), (num, grid.size)))
-    warped = data.Augment((height, width, 2), warp=0.5, shift=0.0)(x, jax.random.key(0))
+    warped = data.RandomWarp((height, width, 2), warp=0.5, shift=0.0)(x, jax.random.key(0))
     warped = np.asarray(warped, np.float64).reshape(num, height, width, 2)
     inside = (slice(None), slice(4, 10), slice(6, 14))  # nothing comes from outside here
     places = (grid - [(height - 1) / 2, (width - 1) / 2])[inside[1:]].reshape(-1, 2)

@@ -16,7 +16,7 @@ RANDOM = {
     "flip": data.random_flip,
     "shift": lambda x, key: data.random_shift(x, key, max_shift=2),
     "binarize": data.binarize,
-    "augment": data.Augment((6, 8, 3), warp=0.5, shift=0.5),
+    "augment": data.RandomWarp((6, 8, 3), warp=0.5, shift=0.5),
     "all": data.ImageTransform(flip=True, shift=1, n_bits=5, pad=(8, 8)),
 }
 COMPILED = {name: jax.jit(transform) for name, transform in RANDOM.items()}

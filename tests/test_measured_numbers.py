@@ -168,16 +168,18 @@ def test_a_marginal_likelihood_has_the_weights_of_its_conditions():
 
 def test_a_record_of_a_likelihood_by_hand():
     values = jnp.asarray([-1.0, -3.0, -5.0])
-    exact = as_record(dgm.Likelihood(values, dgm.densities.EXACT, 2, discrete=True), draws=16)
+    exact = as_record(dgm.LogLikelihood(values, dgm.densities.EXACT, 2, discrete=True), draws=16)
     # The standard error is sqrt(8 / 3 / 3), 3 nats are 3 / (2 ln 2) bits a dimension.
     assert exact == {
         "nats": 3.0, "standard_error_nats": 0.9428, "bits_per_dim": 2.16404, "bound": "exact", "rows": 3,
     }  # fmt: skip
     noisy = dgm.densities.Bound("lower bound", 1, "test")
-    assert as_record(dgm.Likelihood(values, noisy, 2, discrete=True), draws=16)["noise_draws"] == 16
+    assert (
+        as_record(dgm.LogLikelihood(values, noisy, 2, discrete=True), draws=16)["noise_draws"] == 16
+    )
     said = RealNVPConfig().headline(exact)
     assert said == "log-likelihood -3.00 +- 0.94 nats (2.164 bits/dim), exact"
-    one = as_record(dgm.Likelihood(values[:1], dgm.densities.EXACT, 2, discrete=False), draws=16)
+    one = as_record(dgm.LogLikelihood(values[:1], dgm.densities.EXACT, 2, discrete=False), draws=16)
     assert "bits_per_dim" not in one
     assert RealNVPConfig().headline(one) == "log-likelihood -1.00 nats, exact"
     assert one["standard_error_nats"] is None
@@ -231,7 +233,7 @@ def test_evaluation_takes_its_seed_and_averages_bounds_of_one_sample_only():
 def test_rows_are_written_in_their_order(suffix, tmp_path):
     values = np.array([-2.0, -1.0, -3.0])
     path = tmp_path / f"rows{suffix}"
-    likelihood = dgm.Likelihood(jnp.asarray(values), dgm.densities.EXACT, 2, discrete=False)
+    likelihood = dgm.LogLikelihood(jnp.asarray(values), dgm.densities.EXACT, 2, discrete=False)
     evaluate.write_rows(path, likelihood, {"rows": 3})
     if suffix == ".npy":
         np.testing.assert_array_equal(np.load(path), values)

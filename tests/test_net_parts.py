@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from dgmjax.nets.attention import LayerNorm, attention
-from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.gan.mlp import leaky
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
@@ -67,7 +67,7 @@ def test_dropout_drops_a_share_and_keeps_the_mean():
 
 def test_running_statistics_keep_the_share_of_their_momentum():
     """``0.9 m + 0.1 mean(x)`` from mean 0 and variance 1, with the variance divided by the number of rows."""
-    norm = BatchNorm(1, momentum=0.9, epsilon=1e-12)
+    norm = NetBatchNorm(1, momentum=0.9, epsilon=1e-12)
     out, new = norm.apply_and_update(jnp.asarray([[2.0], [6.0]]))  # mean 4, variance 4
     np.testing.assert_allclose(out, [[-1.0], [1.0]], rtol=1e-6)
     np.testing.assert_allclose(new.mean[...], [0.4], rtol=1e-6)

@@ -128,7 +128,7 @@ def test_running_statistics_are_averages_of_those_of_batches(name):
 
 
 def test_batch_norm_normalizes_and_keeps_its_module():
-    norm = dgm.nets.BatchNorm(3, momentum=0.75)
+    norm = dgm.nets.NetBatchNorm(3, momentum=0.75)
     x = 5.0 + 2.0 * jax.random.normal(jax.random.key(0), (4, 50, 3), jnp.float32)
     y, new = norm.apply_and_update(x)
     np.testing.assert_allclose(y.mean((0, 1)), 0.0, atol=1e-5)

@@ -169,7 +169,9 @@ def test_shapes_and_dtypes(name):
 def flow_of(name: str) -> StochasticFlow:
     layer = MAPS[name].make()
     after = [dgm.layers.Softplus(layer.latent_shape)] if MAPS[name].positive else []
-    flow = StochasticFlow([layer, *after, dgm.GaussianPrior(layer.latent_shape, rngs=nnx.Rngs(0))])
+    flow = StochasticFlow(
+        [layer, *after, dgm.ConditionalAffine(layer.latent_shape, rngs=nnx.Rngs(0))]
+    )
     return cast(scramble(flow, jax.random.key(1)), jnp.float64)
 
 
@@ -210,7 +212,7 @@ def integral(flow: Any, low: float, high: float, num: int) -> float:
 
 def test_a_density_with_a_slice_integrates_to_one():
     around = [dgm.DenseLinear((2,), rngs=nnx.Rngs(0)), Slice((2,), 1, gaussian(1, 1))]
-    flow = StochasticFlow([*around, dgm.GaussianPrior((1,), rngs=nnx.Rngs(0))])
+    flow = StochasticFlow([*around, dgm.ConditionalAffine((1,), rngs=nnx.Rngs(0))])
     flow = cast(scramble(flow, jax.random.key(0), scale=0.5), jnp.float64)
     assert math.isclose(integral(flow, -12.0, 12.0, 601), 1.0, rel_tol=1e-6)
 
@@ -219,9 +221,9 @@ def test_a_density_with_a_slice_integrates_to_one():
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_density_with_an_absolute_value_integrates_to_one(size, logits):
     net = mlp(size, (size,)) if logits else None
-    inner = [dgm.layers.Softplus((size,)), dgm.GaussianPrior((size,), rngs=nnx.Rngs(0))]
+    inner = [dgm.layers.Softplus((size,)), dgm.ConditionalAffine((size,), rngs=nnx.Rngs(0))]
     flow = StochasticFlow(
-        [dgm.GaussianPrior((size,), rngs=nnx.Rngs(0)), AbsoluteValue((size,), net), *inner]
+        [dgm.ConditionalAffine((size,), rngs=nnx.Rngs(0)), AbsoluteValue((size,), net), *inner]
     )
     flow = cast(scramble(flow, jax.random.key(0)), jnp.float64)
     # The density of |x| falls to 0 steeply at 0.

@@ -222,7 +222,7 @@ def test_the_seed_of_a_measurement_reaches_the_likelihood(monkeypatch):
 
     def likelihood(model, x, context, *, seed):
         asked.append(seed)
-        return dgm.Likelihood(np.zeros(3), dgm.densities.EXACT, 2, discrete=True)
+        return dgm.LogLikelihood(np.zeros(3), dgm.densities.EXACT, 2, discrete=True)
 
     monkeypatch.setattr("experiments.settings.model.likelihood_on", likelihood)
     ModelConfig.measure(load_config("realnvp_digits").model, None, np.zeros((3, 2)), None, seed=5)

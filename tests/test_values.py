@@ -116,7 +116,7 @@ def test_the_ends_of_a_bounded_support_are_numbers_inside():
 
 
 def test_moments_of_a_prior_are_mean_and_log_scale_of_a_channel():
-    prior = layers.GaussianPrior((2,), rngs=nnx.Rngs(0))
+    prior = layers.ConditionalAffine((2,), rngs=nnx.Rngs(0))
     prior.moments[...] = jnp.array([[1.0, math.log(2.0)], [-3.0, 0.0]], jnp.float32)
     x = prior.forward(jnp.ones(2, jnp.float32))
     np.testing.assert_allclose(x, [3.0, -2.0], rtol=1e-6)
@@ -156,7 +156,7 @@ def test_noise_sees_levels_as_the_middles_of_their_bins_around_zero():
                 *context.shape[:-1], -1
             )
 
-    prior = layers.GaussianPrior((1,), context_shape=(1,), net=Same(), rngs=nnx.Rngs(0))
+    prior = layers.ConditionalAffine((1,), context_shape=(1,), net=Same(), rngs=nnx.Rngs(0))
     flow = layers.Flow(layers.Chain([layers.Sigmoid((1,)), prior]))
     noise = layers.VariationalDequantization(flow, 4)
     u, _ = noise.noise(jnp.array([[0], [3]]), seed=jax.random.key(0), dtype=jnp.float32)

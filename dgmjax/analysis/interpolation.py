@@ -11,7 +11,7 @@ from dgmjax.distributions.dequantization.dequantized import Dequantized
 from dgmjax.distributions.flow import Flow
 from dgmjax.numerics.compiled import compiled
 
-Kind = Literal["linear", "spherical", "spherical_levels"]
+PathKind = Literal["linear", "spherical", "spherical_levels"]
 
 
 @compiled
@@ -88,7 +88,7 @@ def interpolate(
     x2: jax.Array,
     num: int,
     *,
-    kind: Kind = "linear",
+    kind: PathKind = "linear",
     context: jax.Array | None = None,
     context2: jax.Array | None = None,
 ) -> jax.Array:
@@ -136,7 +136,7 @@ def decode_path(
     eps2: jax.Array,
     num: int,
     *,
-    kind: Kind = "linear",
+    kind: PathKind = "linear",
     context: jax.Array | None = None,
     context2: jax.Array | None = None,
 ) -> jax.Array:
@@ -181,8 +181,10 @@ def decode_path(
 def _check_path(num: int, kind: str, where: str) -> None:
     if num < 2:
         raise ValueError(f"{where}: num counts both ends: expected at least 2, got {num}.")
-    if kind not in get_args(Kind):
-        raise ValueError(f"{where}: kind: expected one of {list(get_args(Kind))}, got {kind!r}.")
+    if kind not in get_args(PathKind):
+        raise ValueError(
+            f"{where}: kind: expected one of {list(get_args(PathKind))}, got {kind!r}."
+        )
 
 
 def _path_of_levels(model: Model, eps1: jax.Array, eps2: jax.Array, t: jax.Array) -> jax.Array:

@@ -1,11 +1,11 @@
 """Data: toys with known densities, digits, TFDS, users' files; batches as a pure function of (seed, step)."""
 
-from dgmjax.data.augment import Augment
 from dgmjax.data.batches import Batches
 from dgmjax.data.binarization import binarized, static_binarization
 from dgmjax.data.checks import check_data
 from dgmjax.data.dataset import Dataset
 from dgmjax.data.order import Order
+from dgmjax.data.random_warp import RandomWarp
 from dgmjax.data.sources import DATASETS, digits, file_dataset, load_dataset, toy_dataset
 from dgmjax.data.stream import Stream
 from dgmjax.data.tfds.named import TFDS_NAMES, split_parts, tfds_dataset
@@ -27,7 +27,7 @@ __all__ = [
     "DATASETS",
     "TFDS_NAMES",
     "TOYS",
-    "Augment",
+    "RandomWarp",
     "Batches",
     "DataNotFound",
     "Dataset",

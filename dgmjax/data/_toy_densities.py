@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import i0e, logsumexp
 
+from dgmjax.checks import Shape
+
 GAUSSIANS, GAUSSIANS_RADIUS, GAUSSIANS_NOISE = 8, 3.0, 0.3
 RING_RADII, RING_NOISE = (3.0, 1.5), 0.2
 PINWHEEL_ARMS, PINWHEEL_RADIUS, PINWHEEL_STDS = 5, 2.0, (0.6, 0.2)
 # Nodes: doubling them moves log p by less than 1e-7 nats anywhere in [-6, 6]^2, in float64.
 MOON_NOISE, MOON_NODES = 0.2, 128
 SPIRAL_NOISE, SPIRAL_NODES = 0.12, 512
-
-Shape = tuple[int, ...]
 
 
 def _isotropic(squared_distance: jax.Array, noise: float) -> jax.Array:

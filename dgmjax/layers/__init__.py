@@ -9,10 +9,10 @@ from dgmjax.layers.block import Block
 from dgmjax.layers.checked import Checked, checked
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
+from dgmjax.layers.conditional_affine import ConditionalAffine
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.elementwise import LeakyReLU, Sigmoid, Softplus, Tanh
 from dgmjax.layers.encoded_context import EncodedContext
-from dgmjax.layers.gaussian_prior import GaussianPrior
 from dgmjax.layers.halves_conv import HalvesConv
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
@@ -54,7 +54,7 @@ __all__ = [
     "DiagonalLinear",
     "EncodedContext",
     "GaussianMixtureRosenblatt",
-    "GaussianPrior",
+    "ConditionalAffine",
     "HalvesConv",
     "HistogramGaussianize",
     "HouseholderLinear",

@@ -119,7 +119,7 @@ class BatchNorm(Bijector):
         raise NotImplementedError(
             "BatchNorm.forward_in_training: latents normalised by the statistics of their own batch do not determine "
             "the data, so a reversible stack cannot rebuild its activations here. Use dgmjax.ActNorm, put the "
-            "normalisation into the networks of couplings (dgmjax.nets.BatchNorm), or build the model with "
+            "normalisation into the networks of couplings (dgmjax.nets.NetBatchNorm), or build the model with "
             "reversible=False; remat=True saves memory too."
         )
 

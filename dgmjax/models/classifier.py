@@ -8,7 +8,7 @@ from flax import nnx
 
 from dgmjax.checks import batch_shape, floating_dtype
 from dgmjax.densities.bound import Bound
-from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
@@ -49,7 +49,7 @@ class Classifier(Module):
                 f"{type(self).__name__}: expected at least 2 classes, got num_classes={num_classes}."
             )
         self.num_classes = num_classes
-        self.last_norm = BatchNorm(num_features, momentum=momentum, epsilon=epsilon)
+        self.last_norm = NetBatchNorm(num_features, momentum=momentum, epsilon=epsilon)
         kernel = _LINEAR_INIT(rngs.params(), (num_features, num_classes), jnp.float32)
         self.kernel = nnx.Param(kernel)
         self.bias = nnx.Param(jnp.zeros(num_classes, jnp.float32))

@@ -11,8 +11,8 @@ from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector, with_reach
 from dgmjax.layers.combinators import Chain
+from dgmjax.layers.conditional_affine import ConditionalAffine
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
-from dgmjax.layers.gaussian_prior import GaussianPrior
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv, Parametrization
 from dgmjax.layers.multi_scale import MultiScale
@@ -152,13 +152,13 @@ class Glow(Flow):
             last = index == levels - 1
             top = []
             if last and learned_prior:
-                top = [GaussianPrior(inside, context_shape=context_shape, rngs=rngs)]
+                top = [ConditionalAffine(inside, context_shape=context_shape, rngs=rngs)]
             made.append(Chain([squeeze, *first, steps, *top]))
             if not last:
                 shape = (inside[0], inside[1], inside[2] // 2)
                 prior = None
                 if learned_prior:
                     net = ZeroConv(shape[-1], 2 * shape[-1], rngs=rngs)
-                    prior = GaussianPrior(shape, context_shape=shape, net=net, rngs=rngs)
+                    prior = ConditionalAffine(shape, context_shape=shape, net=net, rngs=rngs)
                 priors.append(prior)
         super().__init__(Chain([*first_layer(preprocess), MultiScale(made, priors)]), base)

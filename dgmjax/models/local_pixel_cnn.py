@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import as_context, floating_dtype, level_dtype, sample_batch
 from dgmjax.layers.serialization import recorded
-from dgmjax.models.pixel_cnn import Likelihood, PixelCNNpp
+from dgmjax.models.pixel_cnn import PixelCNNpp, PixelLikelihood
 from dgmjax.nets.pixelcnn.network import PixelCNN
 from dgmjax.nets.pixelcnn.sampler import sample_cached, sample_naive
 from dgmjax.numerics import prng
@@ -59,7 +59,7 @@ class LocalPixelCNN(PixelCNNpp):
         depth: int = 1,
         width: int = 64,
         num_components: int = 10,
-        likelihood: Likelihood = "logistic_mixture",
+        likelihood: PixelLikelihood = "logistic_mixture",
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ):

@@ -34,7 +34,7 @@ from dgmjax.nets.pixelcnn.sampler import sample_cached, sample_naive
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
-Likelihood = Literal["logistic_mixture", "categorical"]
+PixelLikelihood = Literal["logistic_mixture", "categorical"]
 
 _LIKELIHOODS = ("logistic_mixture", "categorical")
 # Moments of so many images start the network as well as those of more, and fit in memory.
@@ -85,7 +85,7 @@ class PixelCNNpp(Density):
         depth: int = 5,
         width: int = 160,
         num_components: int = 10,
-        likelihood: Likelihood = "logistic_mixture",
+        likelihood: PixelLikelihood = "logistic_mixture",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         compute_dtype: str | None = None,

@@ -10,7 +10,7 @@ from dgmjax.distributions.likelihoods import ConditionalModel
 from dgmjax.layers.serialization import recorded
 from dgmjax.models.local_pixel_cnn import LocalPixelCNN, LocalVariant
 from dgmjax.models.maf import MAF
-from dgmjax.models.pixel_cnn import Likelihood
+from dgmjax.models.pixel_cnn import PixelLikelihood
 from dgmjax.models.vae import VAE
 from dgmjax.models.vae_networks import NetworkName
 from dgmjax.numerics.compiled import compiled
@@ -69,7 +69,7 @@ class VLAE(VAE):
         pixel_variant: LocalVariant = "plain",
         pixel_depth: int = 1,
         pixel_width: int = 64,
-        pixel_likelihood: Likelihood = "logistic_mixture",
+        pixel_likelihood: PixelLikelihood = "logistic_mixture",
         num_components: int = 10,
         prior_depth: int = 2,
         prior_width: int = 128,

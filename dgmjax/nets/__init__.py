@@ -1,6 +1,6 @@
 """Networks without densities of their own: conditioners, encoders, decoders."""
 
-from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_decoder import ConvDecoder
 from dgmjax.nets.conv_encoder import ConvEncoder
@@ -22,7 +22,7 @@ from dgmjax.nets.spectral_norm import SpectralConv, SpectralLinear
 
 __all__ = [
     "ACTIVATIONS",
-    "BatchNorm",
+    "NetBatchNorm",
     "CausalConvNet",
     "ConvDecoder",
     "ConvDiscriminator",

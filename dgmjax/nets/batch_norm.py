@@ -12,7 +12,7 @@ from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
 
-class BatchNorm(Module):
+class NetBatchNorm(Module):
     """``y = scale (x - m) / sqrt(v + epsilon) + offset`` with mean ``m`` and variance ``v`` a feature, the last axis.
 
     Evaluation, ``norm(x)``, takes the running ``m`` and ``v``: a map of single examples. Training,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
@@ -52,8 +52,8 @@ class PreActivationNet(Module):
     ``"wide_bottleneck"``  3x3, 3x3, 3x3    the same
     =====================  ===============  ==============================================
 
-    without biases; the first one has the stride. ``norm`` is `dgmjax.nets.BatchNorm`: ``F(x)`` uses running statistics,
-    ``F.apply_and_update(x)`` those of the batch.
+    without biases; the first one has the stride. ``norm`` is `dgmjax.nets.NetBatchNorm`: ``F(x)`` uses running
+    statistics, ``F.apply_and_update(x)`` those of the batch.
 
     Args:
       in_channels: of the input.
@@ -104,7 +104,7 @@ class PreActivationNet(Module):
         self.activate_first = activate_first
         self.norms = nnx.List(
             [
-                BatchNorm(size, momentum=momentum, epsilon=epsilon)
+                NetBatchNorm(size, momentum=momentum, epsilon=epsilon)
                 for size in channels[0 if activate_first else 1 : -1]
             ]
         )
@@ -127,9 +127,9 @@ class PreActivationNet(Module):
         self, x: jax.Array, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, Self]:
         """The same with the statistics of the batch, and the new module; ``key``, or one an example, drops units."""
-        norms: list[BatchNorm] = []
+        norms: list[NetBatchNorm] = []
 
-        def normalize(norm: BatchNorm, x: jax.Array) -> jax.Array:
+        def normalize(norm: NetBatchNorm, x: jax.Array) -> jax.Array:
             x, updated = norm.apply_and_update(x)
             norms.append(updated)
             return x

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.pre_activation import PlainConv, PreActivationNet
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.sharding import varying
@@ -27,7 +27,7 @@ class Stem(Module):
         **normalization: float,
     ):
         self.conv = PlainConv(3, in_channels, out_channels, stride=stride, rngs=rngs)
-        self.norm = BatchNorm(out_channels, **normalization)
+        self.norm = NetBatchNorm(out_channels, **normalization)
 
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""

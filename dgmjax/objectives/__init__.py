@@ -21,7 +21,7 @@ from dgmjax.objectives.elbo_surgery import (
     encode_all,
     hole_mass,
 )
-from dgmjax.objectives.likelihood import Likelihood, bound_of, log_likelihood, log_prob
+from dgmjax.objectives.likelihood import LogLikelihood, bound_of, log_likelihood, log_prob
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
 from dgmjax.objectives.minimax import (
     jensen_shannon_divergence,
@@ -37,7 +37,7 @@ __all__ = [
     "ELBOSurgery",
     "ELBOTerms",
     "GeneratorLoss",
-    "Likelihood",
+    "LogLikelihood",
     "NegativeELBO",
     "Reconstruction",
     "adversarial_losses",

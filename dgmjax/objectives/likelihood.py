@@ -15,7 +15,7 @@ from dgmjax.numerics.rows import map_rows
 from dgmjax.numerics.statistics import standard_error
 
 
-class Likelihood(NamedTuple):
+class LogLikelihood(NamedTuple):
     """Log-likelihoods of a set of events, and what they are.
 
     Attributes:
@@ -104,7 +104,7 @@ def log_likelihood(
     seed: jax.Array | None = None,
     num_samples: int = 1,
     batch_size: int | None = None,
-) -> Likelihood:
+) -> LogLikelihood:
     """Log-likelihoods of the events ``x`` with their bound.
 
     Args:
@@ -139,4 +139,4 @@ def log_likelihood(
         rows = context_rows(model, context, batch, where="log_likelihood")
         values = map_rows(log_probs, x, rows, seed, batch_size=batch_size)
     event_size = math.prod(model.event_shape)
-    return Likelihood(values, bound_of(model, num_samples), event_size, is_discrete(x))
+    return LogLikelihood(values, bound_of(model, num_samples), event_size, is_discrete(x))

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from dgmjax.testing import _hints
 from dgmjax.testing._direction import Direction
 from dgmjax.testing._report import Report
-from dgmjax.testing._setup import Setup, prepare
+from dgmjax.testing._setup import Setup, set_up
 from dgmjax.testing._tolerance import Tolerance
 
 
@@ -73,7 +73,7 @@ def check_bijector(
         >>> dgm.testing.check_bijector(dgm.ActNorm((2,)), jax.random.normal(jax.random.key(0), (4, 2)))
     """
     x = jnp.asarray(x)
-    setup = prepare(bijector, x, context, key, event_ndims, tolerance)
+    setup = set_up(bijector, x, context, key, event_ndims, tolerance)
     batch, event, latent = setup.batch, setup.event, setup.latent
     report = Report(
         f"{type(bijector).__name__} (event {event}, latent {latent}, batch {batch}, {x.dtype})"

@@ -27,7 +27,7 @@ class Setup:
         return int(np.prod(self.batch))
 
 
-def prepare(
+def set_up(
     bijector: Any,
     x: jax.Array,
     context: Any,

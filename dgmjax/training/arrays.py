@@ -19,7 +19,7 @@ _FIRST_RECORDS = 4_096
 Data = dict[str, np.ndarray] | Records
 
 
-def prepare(
+def prepare_data(
     model: Any,
     x: ArrayLike | Records,
     context: ArrayLike | None,
@@ -42,7 +42,7 @@ def prepare(
                 f"fit: the model is conditional, but the records {name} have no 'context'; read them with one, e.g. "
                 f"ImageRecords(..., context='label')."
             )
-        prepare(model, first["x"], first.get("context"), name, transform)
+        prepare_data(model, first["x"], first.get("context"), name, transform)
         return x
     x = np.asarray(native_array(x, where=f"fit: {name}"))
     levels = getattr(model, "num_levels", None)

@@ -14,7 +14,7 @@ from dgmjax.layers.serialization import plain
 from dgmjax.nets.data_init import as_initialised
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
-from dgmjax.training.arrays import num_rows, prepare, some_rows
+from dgmjax.training.arrays import num_rows, prepare_data, some_rows
 from dgmjax.training.distributed import check_same, is_first, is_loss_of_another
 from dgmjax.training.evaluation import make_evaluator
 from dgmjax.training.gradient import Loss
@@ -175,10 +175,10 @@ def fit(
         debug_nans=debug_nans,
         needs_validation=patience is not None and validation is None,
     )
-    train = prepare(model, x, context, "x", transform)
+    train = prepare_data(model, x, context, "x", transform)
     held_out = None
     if validation is not None:
-        held_out = prepare(model, validation, validation_context, "validation", transform)
+        held_out = prepare_data(model, validation, validation_context, "validation", transform)
     data_key, init_key, train_key, eval_key = jax.random.split(seed, 4)
     initial = model
     if data_init:

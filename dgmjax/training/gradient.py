@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from dgmjax.numerics.compiled import inlined
 from dgmjax.numerics.prng import example_keys
+from dgmjax.objectives.maximum_likelihood import Metrics
 from dgmjax.training.partition import Arrays, statistics_of
 
-Metrics = dict[str, tuple[jax.Array, jax.Array]]
 Loss = Callable[..., tuple[Any, ...]]
 
 

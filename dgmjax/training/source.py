@@ -11,7 +11,7 @@ from dgmjax.data.batches import Batches
 from dgmjax.data.stream import Records, Stream
 from dgmjax.training.parallel import Parallel
 
-Arrays = dict[str, np.ndarray]
+HostArrays = dict[str, np.ndarray]
 _ON_DEVICE_BYTES = 10**9
 
 
@@ -33,7 +33,7 @@ class Source:
 
     def __init__(
         self,
-        data: Arrays | Records,
+        data: HostArrays | Records,
         batch_size: int,
         *,
         seed: int,
@@ -46,7 +46,7 @@ class Source:
         share = (batch_size, seed, jax.process_index(), jax.process_count())
         self._take: Callable[[dict[str, Any]], dict[str, Any]] | None = None
         self._stream: Stream | None = None
-        self._rows: Callable[[int], Arrays]
+        self._rows: Callable[[int], HostArrays]
         if not isinstance(data, dict):
             self._rows = self._stream = Stream(
                 data, *share[:2], process=share[2], processes=share[3], workers=workers

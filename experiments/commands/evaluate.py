@@ -39,7 +39,7 @@ class Options:
 
 def measure(
     config: Config, model: Any, dataset: dgm.data.Dataset, options: Options
-) -> tuple[dict[str, Any], str, dgm.Likelihood | None]:
+) -> tuple[dict[str, Any], str, dgm.LogLikelihood | None]:
     """The numbers of a split, the same in words, and the likelihoods of its rows, if the model has any."""
     labelled = config.conditional or config.model.uses_labels
     x = getattr(dataset, options.split)
@@ -70,7 +70,7 @@ def check_rows(config: Config, path: pathlib.Path | None) -> None:
         )
 
 
-def write_rows(path: pathlib.Path, likelihood: dgm.Likelihood, record: dict[str, Any]) -> None:
+def write_rows(path: pathlib.Path, likelihood: dgm.LogLikelihood, record: dict[str, Any]) -> None:
     """The log-likelihoods of all rows, and beside them what they are."""
     values = np.asarray(likelihood.log_prob)
     path.parent.mkdir(parents=True, exist_ok=True)

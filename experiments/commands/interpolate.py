@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 import dgmjax as dgm
-from dgmjax.analysis.interpolation import Kind
+from dgmjax.analysis.interpolation import PathKind
 from dgmjax.analysis.latents import latent_shape
 from experiments.run.classes import class_names, has_classes
 from experiments.run.finished import load_run
@@ -36,7 +36,7 @@ class Options:
     """Random pairs, one a row."""
     num: int = 9
     """Images in a row, both ends included."""
-    kind: Kind = "linear"
+    kind: PathKind = "linear"
     """Straight lines between the latents, or great circles."""
     seed: int = 0
     """Seed of the choice of pairs, or of latents."""

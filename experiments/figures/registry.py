@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import experiments.figures
 
-Draw = Callable[..., dict[str, Any]]
+DrawFigure = Callable[..., dict[str, Any]]
 
 
 class Figure(NamedTuple):
@@ -24,7 +24,7 @@ class Figure(NamedTuple):
     """
 
     name: str
-    draw: Draw
+    draw: DrawFigure
     quick: dict[str, Any]
     help: str
 
@@ -41,10 +41,10 @@ class Figure(NamedTuple):
 _FIGURES: dict[str, Figure] = {}
 
 
-def register(*, quick: dict[str, Any]) -> Callable[[Draw], Draw]:
+def register(*, quick: dict[str, Any]) -> Callable[[DrawFigure], DrawFigure]:
     """Make the decorated function the figure of its module; ``quick`` are its options for small sizes."""
 
-    def keep(draw: Draw) -> Draw:
+    def keep(draw: DrawFigure) -> DrawFigure:
         name = draw.__module__.rpartition(".")[2]
         doc = sys.modules[draw.__module__].__doc__ or ""
         _FIGURES[name] = Figure(name, draw, quick, doc.splitlines()[0])

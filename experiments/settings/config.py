@@ -86,7 +86,7 @@ class AugmentConfig:
                 "photographs; choose one pair."
             )
         if warps:
-            return dgm.data.Augment(image_shape, self.warp, self.shift)
+            return dgm.data.RandomWarp(image_shape, self.warp, self.shift)
         return dgm.data.ImageTransform(flip=self.flip, shift=self.max_shift, fill="edge")
 
 

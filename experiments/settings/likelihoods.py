@@ -52,7 +52,7 @@ def likelihood_on(
     num_samples: int = 1,
     draws: int = NOISE_DRAWS,
     mixture: tuple[np.ndarray, np.ndarray] | None = None,
-) -> dgm.Likelihood:
+) -> dgm.LogLikelihood:
     """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise.
 
     Every row has noise of its own. With a ``mixture``, contexts and the logarithms of their weights, they are marginal
@@ -77,10 +77,10 @@ def likelihood_on(
         x, context, keys, batch_size=512,
     )  # fmt: skip
     event_size = int(np.prod(model.event_shape))
-    return dgm.Likelihood(values, bound, event_size, is_discrete(x))
+    return dgm.LogLikelihood(values, bound, event_size, is_discrete(x))
 
 
-def as_record(likelihood: dgm.Likelihood, *, draws: int) -> dict[str, Any]:
+def as_record(likelihood: dgm.LogLikelihood, *, draws: int) -> dict[str, Any]:
     """JSON-compatible numbers of a likelihood, with their unit and bound: ``nats`` is the negative log-likelihood.
 
     Densities, the likelihoods of floats, have no ``bits_per_dim``.

@@ -59,7 +59,7 @@ ROWS: dict[str, Instance] = {
         _normal,
     ),
     "Gaussian prior, context": Instance(
-        lambda rngs: dgm.GaussianPrior((2, 1, 3), context_shape=(2,), rngs=rngs),
+        lambda rngs: dgm.ConditionalAffine((2, 1, 3), context_shape=(2,), rngs=rngs),
         _normal,
         context_shape=(2,),
     ),

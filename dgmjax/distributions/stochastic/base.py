@@ -20,7 +20,7 @@ from dgmjax.nets.summary import Module
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
-Kind = Literal["bijective", "inference surjection", "generative surjection", "stochastic"]
+MapKind = Literal["bijective", "inference surjection", "generative surjection", "stochastic"]
 
 
 class StochasticMap(Module):
@@ -66,7 +66,7 @@ class StochasticMap(Module):
     reach: Reach = "half"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MapKind:
         """Which row of the table."""
         raise NotImplementedError(f"{type(self).__name__} has no kind.")
 
@@ -224,7 +224,7 @@ class Bijective(StochasticMap):
       layer: any `dgmjax.Bijector`.
     """
 
-    kind: Kind = "bijective"
+    kind: MapKind = "bijective"
     reach = "any"
 
     def __init__(self, layer: Bijector):

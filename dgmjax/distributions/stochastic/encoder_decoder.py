@@ -12,7 +12,7 @@ from dgmjax.distributions.conditional import (
     one_each,
     seen_by,
 )
-from dgmjax.distributions.stochastic.base import Kind, StochasticMap
+from dgmjax.distributions.stochastic.base import MapKind, StochasticMap
 from dgmjax.layers.serialization import recorded
 from dgmjax.numerics import prng
 
@@ -42,7 +42,7 @@ class EncoderDecoder(StochasticMap):
       arXiv:1312.6114, equation 3.
     """
 
-    kind: Kind = "stochastic"
+    kind: MapKind = "stochastic"
 
     def __init__(self, encoder: Any, decoder: Any):
         self.event_shape = tuple(decoder.event_shape)

@@ -21,7 +21,7 @@ from dgmjax.checks import (
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.distributions.base import Density, as_density
 from dgmjax.distributions.flow import log_density, standard_normal
-from dgmjax.distributions.stochastic.base import Kind, StochasticMap, as_stochastic_map
+from dgmjax.distributions.stochastic.base import MapKind, StochasticMap, as_stochastic_map
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.serialization import recorded
 from dgmjax.numerics import ends, prng
@@ -67,7 +67,7 @@ class StochasticChain(StochasticMap):
         self.context_shape = contexts.pop() if contexts else None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MapKind:
         """The most special kind that all layers are of."""
         exact = all(layer.exact for layer in self.layers)
         generates = all(layer.generates_deterministically for layer in self.layers)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.bijectors.squeeze import squeeze, unsqueeze
-from dgmjax.distributions.stochastic.base import Kind, StochasticMap
+from dgmjax.distributions.stochastic.base import MapKind, StochasticMap
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.serialization import recorded
 from dgmjax.numerics import prng
@@ -38,7 +38,7 @@ class MaxPool(StochasticMap):
     Source: Nielsen et al., 2020, arXiv:2007.02731, tables 2 and 3 (maximum), section 5 (max pooling).
     """
 
-    kind: Kind = "inference surjection"
+    kind: MapKind = "inference surjection"
 
     def __init__(
         self,

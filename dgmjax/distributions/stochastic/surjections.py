@@ -14,7 +14,7 @@ from dgmjax.distributions.conditional import (
     one_each,
     seen_by,
 )
-from dgmjax.distributions.stochastic.base import Kind, StochasticMap
+from dgmjax.distributions.stochastic.base import MapKind, StochasticMap
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.conditioner import call_network
 from dgmjax.layers.serialization import recorded
@@ -40,7 +40,7 @@ class Slice(StochasticMap):
     Source: Nielsen et al., 2020, arXiv:2007.02731, tables 2 and 3 (tensor slicing).
     """
 
-    kind: Kind = "inference surjection"
+    kind: MapKind = "inference surjection"
 
     def __init__(self, event_shape: Sequence[int], keep: int, decoder: Any):
         self.event_shape = tuple(event_shape)
@@ -111,7 +111,7 @@ class Augment(StochasticMap):
       *Augmented normalizing flows*, arXiv:2002.07101.
     """
 
-    kind: Kind = "generative surjection"
+    kind: MapKind = "generative surjection"
 
     def __init__(self, event_shape: Sequence[int], extra: int, encoder: Any):
         self.event_shape = tuple(event_shape)
@@ -154,7 +154,7 @@ class AbsoluteValue(StochasticMap):
     Source: Nielsen et al., 2020, arXiv:2007.02731, tables 2 and 3 (absolute value).
     """
 
-    kind: Kind = "inference surjection"
+    kind: MapKind = "inference surjection"
 
     def __init__(self, event_shape: Sequence[int], logits: nnx.Module | None = None):
         self.event_shape = tuple(event_shape)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from dgmjax.bijectors.squeeze import squeeze, unsqueeze
 from dgmjax.checks import batch_shape
-from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.gan.mlp import Generator, check_widths, leaky, updating
 from dgmjax.nets.mlp import dropout as drop
@@ -66,7 +66,7 @@ class ConvGenerator(Generator):
         self.convs = nnx.List(
             [_conv(a, 4 * b, _HIDDEN_INIT, rngs) for a, b in itertools.pairwise(widths)]
         )
-        self.norms = nnx.List([BatchNorm(width) for width in widths] if batch_norm else [])
+        self.norms = nnx.List([NetBatchNorm(width) for width in widths] if batch_norm else [])
         self.last = _conv(widths[-1], self.out_shape[-1], _LAST_INIT, rngs)
 
     def _apply(self, z: jax.Array, norms: list[Any]) -> jax.Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.checks import batch_shape
-from dgmjax.nets.batch_norm import BatchNorm
+from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.spectral_norm import SpectralLinear
 from dgmjax.nets.summary import Module
@@ -42,7 +42,7 @@ class Generator(Module):
     ) -> tuple[jax.Array, Self]:
         """Events with the statistics of the batch, and the module with new running ones."""
         del key
-        norms: list[BatchNorm] = []
+        norms: list[NetBatchNorm] = []
         out = self._apply(z, [updating(norm, norms) for norm in self.norms])
         new = nnx.clone(self)
         new.norms = nnx.List(norms)
@@ -94,7 +94,7 @@ class MLPGenerator(Generator):
                 for a, b in itertools.pairwise([in_size, *widths])
             ]
         )
-        self.norms = nnx.List([BatchNorm(width) for width in widths[1:]] if batch_norm else [])
+        self.norms = nnx.List([NetBatchNorm(width) for width in widths[1:]] if batch_norm else [])
         size = math.prod(self.out_shape)
         self.last = nnx.Linear(widths[-1], size, kernel_init=_LAST_INIT, rngs=rngs)
 

@@ -14,7 +14,7 @@ from flax import nnx
 
 from dgmjax.nets.gates import concat_elu, gate
 from dgmjax.nets.mlp import dropout
-from dgmjax.nets.pixelcnn.conv import CausalConv, Reach
+from dgmjax.nets.pixelcnn.conv import CausalConv, ReceptiveField
 from dgmjax.nets.summary import Module
 
 Run = Callable[[nnx.Module, str, jax.Array], jax.Array]
@@ -44,7 +44,7 @@ class CausalBlock(Module):
         *,
         extra: int,
         size: tuple[int, int],
-        reach: Reach,
+        reach: ReceptiveField,
         dropout: float,
         context_size: int,
         rngs: nnx.Rngs,
@@ -69,7 +69,7 @@ class CausalBlock(Module):
         raise NotImplementedError
 
     def _build(
-        self, width: int, extra: int, size: tuple[int, int], reach: Reach, rngs: nnx.Rngs
+        self, width: int, extra: int, size: tuple[int, int], reach: ReceptiveField, rngs: nnx.Rngs
     ) -> None:
         raise NotImplementedError
 
@@ -98,7 +98,7 @@ class GatedResidual(CausalBlock):
     is_hourglass = True
 
     def _build(
-        self, width: int, extra: int, size: tuple[int, int], reach: Reach, rngs: nnx.Rngs
+        self, width: int, extra: int, size: tuple[int, int], reach: ReceptiveField, rngs: nnx.Rngs
     ) -> None:
         self.first = CausalConv(size, 2 * width, width, reach=reach, rngs=rngs)
         self.second = CausalConv(size, 2 * width, 2 * width, reach=reach, scale=0.1, rngs=rngs)
@@ -136,7 +136,7 @@ class GatedConv(CausalBlock):
     spatial = ("conv",)
 
     def _build(
-        self, width: int, extra: int, size: tuple[int, int], reach: Reach, rngs: nnx.Rngs
+        self, width: int, extra: int, size: tuple[int, int], reach: ReceptiveField, rngs: nnx.Rngs
     ) -> None:
         self.conv = CausalConv(size, width, 2 * width, reach=reach, rngs=rngs)
         self.link = CausalConv((1, 1), extra, 2 * width, rngs=rngs) if extra else nnx.data(None)
@@ -172,7 +172,7 @@ class MaskedResidual(CausalBlock):
         return _half(width)
 
     def _build(
-        self, width: int, extra: int, size: tuple[int, int], reach: Reach, rngs: nnx.Rngs
+        self, width: int, extra: int, size: tuple[int, int], reach: ReceptiveField, rngs: nnx.Rngs
     ) -> None:
         del extra
         half = _half(width)

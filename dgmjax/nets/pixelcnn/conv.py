@@ -12,7 +12,7 @@ from dgmjax.nets.conv import add_bias
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.conv import conv2d
 
-Reach = Literal["down", "down_right", "raster"]
+ReceptiveField = Literal["down", "down_right", "raster"]
 
 _INIT = nnx.initializers.normal(0.05)
 _TINY = 1e-10
@@ -86,7 +86,7 @@ class CausalConv(NormalizedKernel):
         in_channels: int,
         out_channels: int,
         *,
-        reach: Reach = "down_right",
+        reach: ReceptiveField = "down_right",
         stride: int = 1,
         scale: float = 1.0,
         rngs: nnx.Rngs,
@@ -139,7 +139,9 @@ class CausalGrow(NormalizedKernel):
 
     is_pointwise = True
 
-    def __init__(self, in_channels: int, out_channels: int, *, reach: Reach, rngs: nnx.Rngs):
+    def __init__(
+        self, in_channels: int, out_channels: int, *, reach: ReceptiveField, rngs: nnx.Rngs
+    ):
         self.columns = 3 if reach == "down" else 2
         super().__init__((2, self.columns, in_channels, out_channels), 1.0, rngs)
 

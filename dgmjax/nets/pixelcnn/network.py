@@ -11,7 +11,7 @@ from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.pixelcnn.blocks import CausalBlock, GatedConv, GatedResidual, MaskedResidual
 from dgmjax.nets.pixelcnn.cache import PixelLayers, PixelWay, RowLayers, RowWay
-from dgmjax.nets.pixelcnn.conv import CausalConv, Reach
+from dgmjax.nets.pixelcnn.conv import CausalConv, ReceptiveField
 from dgmjax.nets.pixelcnn.stream import CausalStream, Renewing, Whole
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
@@ -20,7 +20,7 @@ from dgmjax.numerics.compiled import compiled
 Variant = Literal["pixelcnnpp", "gated", "plain"]
 
 # Block, and kernel and reach of its vertical (if any) and of its horizontal stream.
-_Sizes = tuple[tuple[int, int] | None, tuple[int, int], Reach]
+_Sizes = tuple[tuple[int, int] | None, tuple[int, int], ReceptiveField]
 _VARIANTS: dict[str, tuple[type[CausalBlock], _Sizes]] = {
     "pixelcnnpp": (GatedResidual, ((2, 3), (2, 2), "down_right")),
     "gated": (GatedConv, ((2, 3), (1, 2), "down_right")),
@@ -89,7 +89,7 @@ class PixelCNN(Module):
         self.data_initialised = not_initialised()
         block, (above, beside, reach) = _VARIANTS[variant]
 
-        def stream(size: tuple[int, int], reach: Reach, *, is_fed: bool) -> CausalStream:
+        def stream(size: tuple[int, int], reach: ReceptiveField, *, is_fed: bool) -> CausalStream:
             make_block = functools.partial(
                 block,
                 width,

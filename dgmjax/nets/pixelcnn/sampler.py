@@ -19,15 +19,15 @@ from dgmjax.nets.pixelcnn.network import PixelCNN
 from dgmjax.numerics.sharding import varying
 
 # draw(index of the pixel, outputs [batch, m]) -> levels [batch, c], and rescale(levels) -> inputs of the network.
-Draw = Callable[[jax.Array, jax.Array], jax.Array]
+DrawPixel = Callable[[jax.Array, jax.Array], jax.Array]
 Rescale = Callable[[jax.Array], jax.Array]
-Shape = tuple[int, int, int, int]
+ImageShape = tuple[int, int, int, int]
 
 
 def sample_cached(
-    net: PixelCNN, draw: Draw, rescale: Rescale, shape: Shape, context: jax.Array | None
+    net: PixelCNN, draw: DrawPixel, rescale: Rescale, shape: ImageShape, context: jax.Array | None
 ) -> jax.Array:
-    """Draw images ``shape = (batch, h, w, c)`` at the cost of about one pass of the network.
+    """DrawPixel images ``shape = (batch, h, w, c)`` at the cost of about one pass of the network.
 
     A scan over rows, in which the vertical stream advances by a row, and inside it one over the pixels of the row.
 
@@ -85,7 +85,7 @@ def sample_cached(
 
 
 def sample_naive(
-    net: PixelCNN, draw: Draw, rescale: Rescale, shape: Shape, context: jax.Array | None
+    net: PixelCNN, draw: DrawPixel, rescale: Rescale, shape: ImageShape, context: jax.Array | None
 ) -> jax.Array:
     """The same images by a pass of the whole network a pixel; arguments as in `sample_cached`."""
     net = folded(net)

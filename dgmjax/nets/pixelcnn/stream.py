@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.pixelcnn.blocks import CausalBlock
-from dgmjax.nets.pixelcnn.conv import CausalConv, CausalGrow, Reach
+from dgmjax.nets.pixelcnn.conv import CausalConv, CausalGrow, ReceptiveField
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 from dgmjax.numerics.sharding import varying
@@ -20,7 +20,7 @@ MakeBlock = Callable[..., CausalBlock]
 class Resize(Module):
     """The way from one resolution to half of it, and back."""
 
-    def __init__(self, size: tuple[int, int], width: int, *, reach: Reach, rngs: nnx.Rngs):
+    def __init__(self, size: tuple[int, int], width: int, *, reach: ReceptiveField, rngs: nnx.Rngs):
         self.shrink = CausalConv(size, width, width, reach=reach, stride=2, rngs=rngs)
         self.grow = CausalGrow(width, width, reach=reach, rngs=rngs)
 
@@ -112,7 +112,7 @@ class CausalStream(Module):
         depth: int,
         width: int,
         size: tuple[int, int],
-        reach: Reach,
+        reach: ReceptiveField,
         is_fed: bool,
         is_hourglass: bool,
         rngs: nnx.Rngs,

@@ -13,7 +13,7 @@ _MAX_STRETCH = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Augment:
+class RandomWarp:
     """Warp and shift flattened images; levels stay integers, so bounds stay bounds.
 
     An image is warped with probability ``warp`` (rotation up to 10 degrees, scale and shear up to 10%, translation

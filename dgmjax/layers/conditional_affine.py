@@ -13,7 +13,7 @@ from dgmjax.numerics import ends
 
 
 @recorded
-class GaussianPrior(Bijector):
+class ConditionalAffine(Bijector):
     """``x = mean + exp(log_std) z`` with one ``mean`` and ``log_std`` a channel, moved by a context.
 
     With ``z ~ N(0, I)`` it is the density ``N(mean, exp(log_std)^2)``: the learned prior of the last level of Glow, and
@@ -48,7 +48,7 @@ class GaussianPrior(Bijector):
         if net is None and self.context_shape is not None:
             if len(self.context_shape) != 1:
                 raise ValueError(
-                    f"GaussianPrior: without a net the context must be a vector (k,), got {self.context_shape}."
+                    f"ConditionalAffine: without a net the context must be a vector (k,), got {self.context_shape}."
                 )
             zeros = nnx.initializers.zeros
             net = nnx.Linear(
