@@ -250,22 +250,19 @@ def spread(parameters: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.broadcast_to(parameters, (*y.shape, *parameters.shape))
 
 
-def truncated(family: str, name: str) -> Any:
-    return functools.partial(getattr(D, f"truncated_{family}_{name}"), low=0.0, high=2.0)
+def truncated(name: str) -> Any:
+    return functools.partial(getattr(D, f"truncated_normal_{name}"), low=0.0, high=2.0)
 
 
 ELEMENTWISE: dict[str, tuple[Any, tuple, Any]] = {
-    f"truncated {family} {name}": (
-        truncated(family, name),
+    f"truncated normal {name}": (
+        truncated(name),
         (0.3, -1.0),
         no_level if name == "log_prob" else never,
     )
-    for family in ("normal", "logistic")
     for name in ("log_prob", "cdf", "icdf")
 } | {
     "logit-normal log_prob": (D.logit_normal_log_prob, (0.3, -1.0), lambda x: not 0 < x < 1),
-    "logit-normal cdf": (D.logit_normal_cdf, (0.3, -1.0), never),
-    "logit-normal icdf": (D.logit_normal_icdf, (0.3, -1.0), never),
     "normal log_prob": (D.normal_log_prob, (0.3, -1.0), far),
     "normal mixture log_prob": (D.normal_mixture_log_prob, MIXTURE, far),
     "normal mixture log_cdf": (

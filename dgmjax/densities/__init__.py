@@ -18,8 +18,6 @@ from dgmjax.densities.logistic_mixture import (
     logistic_mixture_sample,
 )
 from dgmjax.densities.logit_normal import (
-    logit_normal_cdf,
-    logit_normal_icdf,
     logit_normal_log_prob,
     logit_normal_sample,
 )
@@ -42,10 +40,6 @@ from dgmjax.densities.rgb_mixture import (
     rgb_mixture_sample,
 )
 from dgmjax.densities.truncated import (
-    truncated_logistic_cdf,
-    truncated_logistic_icdf,
-    truncated_logistic_log_prob,
-    truncated_logistic_sample,
     truncated_normal_cdf,
     truncated_normal_icdf,
     truncated_normal_log_prob,
@@ -72,8 +66,6 @@ __all__ = [
     "logistic_mixture_logit_cdf",
     "logistic_mixture_logit_icdf",
     "logistic_mixture_sample",
-    "logit_normal_cdf",
-    "logit_normal_icdf",
     "logit_normal_log_prob",
     "logit_normal_sample",
     "normal_kl",
@@ -88,10 +80,6 @@ __all__ = [
     "rgb_mixture_sample",
     "tril_normal_kl_standard",
     "tril_normal_log_prob",
-    "truncated_logistic_cdf",
-    "truncated_logistic_icdf",
-    "truncated_logistic_log_prob",
-    "truncated_logistic_sample",
     "truncated_normal_cdf",
     "truncated_normal_icdf",
     "truncated_normal_log_prob",

@@ -8,7 +8,6 @@ Source: Aitchison and Shen, 1980, *Logistic-normal distributions*, Biometrika 67
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr, ndtri
 from jax.typing import ArrayLike
 
 from dgmjax.densities._arguments import broadcast_arguments
@@ -30,25 +29,6 @@ def logit_normal_log_prob(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) ->
     log_x, log_rest = jnp.log(x), jnp.log1p(-x)
     log_prob = normal_log_prob(log_x - log_rest, loc, log_scale)
     return ends.outside(beyond, log_prob - log_x - log_rest)
-
-
-@compiled
-def logit_normal_cdf(x: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
-    """``Phi((logit x - loc) / s)``, elementwise; 0 below and 1 above ``(0, 1)``; shape of ``x``."""
-    x, loc, log_scale = broadcast_arguments(x, loc, log_scale)
-    below, above = x <= 0, x >= 1
-    safe = jnp.where(below | above, 0.5, x)
-    z = (jnp.log(safe) - jnp.log1p(-safe) - loc) * jnp.exp(-log_scale)
-    return ends.outside(above, ends.outside(below, jnp.exp(log_ndtr(z)), 0.0), 1.0)
-
-
-@compiled
-def logit_normal_icdf(p: jax.Array, loc: ArrayLike, log_scale: ArrayLike) -> jax.Array:
-    """``sigmoid(loc + s Phi^-1(p))`` for ``p`` in ``[0, 1]``, elementwise; shape of ``p``."""
-    p, loc, log_scale = broadcast_arguments(p, loc, log_scale)
-    limits = jnp.finfo(p.dtype)
-    p = jnp.clip(p, limits.tiny, 1.0 - limits.epsneg)
-    return _inside(loc + jnp.exp(log_scale) * ndtri(p))
 
 
 @compiled
