@@ -14,7 +14,6 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.models.pixel_cnn import PixelCNNpp
 from dgmjax.numerics.prng import example_keys
-from dgmjax.testing import cast, scramble
 
 VARIANTS = ("pixelcnnpp", "gated", "plain")
 
@@ -26,7 +25,15 @@ def scrambled(event_shape, num_levels, variant, dtype="float64", **options) -> P
     if "context_shape" in settings:
         settings["context_shape"] = tuple(settings["context_shape"])
     model = PixelCNNpp(event_shape, num_levels, variant=variant, rngs=nnx.Rngs(0), **settings)
-    return scramble(cast(model, dtype), jax.random.key(1), scale=0.3)
+    params, fixed, merge = dgm.training.partition(model)
+    keys = jax.random.split(jax.random.key(1), len(params))
+    return merge(
+        {
+            name: a.astype(dtype) + 0.3 * jax.random.normal(k, a.shape, dtype)
+            for k, (name, a) in zip(keys, params.items(), strict=True)
+        },
+        fixed,
+    )
 
 
 FIELDS = {

@@ -141,7 +141,7 @@ def test_the_command_runs_once_and_writes_the_page(tmp_path, capsys):
     assert record["checks"][0]["value"] == pytest.approx(0.1209853623, abs=1e-7)
     page = (tmp_path / "quick" / "RESULTS.md").read_text()
     assert "2 of 2 entries pass" in page
-    assert "| vae_mnist | mnist | mnist:3.0.1 | 101.56 +- 0.26 nats |" in page
+    assert "| vae_mnist | mnist | mnist:3.0.1 | NLL 101.56 +- 0.26 nats |" in page
 
 
 def test_what_failed_runs_again_and_ends_with_an_error(tmp_path, monkeypatch, capsys):

@@ -71,9 +71,9 @@ def test_a_gradient_counts_every_row_once():
 @pytest.mark.parametrize(
     ("arrays", "batch_size", "said"),
     [
-        ((np.zeros(3), np.zeros(4)), 2, r"\[3, 4\] rows and 2"),
-        ((np.zeros(3),), 0, r"\[3\] rows and 0"),
-        ((None,), 2, r"\[\] rows and 2"),
+        ((np.zeros(3), np.zeros(4)), 2, r"one number of rows, got \[3, 4\]"),
+        ((np.zeros(3),), 0, "batch_size must be at least 1, got 0"),
+        ((None,), 2, r"one number of rows, got \[\]"),
     ],
 )
 def test_wrong_rows_are_refused(arrays, batch_size, said):

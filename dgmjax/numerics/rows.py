@@ -26,11 +26,10 @@ def map_rows(f: Callable[..., Any], *arrays: Any, batch_size: int | None) -> Any
       ValueError: a batch size below 1, or arrays with different numbers of rows.
     """
     counts = {len(leaf) for leaf in jax.tree.leaves(arrays)}
-    if len(counts) != 1 or (batch_size is not None and batch_size < 1):
-        raise ValueError(
-            f"map_rows: expected arrays with one number of rows and batch_size of at least 1, got "
-            f"{sorted(counts)} rows and {batch_size}."
-        )
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"map_rows: batch_size must be at least 1, got {batch_size}.")
+    if len(counts) != 1:
+        raise ValueError(f"map_rows: expected arrays of one number of rows, got {sorted(counts)}.")
     (num,) = counts
     if batch_size is None or num <= batch_size:
         return f(*arrays)

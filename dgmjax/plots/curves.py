@@ -29,7 +29,7 @@ class _Curve(NamedTuple):
 
 
 def metric_name(metric: str) -> str:
-    """What a metric of a record is, with its unit: of ``nats`` ``negative log-likelihood [nats]``."""
+    """The name of a metric with its unit: for ``nats`` ``negative log-likelihood [nats]``."""
     names = {"nats": "negative log-likelihood [nats]", "bits_per_dim": "bits/dim"}
     return names.get(metric, metric.replace("_", " "))
 

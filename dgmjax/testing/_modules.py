@@ -1,4 +1,4 @@
-"""What tests do to a module before they look at it."""
+"""Changes to modules under test: parameters away from their start, another precision."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""What the commands do; ``python -m experiments.train`` and the like only call them."""
+"""Implementations of the commands; ``python -m experiments.train`` and the like only call them."""

@@ -41,7 +41,7 @@ Table = dict[str, dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to train."""
+    """Settings of the runs to train."""
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     workdir: pathlib.Path | None = None

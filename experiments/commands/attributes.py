@@ -43,7 +43,7 @@ class Options:
     scored: int = 200
     """Test images without the attribute behind the scores, at most."""
     seed: int = 0
-    """Of the choice of images."""
+    """Seed of the choice of images."""
     out: pathlib.Path = pathlib.Path("attributes.png")
     """The picture (.png); the numbers go beside it (.json)."""
     runtime: Annotated[Processes, tyro.conf.arg(name="")] = Processes()
@@ -177,7 +177,7 @@ def labelled(
 
 
 def _rows_with(labels: np.ndarray, index: int) -> np.ndarray:
-    """Which rows have the class or the binary attribute."""
+    """A mask of the rows that have the class or the binary attribute."""
     if labels.ndim == 1:
         return labels == index
     values = np.unique(labels[:, index])

@@ -25,7 +25,7 @@ TOYS = tuple(dgm.data.TOYS)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to train."""
+    """Settings of the runs to train."""
 
     systems: tuple[str, ...] = SYSTEMS
     """Systems to train."""

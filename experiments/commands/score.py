@@ -42,7 +42,7 @@ class Options:
     k: int = 3
     """Neighbours, of precision and recall."""
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
     runtime: Annotated[Runtime, tyro.conf.arg(name="")] = Runtime()
 
 
@@ -56,7 +56,7 @@ def score(
     seed: int = 0,
     runtime: Runtime | None = None,
 ) -> dict[str, Any]:
-    """What ``scores.json`` holds: the scores of samples and, to compare, of the training images.
+    """The contents of ``scores.json``: the scores of samples and, to compare, of the training images.
 
     Where several processes take part, all call it: they train a missing classifier together, and the first does the
     rest.

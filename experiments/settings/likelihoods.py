@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 import dgmjax as dgm
 from dgmjax.checks import is_discrete
-from dgmjax.numerics import map_rows, prng
+from dgmjax.numerics import map_rows
 
 # A one-sample bound is an expectation over the noise: the mean over draws estimates the same number, less noisily.
 NOISE_DRAWS = 16
@@ -55,26 +55,25 @@ def likelihood_on(
 ) -> dgm.LogLikelihood:
     """Log-likelihoods of all rows of ``x``, each the mean over ``draws`` of its bound if there is noise.
 
-    Every row has noise of its own. With a ``mixture``, contexts and the logarithms of their weights, they are marginal
-    over those (`log_marginal`).
+    The noise of rows is that of their batch of 512. With a ``mixture``, contexts and the logarithms of their weights,
+    they are marginal over those (`log_marginal`).
     """
     bound = dgm.objectives.bound_of(model, num_samples)
     draws = draws if bound.is_noisy else 1
 
     @jax.jit
-    def evaluate(model: Any, x: jax.Array, context: jax.Array | None, keys: jax.Array) -> jax.Array:
-        def draw(index: jax.Array) -> jax.Array:
-            seed = prng.fold_in(keys, index)
+    def evaluate(model: Any, x: jax.Array, context: jax.Array | None, start: Any) -> jax.Array:
+        def draw(seed: jax.Array) -> jax.Array:
             if mixture is not None:
                 return log_marginal(model, x, *mixture, seed=seed, num_samples=num_samples)
             return dgm.objectives.log_prob(model, x, context, seed=seed, num_samples=num_samples)
 
-        return jax.lax.map(draw, jnp.arange(draws)).mean(0)
+        key = jax.random.fold_in(jax.random.key(seed), start)
+        return jax.lax.map(draw, jax.random.split(key, draws)).mean(0)
 
-    keys = prng.example_keys(jax.random.key(seed), len(x))
     values = map_rows(
-        lambda x, context, keys: evaluate(model, x, context, keys),
-        x, context, keys, batch_size=512,
+        lambda x, context, rows: evaluate(model, x, context, rows[0]),
+        x, context, np.arange(len(x)), batch_size=512,
     )  # fmt: skip
     event_size = int(np.prod(model.event_shape))
     return dgm.LogLikelihood(values, bound, event_size, is_discrete(x))
