@@ -160,6 +160,16 @@ def as_context(
     return _no_narrower(context, dtype)
 
 
+def context_shape_of(model: Any) -> Shape | None:
+    """Shape of the contexts of a model, also of a user's that has no such attribute; None if it takes none."""
+    return getattr(model, "context_shape", None)
+
+
+def num_levels_of(model: Any) -> int | None:
+    """Levels of the integers that a model is a model of, also of a user's; None for real numbers."""
+    return getattr(model, "num_levels", None)
+
+
 def context_rows(model: Any, context: Any, batch: Shape, *, where: str) -> jax.Array | None:
     """The context of every event of ``model``, ``[*batch, *context_shape]``; None of a model that takes none.
 
@@ -167,7 +177,7 @@ def context_rows(model: Any, context: Any, batch: Shape, *, where: str) -> jax.A
       TypeError: as `as_context`.
       ValueError: as `as_context` and `check_classes`.
     """
-    shape = getattr(model, "context_shape", None)
+    shape = context_shape_of(model)
     check_classes(model, context, where=where)
     rows = as_context(context, shape, batch, where=where, dtype=floating_dtype(model))
     return None if rows is None else jnp.broadcast_to(rows, (*batch, *model.context_shape))
@@ -195,7 +205,7 @@ def check_classes(model: Any, context: Any, *, where: str) -> None:
     Raises:
       ValueError: an integer outside ``0 .. k - 1`` for a model with ``context_shape=(k,)``.
     """
-    shape = getattr(model, "context_shape", None)
+    shape = context_shape_of(model)
     if context is None or shape is None or len(shape) != 1 or isinstance(context, jax.core.Tracer):
         return
     if jnp.issubdtype(_dtype(context), jnp.integer):

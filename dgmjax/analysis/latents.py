@@ -11,18 +11,17 @@ from dgmjax.checks import (
     as_context,
     check_integer_event,
     context_rows,
+    context_shape_of,
     describe,
     float_event,
     floating_dtype,
-    level_dtype,
+    num_levels_of,
     own_dtype,
 )
-from dgmjax.distributions.dequantization.dequantized import Dequantized
-from dgmjax.distributions.flow import Flow
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.rows import map_rows
 
-# A `Flow`, a `Dequantized`, or a model with ``code_shape`` and ``from_code(code)``, and with ``code(x)`` if it encodes.
+# A model with ``code_shape`` and ``from_code(code, context)``, and with ``code(x, context)`` if it encodes.
 Model = Any
 
 
@@ -55,22 +54,17 @@ def encode(model: Model, x: jax.Array, context: jax.Array | None = None) -> jax.
     Source: Kingma and Dhariwal, 2018, *Glow*, arXiv:1807.03039, section 6, and its code (``get_eps``).
     """
     latent_shape(model, where="encode")
-    if not isinstance(model, Flow | Dequantized) and not hasattr(model, "code"):
+    if not hasattr(model, "code"):
         raise TypeError(
             f"encode: {type(model).__name__} has latents but no encoder; draw them, and go from latents to events with "
             f"decode or decode_path."
         )
-    if getattr(model, "num_levels", None) is None:
+    if num_levels_of(model) is None:
         x, batch = float_event(x, model.event_shape, where="encode", dtype=own_dtype(model))
     else:
         batch = check_integer_event(x, model.event_shape, where="encode")
     context = _as_context(model, context, batch, where="encode")
-    if isinstance(model, Dequantized):
-        x = model.dequantization.centre(x, floating_dtype(model))
-        model = model.density
-    if isinstance(model, Flow):
-        return model.bijector.inverse_and_log_det(jnp.asarray(x), context)[0]
-    return model.code(jnp.asarray(x))
+    return model.code(jnp.asarray(x), *_given(context))
 
 
 @compiled
@@ -95,14 +89,7 @@ def decode(model: Model, eps: jax.Array, context: jax.Array | None = None) -> ja
     shape, dtype = latent_shape(model, where="decode"), own_dtype(model)
     eps, batch = float_event(eps, shape, where="decode", dtype=dtype)
     context = _as_context(model, context, batch, where="decode")
-    flow = model.density if isinstance(model, Dequantized) else model
-    if not isinstance(flow, Flow):
-        return model.from_code(jnp.asarray(eps))
-    x, _ = flow.bijector.forward_and_log_det(jnp.asarray(eps), context)
-    if isinstance(model, Dequantized):
-        levels = model.dequantization.quantize(x, model.num_levels)
-        return levels.astype(level_dtype(model.num_levels))
-    return x
+    return model.from_code(jnp.asarray(eps), *_given(context))
 
 
 def encode_in_batches(
@@ -139,27 +126,30 @@ def latent_shape(model: Model, *, where: str) -> tuple[int, ...]:
     Raises:
       TypeError: the model has none.
     """
-    flow = model.density if isinstance(model, Dequantized) else model
-    if isinstance(flow, Flow):
-        return flow.bijector.latent_shape
-    if not hasattr(model, "from_code"):
+    shape = getattr(model, "code_shape", None)
+    if shape is None:
         raise TypeError(
             f"{where}: expected a model with latents, such as a dgmjax.Flow, dgmjax.Dequantized or dgmjax.VAE, or any "
             f"with code_shape and from_code, got {type(model).__name__}; wrap a bijector in dgmjax.Flow(bijector)."
         )
-    return tuple(model.code_shape)
+    return tuple(shape)
 
 
 def spread_context(
     model: Model, context: jax.Array | None, batch: tuple[int, ...]
 ) -> jax.Array | None:
     """The context of ``[*batch, *event]`` for several versions of every event: rows broadcast to ``[*batch]``."""
-    if context is None or getattr(model, "context_shape", None) is None:
+    if context is None or context_shape_of(model) is None:
         return context  # `encode` says what is wrong with it, if anything
     rows = _as_context(model, context, None, where="context")
     return jnp.broadcast_to(rows, (*batch, *model.context_shape))
 
 
 def _as_context(model: Model, context: Any, batch: tuple[int, ...] | None, *, where: str) -> Any:
-    shape, dtype = getattr(model, "context_shape", None), floating_dtype(model)
+    shape, dtype = context_shape_of(model), floating_dtype(model)
     return as_context(context, shape, batch, where=where, dtype=dtype)
+
+
+def _given(context: jax.Array | None) -> tuple[jax.Array, ...]:
+    """Second argument of ``code`` and ``from_code``, which a model without contexts need not have."""
+    return () if context is None else (context,)

@@ -9,7 +9,7 @@ import distrax
 import jax
 from flax import nnx
 
-from dgmjax.checks import as_shape
+from dgmjax.checks import as_shape, context_shape_of, num_levels_of
 from dgmjax.densities.bound import EXACT, Bound
 from dgmjax.layers.held import held
 from dgmjax.nets.summary import Module
@@ -113,6 +113,19 @@ class Density(Module):
         value = self.sample(seed=seed, sample_shape=sample_shape, context=context)
         return value, self.log_prob(value, context, key=key)
 
+    @property
+    def code_shape(self) -> tuple[int, ...] | None:
+        """Shape of the latents of one event, see `dgmjax.analysis.encode`; None for a density without."""
+        return None
+
+    def code(self, *args: Any) -> jax.Array:
+        """Latents of events without noise, ``(x, context=None)``: ``[*batch, *event] -> [*batch, *code_shape]``."""
+        raise TypeError(f"{type(self).__name__} has no latents.")
+
+    def from_code(self, *args: Any) -> jax.Array:
+        """Events of latents without noise, ``(code, context=None)``."""
+        raise TypeError(f"{type(self).__name__} has no latents.")
+
     def with_data_init(self, *args: Any, **options: Any) -> Self:
         """A new density whose data-dependent parts are set from a batch, ``(value, context=None, *, seed=None)``."""
         del args, options
@@ -133,8 +146,8 @@ class Adapted(Density):
     def __init__(self, distribution: Any):
         self.distribution = nnx.data(distribution)
         self.event_shape = tuple(distribution.event_shape)
-        self.context_shape = getattr(distribution, "context_shape", None)
-        self.num_levels = getattr(distribution, "num_levels", None)
+        self.context_shape = context_shape_of(distribution)
+        self.num_levels = num_levels_of(distribution)
 
     def bound(self, num_samples: int = 1) -> Bound:
         """The label of the distribution."""

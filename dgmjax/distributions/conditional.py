@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.checks import Shape, widened
+from dgmjax.checks import Shape, num_levels_of, widened
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.distributions.base import Density, as_density
 from dgmjax.layers.bijector import event_axes
@@ -92,7 +92,7 @@ class NetworkDensity(Density):
     def __init__(self, net: nnx.Module, family: Any, context_shape: Sequence[int]):
         self.net = net
         self.family = nnx.data(family)
-        self.num_levels = getattr(family, "num_levels", None)  # posteriors have none
+        self.num_levels = num_levels_of(family)  # posteriors have none
         self.event_shape = tuple(family.event_shape)
         self.context_shape = tuple(context_shape)
 

@@ -134,6 +134,21 @@ class Flow(Density):
             )
         return layer
 
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """Shape of the latents of one event, those of all levels."""
+        return self.bijector.latent_shape
+
+    @compiled
+    def code(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """Latents ``f^{-1}(x)`` of events: ``[*batch, *event] -> [*batch, *latent]``."""
+        return self.bijector.inverse_and_log_det(x, context)[0]
+
+    @compiled
+    def from_code(self, code: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """Events ``f(z)`` of latents, the inverse of `code`."""
+        return self.bijector.forward_and_log_det(code, context)[0]
+
     @compiled
     def log_prob(
         self, value: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None

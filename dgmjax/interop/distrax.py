@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.checks import as_context, batch_shape, check_classes, floating_dtype
+from dgmjax.checks import (
+    as_context,
+    batch_shape,
+    check_classes,
+    context_shape_of,
+    floating_dtype,
+)
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.held import held
@@ -174,7 +180,7 @@ def to_distrax(
 
 def fixed_context(model: Any, context: Any, *, where: str) -> Any:
     """The context at which to fix a model: classes as one-hot rows; the layer itself refuses one that does not fit."""
-    shape = getattr(model, "context_shape", None)
+    shape = context_shape_of(model)
     if context is None or shape is None or jnp.issubdtype(jnp.result_type(context), jnp.floating):
         return context
     check_classes(model, context, where=where)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
+from dgmjax.checks import context_shape_of, num_levels_of
 from dgmjax.objectives.likelihood import bound_of, log_prob
 from dgmjax.training.manifest import write_manifest
 
@@ -68,8 +69,8 @@ def export(
     path = pathlib.Path(path).absolute()
     if path.exists() and not (path / DESCRIPTION).exists():
         raise FileExistsError(f"{path} exists and is not an exported model; choose another path.")
-    discrete = getattr(model, "num_levels", None) is not None
-    context_shape = getattr(model, "context_shape", None)
+    discrete = num_levels_of(model) is not None
+    context_shape = context_shape_of(model)
     x_type = jnp.int32 if discrete else jnp.dtype(dtype)
 
     def log_prob_of(x: jax.Array, *rest: jax.Array) -> jax.Array:

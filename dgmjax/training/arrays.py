@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dgmjax.checks import check_class_range, floating_dtype, native_array
+from dgmjax.checks import (
+    check_class_range,
+    context_shape_of,
+    floating_dtype,
+    native_array,
+    num_levels_of,
+)
 from dgmjax.data.checks import check_data
 from dgmjax.data.stream import Records
 from dgmjax.training.inputs import Transform
@@ -37,7 +43,7 @@ def prepare_data(
                 f"fit: {name} are records, which bring their own context (ImageRecords(..., context=...)); got another."
             )
         first = x[np.arange(min(len(x), _LOOKED_AT))]
-        if getattr(model, "context_shape", None) is not None and "context" not in first:
+        if context_shape_of(model) is not None and "context" not in first:
             raise ValueError(
                 f"fit: the model is conditional, but the records {name} have no 'context'; read them with one, e.g. "
                 f"ImageRecords(..., context='label')."
@@ -45,7 +51,7 @@ def prepare_data(
         prepare_data(model, first["x"], first.get("context"), name, transform)
         return x
     x = np.asarray(native_array(x, where=f"fit: {name}"))
-    levels = getattr(model, "num_levels", None)
+    levels = num_levels_of(model)
     shape = tuple(model.event_shape)
     if transform is None:
         arrays = {"x": check_data(x, shape, num_levels=levels, name=name)}
@@ -54,7 +60,7 @@ def prepare_data(
         keys = jax.random.split(jax.random.key(0), min(len(arrays["x"]), _LOOKED_AT))
         seen = np.asarray(transform(jnp.asarray(arrays["x"][: len(keys)]), keys))
         check_data(seen, shape, num_levels=levels, name=f"{name} after transform")
-    expected = getattr(model, "context_shape", None)
+    expected = context_shape_of(model)
     option = "context" if name == "x" else f"{name}_context"
     if context is None and expected is not None:
         raise ValueError(

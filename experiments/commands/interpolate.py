@@ -101,7 +101,7 @@ def interpolate(options: Options) -> float | None:
 
 def has_encoder(model: Any) -> bool:
     """Whether events have latents, and not the other way round only."""
-    return isinstance(model, dgm.Flow | dgm.Dequantized) or hasattr(model, "code")
+    return hasattr(model, "code")
 
 
 def check_latents(config: Config, model: Any, *, encoder: bool) -> None:

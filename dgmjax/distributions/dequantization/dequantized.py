@@ -60,6 +60,21 @@ class Dequantized(Density):
         """What `log_prob` with ``num_samples`` returns: a lower bound, unless the noise leaves the bins."""
         return Bound(self.dequantization.kind, num_samples, self.dequantization.name)
 
+    @property
+    def code_shape(self) -> tuple[int, ...] | None:
+        """Shape of the latents of one event, or None for a density without."""
+        return self.density.code_shape
+
+    @compiled
+    def code(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """Latents of the middle of the bins: ``[*batch, *event] -> [*batch, *latent]``."""
+        return self.density.code(self.dequantization.centre(x, floating_dtype(self)), context)
+
+    @compiled
+    def from_code(self, code: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """Integers whose bins the latents belong to."""
+        return self._levels(self.density.from_code(code, context))
+
     @compiled
     def log_prob(
         self,
@@ -131,8 +146,7 @@ class Dequantized(Density):
         x = self.density.sample(
             seed=seed, sample_shape=sample_shape, context=context, temperature=temperature
         )
-        levels = self.dequantization.quantize(x, self.num_levels)
-        return levels.astype(level_dtype(self.num_levels))
+        return self._levels(x)
 
     def with_data_init(
         self, value: jax.Array, context: jax.Array | None = None, *, seed: jax.Array
@@ -151,3 +165,7 @@ class Dequantized(Density):
         return self.dequantization.dequantize(
             value, seed=seed, dtype=floating_dtype(self), key=noise_key
         )
+
+    def _levels(self, x: jax.Array) -> jax.Array:
+        levels = self.dequantization.quantize(x, self.num_levels)
+        return levels.astype(level_dtype(self.num_levels))
