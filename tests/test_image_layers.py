@@ -13,7 +13,7 @@ from dgmjax.bijectors.image_coupling import pixel_coupling_forward
 from dgmjax.bijectors.linear import plu_forward
 from dgmjax.bijectors.masks import checkerboard_mask, half_mask, image_mask
 from dgmjax.bijectors.squeeze import squeeze, squeezed_shape, unsqueeze
-from dgmjax.layers import constructor
+from dgmjax.layers import serialization
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv
 from dgmjax.layers.linear import PLULinear
@@ -83,7 +83,7 @@ def test_the_squeeze_layer_has_channels_on_the_latent_side():
 
 def test_a_recorded_squeeze_is_built_again():
     layer = Squeeze((4, 4, 1), order="checkerboard")
-    again = constructor.build(constructor.describe(layer), rngs=nnx.Rngs(0))
+    again = serialization.build(serialization.describe(layer), rngs=nnx.Rngs(0))
     assert jax.tree.structure(again) == jax.tree.structure(layer)
 
 
