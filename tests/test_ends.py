@@ -69,7 +69,10 @@ LAYERS: dict[str, Any] = {
         (2,),
     ),
     "sigmoid, then a coupling": lambda: dgm.Chain(
-        [dgm.layers.Sigmoid((2,)), dgm.RealNVP((2,), depth=2, width=4, rngs=nnx.Rngs(0)).bijector]
+        [
+            dgm.Elementwise(dgm.SigmoidTransformer(), (2,)),
+            dgm.RealNVP((2,), depth=2, width=4, rngs=nnx.Rngs(0)).bijector,
+        ]
     ),
     "inverse of a chain": lambda: dgm.Inverse(
         dgm.RealNVP((2,), depth=4, width=4, rngs=nnx.Rngs(0)).bijector

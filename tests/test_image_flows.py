@@ -178,11 +178,13 @@ BAD = {
         "'actnorm', 'batch', 'none'",
     ),
     "anchors of a plain stack": (
-        lambda: dgm.Stack([dgm.Tanh((2,))] * 4, anchor_every=2),
+        lambda: dgm.Stack([dgm.Elementwise(dgm.TanhTransformer(), (2,))] * 4, anchor_every=2),
         "anchor_every is for reversible stacks",
     ),
     "anchors that do not divide": (
-        lambda: dgm.Stack([dgm.Tanh((2,))] * 4, reversible=True, anchor_every=3),
+        lambda: dgm.Stack(
+            [dgm.Elementwise(dgm.TanhTransformer(), (2,))] * 4, reversible=True, anchor_every=3
+        ),
         "divides the number of layers, 4; got 3",
     ),
     "init": (
@@ -191,7 +193,7 @@ BAD = {
     ),
     "reshape": (lambda: dgm.Reshape((2, 3), (5,)), "shapes of one size"),
     "levels": (
-        lambda: dgm.Flow(dgm.Tanh((2,))).multi_scale,
+        lambda: dgm.Flow(dgm.Elementwise(dgm.TanhTransformer(), (2,))).multi_scale,
         "only flows that end in a MultiScale have levels",
     ),
 }

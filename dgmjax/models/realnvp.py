@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer
-from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.scales import ScaleFn
+from dgmjax.bijectors.transformer import Transformer
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.batchnorm import BatchNorm
@@ -21,6 +22,7 @@ from dgmjax.layers.serialization import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.models.couplings import alternating_couplings, first_layer
 from dgmjax.models.images import alternating, check_image
+from dgmjax.nets.activations import Activation
 from dgmjax.nets.res_net import ResNet
 
 Normalization = Literal["actnorm", "batch", "none"]
@@ -58,9 +60,9 @@ class RealNVP(Flow):
         are activation normalization, so the examples of a batch stay independent.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged. Only
         on vectors, default ``"alternating"``.
-      scale_fn: bounded map of the log-scales, see `dgmjax.bijectors.scale_fn`.
+      scale_fn: bounded map, a name or a function, of the log-scales, see `dgmjax.bijectors.scale_fn`.
       shift_first: ``x = (z + t) s`` as in the code of the paper, instead of ``x = s z + t`` as in its text.
-      activation: of the conditioners, see `dgmjax.nets.activation_fn`.
+      activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(k,)`` for a conditional flow ``p(x | context)``.
       reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
@@ -98,9 +100,9 @@ class RealNVP(Flow):
         widen: bool | None = None,
         normalization: Normalization | None = None,
         mask: str | np.ndarray | Sequence[bool] | None = None,
-        scale_fn: str = "tanh",
+        scale_fn: ScaleFn = "tanh",
         shift_first: bool = False,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = False,
