@@ -53,7 +53,9 @@ MODELS = {
         dgm.nets.MLP,
     ),
     "RealNVP on images": (
-        functools.partial(dgm.RealNVP, (4, 4, 1), depth=2, conditioner=OwnConv, reversible=True),
+        functools.partial(
+            dgm.ImageRealNVP, (4, 4, 1), depth=2, conditioner=OwnConv, reversible=True
+        ),
         OwnConv,
     ),
     "Glow": (

@@ -2,8 +2,10 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 import dgmjax as dgm
@@ -13,14 +15,18 @@ from tests.instances import Instance
 
 
 def _coupling(
-    size: int, mask: str, transformer: dgm.bijectors.Transformer, context_size: int | None = None
+    size: int,
+    mask: str,
+    transformer: dgm.bijectors.Transformer,
+    context_size: int | None = None,
+    activation: Any = "tanh",
 ) -> Callable[[nnx.Rngs], dgm.Coupling]:
     def make(rngs: nnx.Rngs) -> dgm.Coupling:
         return dgm.Coupling(
             (size,),
             mask=mask,
             make_conditioner=functools.partial(
-                dgm.nets.MLP, width=16, activation="tanh", dropout=0.3, rngs=rngs
+                dgm.nets.MLP, width=16, activation=activation, dropout=0.3, rngs=rngs
             ),
             transformer=transformer,
             context_shape=None if context_size is None else (context_size,),
@@ -67,6 +73,9 @@ ROWS: dict[str, Instance] = {
     ),
     "coupling, spline, context": Instance(
         _coupling(3, "half", SplineTransformer(4), 2), _normal, context_shape=(2,)
+    ),
+    "coupling, functions for names": Instance(
+        _coupling(4, "half", dgm.AffineTransformer(jnp.arctan), activation=jax.nn.mish), _normal
     ),
     "coupling, positive data": Instance(_coupling(4, "half", POSITIVE), _positive),
     "half of the elements through a leaky relu": Instance(
