@@ -38,6 +38,10 @@ def vector_net(in_size, out_shape, *, context_size, rngs):
     return dgm.nets.MLP(in_size, out_shape, width=3, context_size=context_size, rngs=rngs)
 
 
+def arctan_slope(x):
+    return 1.0 / (1.0 + x**2)
+
+
 def arcsinh(x):
     return jnp.arcsinh(x)
 
@@ -80,6 +84,14 @@ SAVED = {
     ),
     "RealNVP, an own network": (
         functools.partial(dgm.RealNVP, (4,), conditioner=vector_net, scale_fn=jnp.arctan),
+        [HERE],
+    ),
+    "PlanarFlow, a nonlinearity": (
+        functools.partial(
+            dgm.PlanarFlow,
+            (2,),
+            h=dgm.bijectors.Nonlinearity(jnp.arctan, arctan_slope, 0.0, 1.0),
+        ),
         [HERE],
     ),
     "Glow, an own network": (
@@ -263,6 +275,11 @@ def test_an_activation_is_a_name_or_a_function_without_parameters():
         dgm.nets.MLP(2, (2,), width=4, activation=3, rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match="got the module PReLU"):
         dgm.nets.MLP(2, (2,), width=4, activation=nnx.PReLU(), rngs=nnx.Rngs(0))
+
+
+def test_a_nonlinearity_is_a_name_or_says_its_slopes():
+    with pytest.raises(TypeError, match="expected a name or a dgmjax.bijectors.Nonlinearity"):
+        dgm.Planar((2,), h=jnp.tanh, rngs=nnx.Rngs(0))
 
 
 def test_a_scale_is_a_name_or_a_function():
