@@ -135,7 +135,7 @@ def test_another_process_imports_what_is_allowed_and_nothing_else(tmp_path):
         "import sys; sys.path.insert(0, '.'); import dgmjax as dgm\n"
         "try:\n    dgm.load('model')\nexcept ValueError as error:\n    print(error)\n"
         "print('my_nets' in sys.modules)\n"
-        "print(dgm.load('model', modules=['my_nets']).bijector.layers[0].conditioner.activation.__name__)"
+        "print(dgm.load('model', modules='my_nets').bijector.layers[0].conditioner.activation.__name__)"
     )
     run = functools.partial(
         subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=True

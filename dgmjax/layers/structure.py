@@ -1,8 +1,7 @@
 """Modules described by what they hold: for parts whose constructor took what cannot be written, such as a function.
 
-A module is named by the class it is of, and only classes that are loaded are found: those of this library, of
-``flax.nnx`` and of distrax, and recorded ones. Functions and frozen dataclasses inside are
-found by their names (`names`).
+A module goes by its class, and only classes that are loaded are found: those of this library, of ``flax.nnx`` and of
+distrax, and recorded ones. Functions and frozen dataclasses inside go by their names (`names`).
 """
 
 import functools

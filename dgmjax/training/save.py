@@ -98,6 +98,7 @@ def load(path: str | pathlib.Path, *, modules: Sequence[str] = ()) -> Any:
       ValueError: a class this process does not know, a function of a module that is not among ``modules``, or arrays
         that do not fit.
     """
+    modules = (modules,) if isinstance(modules, str) else tuple(modules)
     path = _recover(pathlib.Path(path).absolute())
     if not (path / "model.json").exists():
         raise FileNotFoundError(f"{path} is not a saved model: {path / 'model.json'} is missing.")
