@@ -143,11 +143,16 @@ MODELS: dict[str, Model] = {
         _flow(dgm.RealNVP, 4, depth=4, reversible=True, **_CLASSES), classes=True
     ),
     "RealNVP, images": Model(
-        lambda rngs: dgm.RealNVP(IMAGE, depth=2, width=4, hidden_layers=1, dropout=0.5, rngs=rngs)
+        lambda rngs: dgm.ImageRealNVP(
+            IMAGE, depth=2, width=4, hidden_layers=1, dropout=0.5, rngs=rngs
+        )
     ),
     "NeuralSplineFlow": Model(_flow(dgm.NeuralSplineFlow, depth=3, dropout=0.5)),
     "MAF": Model(_flow(dgm.MAF, dropout=0.5)),
     "MAF, Jacobi": Model(_flow(dgm.MAF, depth=3, sequential="jacobi")),
+    "MAF, objects for names": Model(
+        _flow(dgm.MAF, transformer=dgm.SplineTransformer(3, bound=5.0), activation=jax.nn.mish)
+    ),
     "IAF": Model(_flow(dgm.IAF)),
     "IAF, classes": Model(_flow(dgm.IAF, **_CLASSES), classes=True),
     "PlanarFlow": Model(_ridges(dgm.PlanarFlow)),

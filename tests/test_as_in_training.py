@@ -32,7 +32,7 @@ def gaussian(event: int, context: int) -> ConditionalGaussian:
 
 
 def noise() -> dgm.VariationalDequantization:
-    layers = [dgm.layers.Sigmoid((3,)), flow(3, 3).bijector]
+    layers = [dgm.Elementwise(dgm.SigmoidTransformer(), (3,)), flow(3, 3).bijector]
     return dgm.VariationalDequantization(dgm.Flow(dgm.Chain(layers)), LEVELS)
 
 

@@ -69,7 +69,10 @@ LAYERS: dict[str, Any] = {
         (2,),
     ),
     "sigmoid, then a coupling": lambda: dgm.Chain(
-        [dgm.layers.Sigmoid((2,)), dgm.RealNVP((2,), depth=2, width=4, rngs=nnx.Rngs(0)).bijector]
+        [
+            dgm.Elementwise(dgm.SigmoidTransformer(), (2,)),
+            dgm.RealNVP((2,), depth=2, width=4, rngs=nnx.Rngs(0)).bijector,
+        ]
     ),
     "inverse of a chain": lambda: dgm.Inverse(
         dgm.RealNVP((2,), depth=4, width=4, rngs=nnx.Rngs(0)).bijector
@@ -109,7 +112,7 @@ MODELS: dict[str, Any] = {
     "RadialFlow, sampling": lambda r: dgm.RadialFlow((3,), depth=3, fast="sampling", rngs=r),
     "ResidualFlow": lambda r: dgm.ResidualFlow((2,), depth=2, width=4, rngs=r),
     "Glow": lambda r: dgm.Glow((4, 4, 2), levels=2, depth=1, width=4, rngs=r),
-    "RealNVP, images": lambda r: dgm.RealNVP(
+    "RealNVP, images": lambda r: dgm.ImageRealNVP(
         (4, 4, 1), depth=2, normalization="none", **VECTOR, rngs=r
     ),
     "flow under a flow": lambda r: dgm.Flow(

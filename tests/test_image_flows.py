@@ -29,14 +29,14 @@ def images(x32) -> jax.Array:
 def test_realnvp_has_the_parameters_of_the_paper():
     """6.4 million for CIFAR-10: 2 scales, 3 couplings a group and 4 in the last, 8 blocks of width 64."""
     found = parameters(
-        lambda: dgm.RealNVP((32, 32, 3), hidden_layers=8, widen=False, rngs=nnx.Rngs(0))
+        lambda: dgm.ImageRealNVP((32, 32, 3), hidden_layers=8, widen=False, rngs=nnx.Rngs(0))
     )
     assert abs(found / 6.4e6 - 1) < 0.01, found
 
 
 def test_realnvp_factors_half_out_and_its_last_scale_has_one_coupling_more():
     flow = jax.eval_shape(
-        lambda: dgm.RealNVP((8, 8, 3), hidden_layers=1, width=4, rngs=nnx.Rngs(0))
+        lambda: dgm.ImageRealNVP((8, 8, 3), hidden_layers=1, width=4, rngs=nnx.Rngs(0))
     )
     assert flow.multi_scale.latent_shapes == [(4, 4, 6), (4, 4, 6)]
     couplings = [
@@ -57,7 +57,7 @@ def test_realnvp_factors_half_out_and_its_last_scale_has_one_coupling_more():
 )
 @pytest.mark.slow
 def test_a_fresh_realnvp_only_normalizes(images, normalization):
-    flow = dgm.RealNVP(
+    flow = dgm.ImageRealNVP(
         (8, 8, 2),
         depth=2,
         width=4,
@@ -160,29 +160,31 @@ def test_anchors_store_what_they_say():
 BAD = {
     "sides": (lambda: dgm.Glow((28, 28, 1), rngs=nnx.Rngs(0)), "pad the images to 32x32 with"),
     "sides, RealNVP": (
-        lambda: dgm.RealNVP((6, 6, 1), levels=3, rngs=nnx.Rngs(0)),
+        lambda: dgm.ImageRealNVP((6, 6, 1), levels=3, rngs=nnx.Rngs(0)),
         "pad the images to 8x8 with",
     ),
     "no image": (lambda: dgm.Glow((64,), rngs=nnx.Rngs(0)), r"expected image events \(h, w, c\)"),
     "mixing": (lambda: dgm.Glow((8, 8, 1), mixing="lu", rngs=nnx.Rngs(0)), "'conv1x1', 'shuffle'"),
-    "mask of an image": (
-        lambda: dgm.RealNVP((8, 8, 1), mask="half", rngs=nnx.Rngs(0)),
-        "mask is an option for vectors only",
+    "an image for the flow on vectors": (
+        lambda: dgm.RealNVP((8, 8, 1), rngs=nnx.Rngs(0)),
+        "dgmjax.ImageRealNVP is the one for images",
     ),
-    "levels of a vector": (
-        lambda: dgm.RealNVP((8,), levels=2, rngs=nnx.Rngs(0)),
-        "levels is an option for images",
+    "a vector for the flow on images": (
+        lambda: dgm.ImageRealNVP((8,), levels=2, rngs=nnx.Rngs(0)),
+        "ImageRealNVP: expected image events \\(h, w, c\\)",
     ),
     "normalization": (
-        lambda: dgm.RealNVP((8, 8, 1), normalization="layer", rngs=nnx.Rngs(0)),
+        lambda: dgm.ImageRealNVP((8, 8, 1), normalization="layer", rngs=nnx.Rngs(0)),
         "'actnorm', 'batch', 'none'",
     ),
     "anchors of a plain stack": (
-        lambda: dgm.Stack([dgm.Tanh((2,))] * 4, anchor_every=2),
+        lambda: dgm.Stack([dgm.Elementwise(dgm.TanhTransformer(), (2,))] * 4, anchor_every=2),
         "anchor_every is for reversible stacks",
     ),
     "anchors that do not divide": (
-        lambda: dgm.Stack([dgm.Tanh((2,))] * 4, reversible=True, anchor_every=3),
+        lambda: dgm.Stack(
+            [dgm.Elementwise(dgm.TanhTransformer(), (2,))] * 4, reversible=True, anchor_every=3
+        ),
         "divides the number of layers, 4; got 3",
     ),
     "init": (
@@ -191,7 +193,7 @@ BAD = {
     ),
     "reshape": (lambda: dgm.Reshape((2, 3), (5,)), "shapes of one size"),
     "levels": (
-        lambda: dgm.Flow(dgm.Tanh((2,))).multi_scale,
+        lambda: dgm.Flow(dgm.Elementwise(dgm.TanhTransformer(), (2,))).multi_scale,
         "only flows that end in a MultiScale have levels",
     ),
 }

@@ -90,7 +90,7 @@ def test_the_batch_of_the_context_is_the_batch_of_the_distribution():
     assert np.abs(site.log_prob(x)[:, 2] - flow.log_prob(x[:, 2], context[0])).max() > 1e-3
     with pytest.raises(ValueError, match=r"context_shape \(3,\)"):
         dgm.interop.to_numpyro(flow)
-    bounded = dgm.Flow(dgm.Sigmoid((2,)))
+    bounded = dgm.Flow(dgm.Elementwise(dgm.SigmoidTransformer(), (2,)))
     site = dgm.interop.to_numpyro(bounded, support=dist.constraints.unit_interval)
     assert site.support.event_dim == 1
     assert not site.support(jnp.array([0.5, 1.5]))

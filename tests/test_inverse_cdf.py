@@ -13,6 +13,7 @@ from scipy import stats
 
 import dgmjax as dgm
 from dgmjax.bijectors.elementwise import (
+    LeakyReLUTransformer,
     leaky_relu_forward,
     leaky_relu_inverse,
     softplus_forward,
@@ -21,7 +22,6 @@ from dgmjax.bijectors.elementwise import (
     tanh_inverse,
 )
 from dgmjax.bijectors.logit import logit_forward
-from dgmjax.layers.elementwise import LeakyReLU
 from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
 from dgmjax.testing import cast
 from tests.rows.inverse_cdf import DIAGONAL, FULL
@@ -80,7 +80,7 @@ def test_elementwise_inverses_over_their_range():
 
 def test_leaky_relu_refuses_a_flat_side():
     with pytest.raises(ValueError, match="negative_slope"):
-        LeakyReLU((2,), negative_slope=0.0)
+        LeakyReLUTransformer(0.0)
 
 
 # Inverse CDF.

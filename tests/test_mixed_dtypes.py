@@ -12,7 +12,9 @@ from dgmjax.testing import cast, scramble
 SETTINGS = {"reversible": True, "depth": 2, "width": 4}
 REVERSIBLE = {
     "Glow": lambda **o: dgm.Glow((4, 4, 1), levels=2, context_shape=(2,), **{**SETTINGS, **o}),
-    "RealNVP, images": lambda **o: dgm.RealNVP((4, 4, 1), hidden_layers=1, **{**SETTINGS, **o}),
+    "RealNVP, images": lambda **o: dgm.ImageRealNVP(
+        (4, 4, 1), hidden_layers=1, **{**SETTINGS, **o}
+    ),
     "RealNVP": lambda **o: dgm.RealNVP((4,), context_shape=(2,), **{**SETTINGS, **o}),
     "FlowPP": lambda **o: dgm.FlowPP(
         (4, 4, 1),

@@ -79,7 +79,7 @@ def test_a_target_that_the_model_leaves_later_is_named_when_the_run_stops():
 
 def test_a_model_whose_samples_stay_inside_the_box_fits_it():
     """The remedy of the message; log Z = 0 of the uniform density."""
-    model = dgm.Flow(dgm.Chain([dgm.layers.Sigmoid((2,)), small().bijector]))
+    model = dgm.Flow(dgm.Chain([dgm.Elementwise(dgm.SigmoidTransformer(), (2,)), small().bijector]))
     inside = lambda x: jnp.where(((x >= 0) & (x <= 1)).all(), 0.0, -jnp.inf)  # noqa: E731
     result = dgm.fit_density(
         model, inside, seed=jax.random.key(0), num_samples=64, steps=20, eval_every=20

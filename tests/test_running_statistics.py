@@ -44,7 +44,7 @@ def vae(kind: type = dgm.VAE, **options) -> nnx.Module:
 
 def realnvp(**options) -> dgm.Flow:
     small = {"depth": 2, "width": 4, "hidden_layers": 1}
-    return dgm.RealNVP(
+    return dgm.ImageRealNVP(
         (4, 4, 1), **({"normalization": "batch"} | small | options), rngs=nnx.Rngs(0)
     )
 

@@ -168,7 +168,11 @@ def test_shapes_and_dtypes(name):
 
 def flow_of(name: str) -> StochasticFlow:
     layer = MAPS[name].make()
-    after = [dgm.layers.Softplus(layer.latent_shape)] if MAPS[name].positive else []
+    after = (
+        [dgm.Elementwise(dgm.SoftplusTransformer(), layer.latent_shape)]
+        if MAPS[name].positive
+        else []
+    )
     flow = StochasticFlow(
         [layer, *after, dgm.ConditionalAffine(layer.latent_shape, rngs=nnx.Rngs(0))]
     )
@@ -221,7 +225,10 @@ def test_a_density_with_a_slice_integrates_to_one():
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_density_with_an_absolute_value_integrates_to_one(size, logits):
     net = mlp(size, (size,)) if logits else None
-    inner = [dgm.layers.Softplus((size,)), dgm.ConditionalAffine((size,), rngs=nnx.Rngs(0))]
+    inner = [
+        dgm.Elementwise(dgm.SoftplusTransformer(), (size,)),
+        dgm.ConditionalAffine((size,), rngs=nnx.Rngs(0)),
+    ]
     flow = StochasticFlow(
         [dgm.ConditionalAffine((size,), rngs=nnx.Rngs(0)), AbsoluteValue((size,), net), *inner]
     )
@@ -232,7 +239,7 @@ def test_a_density_with_an_absolute_value_integrates_to_one(size, logits):
 
 
 def test_fair_signs_halve_the_density_of_the_absolute_value():
-    positive = dgm.layers.Softplus((1,))
+    positive = dgm.Elementwise(dgm.SoftplusTransformer(), (1,))
     base = cast(dgm.distributions.standard_normal((1,)), jnp.float64)
     flow = StochasticFlow([AbsoluteValue((1,)), positive], base)
     x = jnp.asarray([[-1.3], [0.2], [2.0]])

@@ -157,7 +157,9 @@ def test_noise_sees_levels_as_the_middles_of_their_bins_around_zero():
             )
 
     prior = layers.ConditionalAffine((1,), context_shape=(1,), net=Same(), rngs=nnx.Rngs(0))
-    flow = layers.Flow(layers.Chain([layers.Sigmoid((1,)), prior]))
+    flow = layers.Flow(
+        layers.Chain([layers.Elementwise(bijectors.SigmoidTransformer(), (1,)), prior])
+    )
     noise = layers.VariationalDequantization(flow, 4)
     u, _ = noise.noise(jnp.array([[0], [3]]), seed=jax.random.key(0), dtype=jnp.float32)
     seen = jnp.log(u) - jnp.log1p(-u)

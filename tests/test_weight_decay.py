@@ -49,7 +49,7 @@ MODELS = {
     "PreActResNet": lambda r: dgm.PreActResNet((8, 8, 1), 3, **UNITS, rngs=r),
     "RadialFlow": lambda r: dgm.RadialFlow(V, depth=2, **NET, rngs=r),
     "RealNVP": lambda r: dgm.RealNVP(V, depth=4, **C, **NET, rngs=r),
-    "RealNVP, images": lambda r: dgm.RealNVP(IMAGE, depth=2, normalization="batch", **NET, rngs=r),
+    "ImageRealNVP": lambda r: dgm.ImageRealNVP(IMAGE, depth=2, normalization="batch", **NET, rngs=r),
     "ResidualFlow": lambda r: dgm.ResidualFlow(V, depth=2, **C, **NET, rngs=r),
     "RevNet": lambda r: dgm.RevNet((8, 8, 1), 3, **UNITS, rngs=r),
     "SparseAutoencoder": lambda r: dgm.SparseAutoencoder(V, 2, **SMALL, rngs=r),

@@ -29,13 +29,16 @@ from dgmjax.bijectors.batchnorm import (
 )
 from dgmjax.bijectors.checkerboard import checkerboard_halves, checkerboard_image, halves_shape
 from dgmjax.bijectors.coupling import (
-    Transformer,
     coupling_forward,
     coupling_inverse,
     merge,
     split,
 )
 from dgmjax.bijectors.elementwise import (
+    LeakyReLUTransformer,
+    SigmoidTransformer,
+    SoftplusTransformer,
+    TanhTransformer,
     leaky_relu_forward,
     leaky_relu_inverse,
     softplus_forward,
@@ -113,14 +116,23 @@ from dgmjax.bijectors.sylvester import (
     sylvester_inverse,
     sylvester_triangles,
 )
+from dgmjax.bijectors.transformer import (
+    ComposedTransformer,
+    Transformer,
+    check_transformer,
+    choose_transformer,
+    no_params,
+)
 
 __all__ = [
     "AdditiveTransformer",
     "AffineTransformer",
     "BatchNormParams",
+    "ComposedTransformer",
     "Degrees",
     "Family",
     "GatedTransformer",
+    "LeakyReLUTransformer",
     "MixtureCDFTransformer",
     "NONLINEARITIES",
     "NORMAL_MIXTURES",
@@ -128,7 +140,10 @@ __all__ = [
     "PLU",
     "SCALE_FNS",
     "SQUEEZE_ORDERS",
+    "SigmoidTransformer",
+    "SoftplusTransformer",
     "SplineTransformer",
+    "TanhTransformer",
     "Transformer",
     "actnorm_init",
     "affine_forward",
@@ -138,6 +153,8 @@ __all__ = [
     "batch_norm_inverse",
     "bounded_coefficient",
     "cayley_matrix",
+    "check_transformer",
+    "choose_transformer",
     "checkerboard_halves",
     "checkerboard_image",
     "checkerboard_mask",
@@ -174,6 +191,7 @@ __all__ = [
     "nonlinearity",
     "orthogonal_forward",
     "orthogonal_inverse",
+    "no_params",
     "permute_forward",
     "permute_inverse",
     "pixel_coupling_forward",

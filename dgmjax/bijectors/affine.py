@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dgmjax.bijectors.scales import scale_fn
+from dgmjax.bijectors.scales import ScaleFn, scale_fn
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
@@ -77,19 +77,19 @@ def _exp(log_scale: jax.Array) -> jax.Array:
 class AffineTransformer:
     """The affine map as a coupling transformer: two parameters an element, ``(shift, raw)``.
 
-    ``log_scale = scale_fn(raw)`` with a named ``scale_fn`` (see `dgmjax.bijectors.scales`). All-zero
+    ``log_scale = scale_fn(raw)`` with a ``scale_fn`` by name (see `dgmjax.bijectors.scale_fn`) or of yours. All-zero
     parameters give the identity for ``tanh``, ``double_sigmoid``, ``softplus`` and ``exp``.
 
     Attributes:
-      scale_fn: name of the map from ``raw`` to the log-scale.
+      scale_fn: name of the map from ``raw`` to the log-scale, or the map.
       shift_first: ``x = (z + shift) s`` instead of ``x = s z + shift``.
     """
 
-    scale_fn: str = "tanh"
+    scale_fn: ScaleFn = "tanh"
     shift_first: bool = False
 
     def __post_init__(self) -> None:
-        """Reject an unknown name at construction, not at the first trace."""
+        """Reject what is no map at construction, not at the first trace."""
         scale_fn(self.scale_fn)
 
     @property

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.coupling import Transformer, seen
+from dgmjax.bijectors.coupling import seen
+from dgmjax.bijectors.transformer import Transformer
 from dgmjax.numerics import ends
 from dgmjax.numerics.fixed_point import residual_fixed_point
 from dgmjax.numerics.sharding import varying

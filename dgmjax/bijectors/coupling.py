@@ -7,30 +7,13 @@ Source: Dinh et al., 2015, *NICE*, arXiv:1410.8516, section 3.2; Dinh et al., 20
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.transformer import Transformer
 from dgmjax.numerics import ends
-
-
-class Transformer(Protocol):
-    """A strictly monotone elementwise map whose parameters are an argument; hashable, e.g. a frozen dataclass."""
-
-    def __hash__(self) -> int:
-        """Equal settings, equal hash: programs compiled for a transformer are kept by it."""
-
-    @property
-    def num_params(self) -> int:
-        """Parameters an element."""
-
-    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data with ``params`` of shape ``[*z.shape, num_params]``; log-derivative elementwise."""
-
-    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent with ``params`` of shape ``[*x.shape, num_params]``; log-derivative elementwise."""
 
 
 def _stride(indices: np.ndarray) -> int | None:

@@ -1,18 +1,22 @@
-"""Parameter-free increasing maps of one variable: leaky ReLU, softplus and tanh, with their log-derivatives.
+"""Increasing maps of one variable without parameters: leaky ReLU, softplus, tanh and sigmoid, with their transformers.
 
-The sigmoid is `dgmjax.bijectors.logit_forward` with ``levels=1`` and ``alpha=0``.
+The sigmoid is `dgmjax.bijectors.logit_forward` with ``levels=1`` and ``alpha=0``. Each is also a
+`dgmjax.bijectors.Transformer` with no parameters: for `dgmjax.Elementwise`, or composed with others.
 
 The images of softplus, tanh and sigmoid are open intervals. Latent to data, what rounds to an end is the number next to
 it. Data to latent, an end and what lies outside have the log-derivative ``-inf``, with zero gradients, and the latent
 of the nearest number inside.
 """
 
+import dataclasses
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, softplus
 
+from dgmjax.bijectors.logit import logit_forward, logit_inverse
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
@@ -90,3 +94,87 @@ def tanh_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     x = ends.bounded(x, 1.0 - float(jnp.finfo(x.dtype).epsneg))
     log_right, log_left = jnp.log1p(x), jnp.log1p(-x)
     return 0.5 * (log_right - log_left), ends.outside(end, -log_right - log_left)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeakyReLUTransformer:
+    """``x = z`` for ``z >= 0``, ``negative_slope * z`` below: real data, piecewise linear; no parameters.
+
+    Attributes:
+      negative_slope: positive.
+
+    Raises:
+      ValueError: ``negative_slope`` is not positive.
+    """
+
+    negative_slope: float = 0.01
+    num_params: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        """Reject a map without an inverse."""
+        if not self.negative_slope > 0:
+            raise ValueError(
+                f"LeakyReLUTransformer: expected negative_slope > 0, got {self.negative_slope}; a flat or falling map "
+                f"has no inverse."
+            )
+
+    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
+        del params
+        return leaky_relu_forward(z, self.negative_slope)
+
+    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
+        del params
+        return leaky_relu_inverse(x, self.negative_slope)
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftplusTransformer:
+    """``x = log(1 + exp(z))``: positive data; no parameters."""
+
+    num_params: ClassVar[int] = 0
+
+    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
+        del params
+        return softplus_forward(z)
+
+    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
+        del params
+        return softplus_inverse(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class SigmoidTransformer:
+    """``x = 1 / (1 + exp(-z))``: data in ``(0, 1)``; no parameters. `dgmjax.Logit` is for pixels."""
+
+    num_params: ClassVar[int] = 0
+
+    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
+        del params
+        return logit_forward(z, 1.0, 0.0)
+
+    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
+        del params
+        return logit_inverse(x, 1.0, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TanhTransformer:
+    """``x = tanh(z)``: data in ``(-1, 1)``; no parameters."""
+
+    num_params: ClassVar[int] = 0
+
+    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
+        del params
+        return tanh_forward(z)
+
+    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
+        del params
+        return tanh_inverse(x)

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.coupling import Transformer, seen
+from dgmjax.bijectors.coupling import seen
+from dgmjax.bijectors.transformer import Transformer
 
 
 def pixel_coupling_forward(

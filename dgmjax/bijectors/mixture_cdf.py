@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
-from dgmjax.bijectors.scales import scale_fn
+from dgmjax.bijectors.scales import ScaleFn, scale_fn
 from dgmjax.densities.logistic_mixture import (
     logistic_mixture_logit_cdf,
     logistic_mixture_logit_icdf,
@@ -76,14 +76,14 @@ class MixtureCDFTransformer:
 
     Attributes:
       num_components: K, at least 1; 32 in Flow++.
-      scale_fn: name of the map from ``raw`` to the outer log-scale, see `dgmjax.bijectors.scale_fn`.
+      scale_fn: the map from ``raw`` to the outer log-scale, or its name, see `dgmjax.bijectors.scale_fn`.
 
     Raises:
       ValueError: no component, or an unknown name.
     """
 
     num_components: int
-    scale_fn: str = "tanh"
+    scale_fn: ScaleFn = "tanh"
 
     def __post_init__(self) -> None:
         """Reject bad arguments at construction, not at the first trace."""

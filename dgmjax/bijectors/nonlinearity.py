@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from dgmjax.numerics.root import monotone_root
 # The smallest slope of a constrained map. At the bound itself a float32 derivative rounds to 0, its log to -inf.
 MARGIN = 1e-3
 _LEAK = 0.01
+
+NonlinearityName = Literal["tanh", "sigmoid", "softplus", "leaky_relu"]
 
 
 @compiled
@@ -76,14 +79,23 @@ NONLINEARITIES: dict[str, Nonlinearity] = {
 }
 
 
-def nonlinearity(name: str) -> Nonlinearity:
-    """Return the nonlinearity called ``name``: one of ``tanh``, ``sigmoid``, ``softplus``, ``leaky_relu``.
+def nonlinearity(h: NonlinearityName | Nonlinearity) -> Nonlinearity:
+    """The nonlinearity of a name in ``NONLINEARITIES``, or the one that was given.
 
     Raises:
       ValueError: unknown name; the message lists the known ones.
+      TypeError: neither a name nor a `Nonlinearity`.
     """
-    if name not in NONLINEARITIES:
-        raise ValueError(
-            f"nonlinearity: unknown name {name!r}; expected one of {sorted(NONLINEARITIES)}."
+    if isinstance(h, str):
+        if h not in NONLINEARITIES:
+            raise ValueError(
+                f"nonlinearity: unknown name {h!r}; expected one of {sorted(NONLINEARITIES)}, or a "
+                f"dgmjax.bijectors.Nonlinearity."
+            )
+        return NONLINEARITIES[h]
+    if not isinstance(h, Nonlinearity):
+        raise TypeError(
+            f"nonlinearity: expected a name or a dgmjax.bijectors.Nonlinearity, which says its derivative and the "
+            f"bounds of its slope, got {h!r}."
         )
-    return NONLINEARITIES[name]
+    return h

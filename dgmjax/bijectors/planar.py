@@ -3,12 +3,19 @@
 import jax
 import jax.numpy as jnp
 
-from dgmjax.bijectors.nonlinearity import bounded_coefficient, nonlinearity
+from dgmjax.bijectors.nonlinearity import (
+    Nonlinearity,
+    NonlinearityName,
+    bounded_coefficient,
+    nonlinearity,
+)
 from dgmjax.numerics.compiled import compiled
 
 
 @compiled
-def planar_constrain(u: jax.Array, w: jax.Array, h: str = "tanh") -> jax.Array:
+def planar_constrain(
+    u: jax.Array, w: jax.Array, h: NonlinearityName | Nonlinearity = "tanh"
+) -> jax.Array:
     """``u_hat = u + (m(w.u) - w.u) w / |w|^2``, so that ``w.u_hat = m(w.u) > -1 / sup h'``.
 
     ``m`` is `bounded_coefficient`. The component of ``u`` across ``w`` is kept, and ``u = 0`` gives ``u_hat = 0``.
@@ -17,7 +24,7 @@ def planar_constrain(u: jax.Array, w: jax.Array, h: str = "tanh") -> jax.Array:
     Args:
       u: ``[d]`` or ``[*batch, d]``, any real numbers.
       w: ``[d]`` or ``[*batch, d]``; where it is 0 the flow is a shift and ``u`` is kept.
-      h: name in `NONLINEARITIES`.
+      h: name in `NONLINEARITIES`, or a `Nonlinearity`.
 
     Returns:
       ``u_hat``, the shape of ``u`` and ``w`` broadcast together.
@@ -36,7 +43,11 @@ def planar_constrain(u: jax.Array, w: jax.Array, h: str = "tanh") -> jax.Array:
 
 @compiled
 def planar_forward(
-    z: jax.Array, u_hat: jax.Array, w: jax.Array, b: jax.Array, h: str = "tanh"
+    z: jax.Array,
+    u_hat: jax.Array,
+    w: jax.Array,
+    b: jax.Array,
+    h: NonlinearityName | Nonlinearity = "tanh",
 ) -> tuple[jax.Array, jax.Array]:
     """``x = z + u_hat h(w.z + b)`` with ``log det = log(1 + w.u_hat h'(w.z + b))``, latent to data.
 
@@ -45,7 +56,7 @@ def planar_forward(
       u_hat: ``[d]`` or, amortised, ``[*batch, d]``; must satisfy ``w.u_hat > -1 / sup h'``, see `planar_constrain`.
       w: ``[d]`` or ``[*batch, d]``.
       b: ``[]`` or ``[*batch]``.
-      h: name in `NONLINEARITIES`.
+      h: name in `NONLINEARITIES`, or a `Nonlinearity`.
 
     Returns:
       ``x`` of shape ``[*batch, d]`` and the log-determinant of ``dx/dz``, ``[*batch]``, natural log.
@@ -61,7 +72,11 @@ def planar_forward(
 
 @compiled
 def planar_inverse(
-    x: jax.Array, u_hat: jax.Array, w: jax.Array, b: jax.Array, h: str = "tanh"
+    x: jax.Array,
+    u_hat: jax.Array,
+    w: jax.Array,
+    b: jax.Array,
+    h: NonlinearityName | Nonlinearity = "tanh",
 ) -> tuple[jax.Array, jax.Array]:
     """``z = x - u_hat h(y)`` with ``y + (w.u_hat) h(y) = w.x + b``: the inverse of `planar_forward`.
 

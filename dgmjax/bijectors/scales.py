@@ -1,16 +1,18 @@
-"""Named maps from an unconstrained network output to a log-scale.
+"""Maps from an unconstrained network output to a log-scale, by name or as a function.
 
 A coupling or autoregressive layer multiplies by ``exp(log_scale)``. An unbounded log-scale overflows as soon as
-training meets an outlier, so layers take one of these bounded maps by name.
+training meets an outlier, so layers take one of these bounded maps by name, or a map of the user's.
 """
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-ScaleFn = Callable[[jax.Array], jax.Array]
+ScaleFnName = Literal["tanh", "sigmoid", "double_sigmoid", "softplus", "exp"]
+ScaleFn = ScaleFnName | Callable[[jax.Array], jax.Array]
 
 _TANH_BOUND = 2.0
 
@@ -50,7 +52,7 @@ def identity_log_scale(raw: jax.Array) -> jax.Array:
     return raw
 
 
-SCALE_FNS: dict[str, ScaleFn] = {
+SCALE_FNS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": tanh_log_scale,
     "sigmoid": sigmoid_log_scale,
     "double_sigmoid": double_sigmoid_log_scale,
@@ -59,12 +61,20 @@ SCALE_FNS: dict[str, ScaleFn] = {
 }
 
 
-def scale_fn(name: str) -> ScaleFn:
-    """Return the map called ``name``: one of ``tanh``, ``sigmoid``, ``double_sigmoid``, ``softplus``, ``exp``.
+def scale_fn(scale: ScaleFn) -> Callable[[jax.Array], jax.Array]:
+    """The map of a name in ``SCALE_FNS``, or the elementwise function from raw to log-scales that was given.
 
     Raises:
       ValueError: unknown name; the message lists the known ones.
+      TypeError: neither a name nor a function.
     """
-    if name not in SCALE_FNS:
-        raise ValueError(f"scale_fn: unknown name {name!r}; expected one of {sorted(SCALE_FNS)}.")
-    return SCALE_FNS[name]
+    if isinstance(scale, str):
+        if scale not in SCALE_FNS:
+            raise ValueError(
+                f"scale_fn: unknown name {scale!r}; expected one of {sorted(SCALE_FNS)}, or a function from raw "
+                f"outputs of a network to log-scales."
+            )
+        return SCALE_FNS[scale]
+    if not callable(scale):
+        raise TypeError(f"scale_fn: expected a name or a function, got {scale!r}.")
+    return scale

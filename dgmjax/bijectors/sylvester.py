@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.linear import householder_matrix
-from dgmjax.bijectors.nonlinearity import nonlinearity
+from dgmjax.bijectors.nonlinearity import Nonlinearity, NonlinearityName, nonlinearity
 from dgmjax.bijectors.planar import planar_constrain
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
@@ -32,7 +32,7 @@ def householder_columns(vectors: jax.Array, num_columns: int) -> jax.Array:
 
 @compiled
 def sylvester_triangles(
-    matrix: jax.Array, diagonal: jax.Array, h: str = "tanh"
+    matrix: jax.Array, diagonal: jax.Array, h: NonlinearityName | Nonlinearity = "tanh"
 ) -> tuple[jax.Array, jax.Array]:
     """Upper triangular ``R1, R2`` with ``r1_ii r2_ii > -1 / sup h'``, from unconstrained numbers.
 
@@ -43,7 +43,7 @@ def sylvester_triangles(
     Args:
       matrix: ``[*batch, m, m]``.
       diagonal: ``[*batch, m]``.
-      h: name in `NONLINEARITIES`.
+      h: name in `NONLINEARITIES`, or a `Nonlinearity`.
 
     Returns:
       ``R1, R2``, each ``[*batch, m, m]``. A ``matrix`` whose upper triangle and diagonal are 0 gives ``R1 = 0``.
@@ -58,7 +58,12 @@ def sylvester_triangles(
 
 @compiled
 def sylvester_forward(
-    z: jax.Array, q: jax.Array, r1: jax.Array, r2: jax.Array, b: jax.Array, h: str = "tanh"
+    z: jax.Array,
+    q: jax.Array,
+    r1: jax.Array,
+    r2: jax.Array,
+    b: jax.Array,
+    h: NonlinearityName | Nonlinearity = "tanh",
 ) -> tuple[jax.Array, jax.Array]:
     """``x = z + Q R1 h(R2 Q^T z + b)``, ``log det = sum_i log(1 + r1_ii r2_ii h'(.)_i)``, latent to data.
 
@@ -68,7 +73,7 @@ def sylvester_forward(
       r1: upper triangular, ``[m, m]`` or ``[*batch, m, m]``; see `sylvester_triangles`.
       r2: upper triangular, ``[m, m]`` or ``[*batch, m, m]``.
       b: ``[m]`` or ``[*batch, m]``.
-      h: name in `NONLINEARITIES`.
+      h: name in `NONLINEARITIES`, or a `Nonlinearity`.
 
     Returns:
       ``x`` of shape ``[*batch, d]`` and the log-determinant of ``dx/dz``, ``[*batch]``, natural log.
@@ -84,7 +89,12 @@ def sylvester_forward(
 
 @compiled
 def sylvester_inverse(
-    x: jax.Array, q: jax.Array, r1: jax.Array, r2: jax.Array, b: jax.Array, h: str = "tanh"
+    x: jax.Array,
+    q: jax.Array,
+    r1: jax.Array,
+    r2: jax.Array,
+    b: jax.Array,
+    h: NonlinearityName | Nonlinearity = "tanh",
 ) -> tuple[jax.Array, jax.Array]:
     """``z = x - Q R1 h(y)``, with ``y = R2 Q^T z + b``: the inverse of `sylvester_forward`.
 

@@ -19,7 +19,7 @@ def to_numpyro(flow: Flow, context: jax.Array | None = None, *, support: Any = N
       flow: exact density of continuous data.
       context: ``[*batch, *context_shape]`` at which to fix a conditional flow.
       support: a numpyro constraint for a flow that does not reach all real numbers, e.g.
-        ``constraints.unit_interval`` for one whose first layer is a `dgmjax.Sigmoid`; samplers move in it.
+        ``constraints.unit_interval`` for one whose first layer is a `dgmjax.SigmoidTransformer`; samplers move in it.
 
     Raises:
       TypeError: a model that is no flow; a bound on a likelihood is no density, so it cannot be a site of a model.

@@ -11,7 +11,7 @@ from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.conditional_affine import ConditionalAffine
 from dgmjax.layers.coupling import Coupling
-from dgmjax.layers.elementwise import LeakyReLU, Sigmoid, Softplus, Tanh
+from dgmjax.layers.elementwise import Elementwise
 from dgmjax.layers.encoded_context import EncodedContext
 from dgmjax.layers.halves_conv import HalvesConv
 from dgmjax.layers.image_coupling import ImageCoupling
@@ -52,6 +52,7 @@ __all__ = [
     "Coupling",
     "DenseLinear",
     "DiagonalLinear",
+    "Elementwise",
     "EncodedContext",
     "GaussianMixtureRosenblatt",
     "ConditionalAffine",
@@ -63,7 +64,6 @@ __all__ = [
     "Inverse",
     "InverseCDF",
     "Invertible1x1Conv",
-    "LeakyReLU",
     "Logit",
     "MaskedAutoregressive",
     "MultiScale",
@@ -76,13 +76,10 @@ __all__ = [
     "Residual",
     "RevBlock",
     "Shuffle",
-    "Sigmoid",
-    "Softplus",
     "Squeeze",
     "Stack",
     "Standardize",
     "Sylvester",
-    "Tanh",
     "checked",
     "forget_data_init",
     "not_reversible",

@@ -1,6 +1,7 @@
 """The masked autoregressive layer for vectors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,10 +13,11 @@ from dgmjax.bijectors.autoregressive import (
     made_degrees,
     sequential_forward,
 )
-from dgmjax.bijectors.coupling import Transformer, seen
+from dgmjax.bijectors.coupling import seen
+from dgmjax.bijectors.transformer import Transformer, check_transformer, no_params
 from dgmjax.layers.bijector import Bijector
+from dgmjax.nets.activations import Activation, activation_fn
 from dgmjax.nets.made import MADE
-from dgmjax.nets.mlp import activation_fn
 from dgmjax.nets.static import StaticArray
 
 
@@ -29,18 +31,23 @@ class MaskedAutoregressive(Bijector):
 
     Args:
       event_shape: ``(d,)``.
-      transformer: the elementwise map ``f``.
+      transformer: the elementwise map ``f``, see `dgmjax.bijectors.Transformer`. One without parameters needs no MADE,
+        and none is made.
       width: hidden units of the MADE.
       hidden_layers: its hidden layers.
       order: ``"sequential"``, ``"reverse"``, or a permutation: ``order[r]`` comes ``r``-th.
       sequential: how to go from latent to data: ``"incremental"``, element by element for one pass of the network in
         all, or ``"jacobi"``, all elements at once, repeated until nothing changes (see
         `dgmjax.bijectors.jacobi_forward`).
-      activation: of the MADE.
+      activation: of the MADE, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: of the MADE.
       compute_dtype: of the MADE, see `dgmjax.nets.MLP`.
       context_shape: ``(c,)`` for a conditional layer, or None.
       rngs: ``nnx.Rngs`` for the initial weights.
+
+    Raises:
+      TypeError: ``transformer`` has no ``num_params``, ``forward`` or ``inverse``.
+      ValueError: an event or a context that is no vector, or an unknown name.
 
     Source: Papamakarios et al., 2017, arXiv:1705.07057, section 3; Kingma et al., 2016, arXiv:1606.04934, section 3.
     """
@@ -54,12 +61,13 @@ class MaskedAutoregressive(Bijector):
         hidden_layers: int = 2,
         order: str | Sequence[int] | np.ndarray = "sequential",
         sequential: str = "incremental",
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         compute_dtype: str | None = None,
         rngs: nnx.Rngs,
     ):
+        self.transformer = check_transformer(transformer, where="MaskedAutoregressive")
         self.event_shape = tuple(event_shape)
         if len(self.event_shape) != 1:
             raise ValueError(
@@ -73,35 +81,38 @@ class MaskedAutoregressive(Bijector):
             raise ValueError(f"sequential: expected 'incremental' or 'jacobi', got {sequential!r}.")
         self.sequential = sequential
         self.context_shape = None if context_shape is None else tuple(context_shape)
-        self.transformer = transformer
         degrees = made_degrees(
             _order(order, self.event_shape[0]), width, context=context_shape is not None
         )
         self.order = StaticArray(degrees.order)
         self.hidden_degrees = StaticArray(degrees.hidden)
-        self.conditioner = MADE(
-            degrees,
-            transformer.num_params,
-            depth=hidden_layers,
-            context_size=0 if context_shape is None else context_shape[0],
-            activation=activation,
-            dropout=dropout,
-            compute_dtype=compute_dtype,
-            rngs=rngs,
-        )
+        self.conditioner: Any = nnx.data(None)
+        if transformer.num_params:
+            self.conditioner = MADE(
+                degrees,
+                transformer.num_params,
+                depth=hidden_layers,
+                context_size=0 if context_shape is None else context_shape[0],
+                activation=activation,
+                dropout=dropout,
+                compute_dtype=compute_dtype,
+                rngs=rngs,
+            )
 
     def inverse_and_log_det(
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent, in one pass of the network."""
-        params = self.conditioner(seen(x), self._own(context), key=key)
-        z, log_derivative = self.transformer.inverse(x, params)
+        z, log_derivative = self.transformer.inverse(x, self._params(x, context, key))
         return z, log_derivative.sum(-1)
 
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data."""
+        if self.conditioner is None:
+            x, log_derivative = self.transformer.forward(z, no_params(z))
+            return x, log_derivative.sum(-1)
         if key is not None and self.conditioner.dropout > 0.0:
             raise ValueError(
                 "MaskedAutoregressive: dropout is not available in the sequential direction; pass no key."
@@ -118,6 +129,11 @@ class MaskedAutoregressive(Bijector):
             self.transformer,
             compute_dtype=self.conditioner.compute_dtype,
         )
+
+    def _params(self, x: jax.Array, context: jax.Array | None, key: jax.Array | None) -> jax.Array:
+        if self.conditioner is None:
+            return no_params(x)
+        return self.conditioner(seen(x), self._own(context), key=key)
 
     def _own(self, context: jax.Array | None) -> jax.Array | None:
         return None if self.context_shape is None else context

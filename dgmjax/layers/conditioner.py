@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 MakeConditioner = Callable[..., nnx.Module]
@@ -70,7 +71,7 @@ def call_conditioner(
     """``net(kept, context, key=key)``, without the arguments that the network leaves out of its signature.
 
     Args:
-      net: the network.
+      net: the network; None for a transformer without parameters, of which there are none to compute.
       kept: ``[..., in]``.
       context: for a conditional layer.
       key: of the dropout; networks without a parameter ``key`` have none.
@@ -80,6 +81,8 @@ def call_conditioner(
       TypeError: the network of a conditional layer takes no context.
       ValueError: it returns another shape.
     """
+    if net is None:
+        return jnp.zeros((*kept.shape[:-1], *out_shape), kept.dtype)
     name = type(net).__name__
     parameters = inspect.signature(net).parameters
     positional = [

@@ -1,13 +1,15 @@
 """The coupling layer for vectors."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse
+from dgmjax.bijectors.coupling import coupling_forward, coupling_inverse
 from dgmjax.bijectors.masks import vector_mask
+from dgmjax.bijectors.transformer import Transformer, check_transformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.conditioner import call_conditioner
 from dgmjax.nets.static import StaticArray
@@ -26,12 +28,14 @@ class Coupling(Bijector):
         ``net(kept, context, key=None) -> [*batch, *out_shape]``, ``out_shape = (|B|, transformer.num_params)``;
         e.g. a partial of `dgmjax.nets.MLP`. A network without dropout may leave ``key`` out, and without a context
         ``context`` too.
-      transformer: the elementwise map `f`.
+      transformer: the elementwise map `f`, see `dgmjax.bijectors.Transformer`. One without parameters needs no network,
+        and none is made.
       swap: exchange A and B on the latent side, so that equal layers in a row, e.g. of a `dgmjax.Stack`, alternate. A
         and B must be of one size.
       context_shape: ``(c,)`` for a conditional layer, or None.
 
     Raises:
+      TypeError: ``transformer`` has no ``num_params``, ``forward`` or ``inverse``.
       ValueError: event of another rank than 1, a mask that does not fit it, or parts to swap of different sizes.
 
     Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, equations 4-8.
@@ -47,6 +51,7 @@ class Coupling(Bijector):
         swap: bool = False,
         context_shape: Sequence[int] | None = None,
     ):
+        self.transformer = check_transformer(transformer, where="Coupling")
         self.event_shape = tuple(event_shape)
         if len(self.event_shape) != 1:
             raise ValueError(
@@ -59,18 +64,19 @@ class Coupling(Bijector):
         self.context_shape = None if context_shape is None else tuple(context_shape)
         values = vector_mask(mask, self.event_shape[0])
         self.mask = StaticArray(values)
-        self.transformer = transformer
         kept = int(values.sum())
         if swap and 2 * kept != values.size:
             raise ValueError(
                 f"Coupling: swap needs parts of one size, got {kept} kept and {values.size - kept} moved elements."
             )
         self.swap = swap
-        self.conditioner = make_conditioner(
-            kept,
-            (values.size - kept, transformer.num_params),
-            context_size=0 if self.context_shape is None else self.context_shape[0],
-        )
+        self.conditioner: Any = nnx.data(None)
+        if transformer.num_params:
+            self.conditioner = make_conditioner(
+                kept,
+                (values.size - kept, transformer.num_params),
+                context_size=0 if self.context_shape is None else self.context_shape[0],
+            )
 
     def forward_and_log_det(
         self, z: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None

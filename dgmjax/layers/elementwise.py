@@ -1,122 +1,59 @@
-"""Fixed elementwise maps as layers: leaky ReLU, and the maps onto positive, unit-interval and bounded data."""
+"""Elementwise maps as a layer: any transformer, with parameters of its own."""
 
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
+from flax import nnx
 
-from dgmjax.bijectors.elementwise import (
-    leaky_relu_forward,
-    leaky_relu_inverse,
-    softplus_forward,
-    softplus_inverse,
-    tanh_forward,
-    tanh_inverse,
-)
-from dgmjax.bijectors.logit import logit_forward, logit_inverse
+from dgmjax.bijectors.transformer import Transformer, check_transformer, no_params
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.serialization import recorded
 
 
 @recorded
-class LeakyReLU(Bijector):
-    """``x = z`` for ``z >= 0``, ``negative_slope * z`` below: real data, piecewise linear.
+class Elementwise(Bijector):
+    """``x_i = f(z_i; p_i)`` for every element ``i``, where the layer owns the parameters ``p``.
+
+    With `dgmjax.SplineTransformer` a learned spline an element; with `dgmjax.SigmoidTransformer`, which has no
+    parameters, a fixed map onto data in ``(0, 1)``. All parameters start at zero: the identity for affine maps and
+    splines, near it for mixtures of logistics.
 
     Args:
-      event_shape: shape of one event.
-      negative_slope: positive.
+      transformer: the map ``f``, see `dgmjax.bijectors.Transformer`.
+      event_shape: shape of one event, any rank.
 
     Raises:
-      ValueError: ``negative_slope`` is not positive.
+      TypeError: ``transformer`` has no ``num_params``, ``forward`` or ``inverse``.
+
+    Example:
+      >>> import jax.numpy as jnp, dgmjax as dgm
+      >>> layer = dgm.Elementwise(dgm.TanhTransformer(), (2,))
+      >>> layer.forward(jnp.zeros((3, 2))).shape
+      (3, 2)
     """
 
-    reach = "finite"
-
-    def __init__(self, event_shape: Sequence[int], *, negative_slope: float = 0.01):
-        if negative_slope <= 0:
-            raise ValueError(
-                f"LeakyReLU: expected negative_slope > 0, got {negative_slope}; a flat or falling map has no inverse."
-            )
+    def __init__(self, transformer: Transformer, event_shape: Sequence[int]):
+        self.transformer = check_transformer(transformer, where="Elementwise")
         self.event_shape = tuple(event_shape)
-        self.negative_slope = float(negative_slope)
+        count = transformer.num_params
+        shape = (*self.event_shape, count)
+        self.params = nnx.Param(jnp.zeros(shape, jnp.float32)) if count else None
+        if not count:
+            self.reach = "finite"  # no parameter makes a map of these overflow
 
     def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent to data."""
-        x, log_derivative = leaky_relu_forward(z, self.negative_slope)
+        x, log_derivative = self.transformer.forward(z, self._params(z))
         return x, log_derivative.sum(event_axes(self.event_shape))
 
     def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Data to latent."""
-        z, log_derivative = leaky_relu_inverse(x, self.negative_slope)
+        z, log_derivative = self.transformer.inverse(x, self._params(x))
         return z, log_derivative.sum(event_axes(self.event_shape))
 
-
-@recorded
-class Softplus(Bijector):
-    """``x = log(1 + exp(z))``: positive data.
-
-    Args:
-      event_shape: shape of one event.
-    """
-
-    reach = "finite"
-
-    def __init__(self, event_shape: Sequence[int]):
-        self.event_shape = tuple(event_shape)
-
-    def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data."""
-        x, log_derivative = softplus_forward(z)
-        return x, log_derivative.sum(event_axes(self.event_shape))
-
-    def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent."""
-        z, log_derivative = softplus_inverse(x)
-        return z, log_derivative.sum(event_axes(self.event_shape))
-
-
-@recorded
-class Sigmoid(Bijector):
-    """``x = 1 / (1 + exp(-z))``: data in ``(0, 1)``. For pixels, `dgmjax.Logit` also squeezes the ends.
-
-    Args:
-      event_shape: shape of one event.
-    """
-
-    reach = "finite"
-
-    def __init__(self, event_shape: Sequence[int]):
-        self.event_shape = tuple(event_shape)
-
-    def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data."""
-        x, log_derivative = logit_forward(z, 1.0, 0.0)
-        return x, log_derivative.sum(event_axes(self.event_shape))
-
-    def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent."""
-        z, log_derivative = logit_inverse(x, 1.0, 0.0)
-        return z, log_derivative.sum(event_axes(self.event_shape))
-
-
-@recorded
-class Tanh(Bijector):
-    """``x = tanh(z)``: data in ``(-1, 1)``.
-
-    Args:
-      event_shape: shape of one event.
-    """
-
-    reach = "finite"
-
-    def __init__(self, event_shape: Sequence[int]):
-        self.event_shape = tuple(event_shape)
-
-    def forward_and_log_det(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data."""
-        x, log_derivative = tanh_forward(z)
-        return x, log_derivative.sum(event_axes(self.event_shape))
-
-    def inverse_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent."""
-        z, log_derivative = tanh_inverse(x)
-        return z, log_derivative.sum(event_axes(self.event_shape))
+    def _params(self, value: jax.Array) -> jax.Array:
+        """``[*value.shape, num_params]``."""
+        if self.params is None:
+            return no_params(value)
+        return jnp.broadcast_to(self.params[...], (*value.shape, self.transformer.num_params))

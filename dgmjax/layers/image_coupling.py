@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.coupling import Transformer, coupling_forward, coupling_inverse, split
+from dgmjax.bijectors.coupling import coupling_forward, coupling_inverse, split
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward, pixel_coupling_inverse
 from dgmjax.bijectors.masks import image_mask
+from dgmjax.bijectors.transformer import Transformer, check_transformer
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.conditioner import call_conditioner
@@ -33,7 +34,8 @@ class ImageCoupling(Bijector):
         returns a module ``net(kept, context, key=None) -> [*batch, h, w, out_channels]``. The
         ``transformer.num_params`` parameters of an element are neighbours among the ``out_channels``, as in Glow. A
         network without dropout may leave ``key`` out, and without a context ``context`` too.
-      transformer: the elementwise map `f`.
+      transformer: the elementwise map `f`, see `dgmjax.bijectors.Transformer`. One without parameters needs no network,
+        and none is made.
       swap: exchange A and B, which must be channels and equally many, on the latent side, so that equal layers in a
         row, e.g. of a `dgmjax.Stack`, alternate. Pixels cannot be exchanged: put ``"checkerboard"`` and
         ``"checkerboard_odd"`` in pairs.
@@ -42,6 +44,7 @@ class ImageCoupling(Bijector):
         None. The network gets the context as it is, and ``context_size=k``.
 
     Raises:
+      TypeError: ``transformer`` has no ``num_params``, ``forward`` or ``inverse``.
       ValueError: events that are no images, a mask or context that does not fit them, or parts that cannot be swapped.
 
     Source: Dinh et al., 2017, *Density estimation using Real NVP*, arXiv:1605.08803, section 3.4; Kingma and Dhariwal,
@@ -59,6 +62,7 @@ class ImageCoupling(Bijector):
         mask_channel: bool = True,
         context_shape: Sequence[int] | None = None,
     ):
+        self.transformer = check_transformer(transformer, where="ImageCoupling")
         self.event_shape = tuple(event_shape)
         if len(self.event_shape) != 3:
             raise ValueError(
@@ -85,14 +89,15 @@ class ImageCoupling(Bijector):
                 f"{self.event_shape}; squeeze to an even number of channels, or put layers with a mask and its "
                 f"complement in pairs."
             )
-        self.transformer = transformer
         self.swap = swap
         self.mask_channel = mask_channel and self.of_pixels
-        self.conditioner = make_conditioner(
-            (height, width, kept + self.mask_channel),
-            moved * transformer.num_params,
-            context_size=0 if self.context_shape is None else self.context_shape[-1],
-        )
+        self.conditioner: Any = nnx.data(None)
+        if transformer.num_params:
+            self.conditioner = make_conditioner(
+                (height, width, kept + self.mask_channel),
+                moved * transformer.num_params,
+                context_size=0 if self.context_shape is None else self.context_shape[-1],
+            )
 
     @property
     def _moved(self) -> int:
@@ -136,9 +141,8 @@ class ImageCoupling(Bijector):
         else:
             kept = split(x, mask.ravel())[0]
         context = None if self.context_shape is None else context
-        conditioner: Any = self.conditioner
         new = nnx.clone(self)
-        new.conditioner = conditioner.with_data_init(self._marked(kept), context)
+        new.conditioner = self.conditioner.with_data_init(self._marked(kept), context)
         return new
 
     def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:

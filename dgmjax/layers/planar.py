@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.nonlinearity import nonlinearity
+from dgmjax.bijectors.nonlinearity import Nonlinearity, NonlinearityName, nonlinearity
 from dgmjax.bijectors.planar import planar_constrain, planar_forward, planar_inverse
 from dgmjax.layers.amortized import AmortizedParameters, MakeConditioner, vector_event
 from dgmjax.layers.bijector import Bijector
@@ -22,7 +22,7 @@ class Planar(Bijector):
 
     Args:
       event_shape: ``(d,)``.
-      h: ``"tanh"``, ``"sigmoid"``, ``"softplus"`` or ``"leaky_relu"``.
+      h: ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"leaky_relu"``, or a `dgmjax.bijectors.Nonlinearity`.
       context_shape: ``(c,)`` for a conditional layer, or None.
       make_conditioner: ``make_conditioner(c, (2 d + 1,))`` returns ``net(context, key=None)``; given exactly when
         ``context_shape`` is.
@@ -38,7 +38,7 @@ class Planar(Bijector):
         self,
         event_shape: Sequence[int],
         *,
-        h: str = "tanh",
+        h: NonlinearityName | Nonlinearity = "tanh",
         context_shape: Sequence[int] | None = None,
         make_conditioner: MakeConditioner | None = None,
         rngs: nnx.Rngs,

@@ -1,14 +1,13 @@
 """Modules described by what they hold: for parts whose constructor took what cannot be written, such as a function.
 
-A class is named by where it is defined, and only classes that are loaded are found: modules and frozen dataclasses of
-this library, of ``flax.nnx`` and of distrax, and recorded ones. Nothing is imported or called by name.
+A module goes by its class, and only classes that are loaded are found: those of this library, of ``flax.nnx`` and of
+distrax, and recorded ones. Functions and frozen dataclasses inside go by their names (`names`).
 """
 
-import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import distrax
@@ -17,6 +16,13 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.layers.held import Held
+from dgmjax.layers.names import (
+    decode_callable,
+    decode_record,
+    encode_callable,
+    encode_record,
+    is_record,
+)
 from dgmjax.nets.static import StaticArray
 
 _OWN = ("_pytree__state", "_pytree__nodes")
@@ -39,12 +45,14 @@ def attributes_of(module: Any, encode: Callable[[Any, str], Any], where: str) ->
     return attributes
 
 
-def assemble(cls: type[nnx.Module], attributes: dict[str, Any], decode: Any) -> Any:
+def assemble(
+    cls: type[nnx.Module], attributes: dict[str, Any], decode: Any, modules: Sequence[str] = ()
+) -> Any:
     """A module of class ``cls`` that holds what `attributes_of` described, its arrays zero; no constructor runs."""
     module = _bare(cls)()
     object.__setattr__(module, "__class__", cls)
     for name, value in attributes.items():
-        setattr(module, name, _decode(value, decode))
+        setattr(module, name, _decode(value, decode, modules))
     return module
 
 
@@ -55,7 +63,7 @@ def _is_data(module: nnx.Module, name: str) -> bool:
     return marked and not isinstance(value, nnx.Module | nnx.Variable)
 
 
-def name_of(cls: type) -> str:
+def class_name(cls: type) -> str:
     """Where ``cls`` is defined."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
@@ -69,16 +77,11 @@ def find_class(name: str) -> type:
     """The loaded class called ``name``.
 
     Raises:
-      ValueError: there is none, or it is no module, frozen dataclass or distrax object of the known libraries.
+      ValueError: there is none, or it is no module or distrax object of the known libraries.
     """
     module, _, qualname = name.rpartition(".")
     cls = getattr(sys.modules.get(module), qualname, None) if name.startswith(_PREFIXES) else None
-    if (
-        not inspect.isclass(cls)
-        or name_of(cls) != name
-        or not issubclass(cls, _kinds())
-        and not _is_record(cls)
-    ):
+    if not inspect.isclass(cls) or class_name(cls) != name or not issubclass(cls, _kinds()):
         raise ValueError(
             f"saved model: {name!r} is no class of this library or of those it is made of."
         )
@@ -87,11 +90,6 @@ def find_class(name: str) -> type:
 
 def _kinds() -> tuple[type, ...]:
     return (nnx.Module, nnx.Variable, distrax.Distribution, distrax.Bijector)
-
-
-def _is_record(cls: type) -> bool:
-    frozen = dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    return frozen or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
 
 
 @functools.cache
@@ -114,7 +112,7 @@ def _encode(value: Any, encode: Callable[[Any, str], Any], where: str) -> Any:
     if isinstance(value, nnx.Module):
         return {"module": encode(value, where)}
     if isinstance(value, nnx.Variable):
-        return {"variable": name_of(type(value)), "of": inner(value[...], where=where)}
+        return {"variable": class_name(type(value)), "of": inner(value[...], where=where)}
     if isinstance(value, StaticArray):
         return {"static": value.value.tolist(), "dtype": value.value.dtype.name}
     if isinstance(value, np.dtype) or (inspect.isclass(value) and issubclass(value, np.generic)):
@@ -123,11 +121,10 @@ def _encode(value: Any, encode: Callable[[Any, str], Any], where: str) -> Any:
         return {"scalar": value.item(), "dtype": value.dtype.name}
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return {"zeros": list(value.shape), "dtype": np.dtype(value.dtype).name}
-    if is_known(type(value)) and _is_record(type(value)):
-        fields = value._asdict() if hasattr(value, "_asdict") else vars(value)
-        return {"record": name_of(type(value)), "of": inner(dict(fields), where=where)}
+    if is_record(value) and (is_known(type(value)) or _has_hash(value)):  # so no arrays inside
+        return encode_record(value, lambda item, where: inner(item, where=where), where)
     if isinstance(value, distrax.Distribution | distrax.Bijector) and is_known(type(value)):
-        return {"object": name_of(type(value)), "of": inner(dict(vars(value)), where=where)}
+        return {"object": class_name(type(value)), "of": inner(dict(vars(value)), where=where)}
     if isinstance(value, list | tuple):
         items = [inner(item, where=where) for item in value]
         return items if type(value) is list else {"tuple": items}
@@ -135,14 +132,24 @@ def _encode(value: Any, encode: Callable[[Any, str], Any], where: str) -> Any:
         return {
             "dict": {str(key): inner(item, where=f"{where}.{key}") for key, item in value.items()}
         }
+    if callable(value):
+        return encode_callable(value, lambda item, where: inner(item, where=where), where)
     raise TypeError(
         f"{where}: a {type(value).__name__} cannot be saved as configuration; keep a name, a number, an array or a "
         f"module of this library there, or decorate the class with @dgmjax.recorded."
     )
 
 
-def _decode(value: Any, decode: Any) -> Any:
-    inner = functools.partial(_decode, decode=decode)
+def _has_hash(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _decode(value: Any, decode: Any, modules: Sequence[str]) -> Any:
+    inner = functools.partial(_decode, decode=decode, modules=modules)
     if isinstance(value, list):
         return [inner(item) for item in value]
     if not isinstance(value, dict):
@@ -170,12 +177,14 @@ def _decode(value: Any, decode: Any) -> Any:
         return jnp.zeros(content, value["dtype"])
     if kind == "dtype":
         return jnp.dtype(content)
+    if kind == "record":
+        return decode_record(value, inner, modules)
+    if kind == "callable":
+        return decode_callable(value, inner, modules)
     cls: Any = find_class(content)
     of = inner(value["of"])
     if kind == "variable":
         return cls(of)
-    if kind == "record":
-        return cls(**of)
     made = cls.__new__(cls)
     vars(made).update(of)
     return made

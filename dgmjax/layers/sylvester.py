@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.nonlinearity import nonlinearity
+from dgmjax.bijectors.nonlinearity import Nonlinearity, NonlinearityName, nonlinearity
 from dgmjax.bijectors.sylvester import (
     householder_columns,
     sylvester_forward,
@@ -30,7 +30,7 @@ class Sylvester(Bijector):
       event_shape: ``(d,)``.
       num_units: ``m``, at most ``d``; default ``d``.
       num_reflections: reflections in ``Q``; default ``num_units``, which reaches every orthonormal frame.
-      h: ``"tanh"``, ``"sigmoid"``, ``"softplus"`` or ``"leaky_relu"``.
+      h: ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"leaky_relu"``, or a `dgmjax.bijectors.Nonlinearity`.
       context_shape: ``(c,)`` for a conditional layer, or None.
       make_conditioner: ``make_conditioner(c, (n,))`` returns ``net(context, key=None)``, with
         ``n = num_reflections d + m^2 + 2 m``; given exactly when ``context_shape`` is.
@@ -49,7 +49,7 @@ class Sylvester(Bijector):
         *,
         num_units: int | None = None,
         num_reflections: int | None = None,
-        h: str = "tanh",
+        h: NonlinearityName | Nonlinearity = "tanh",
         context_shape: Sequence[int] | None = None,
         make_conditioner: MakeConditioner | None = None,
         rngs: nnx.Rngs,

@@ -9,6 +9,7 @@ from dgmjax.models.glow import Glow
 from dgmjax.models.hierarchical_vae import HierarchicalVAE
 from dgmjax.models.iaf_ladder import LadderLayer, LayerTerms
 from dgmjax.models.iaf_vae import IAFVAE
+from dgmjax.models.image_realnvp import ImageRealNVP
 from dgmjax.models.irevnet import IRevNet
 from dgmjax.models.latent_variable import LatentVariableModel
 from dgmjax.models.local_pixel_cnn import LocalPixelCNN
@@ -45,6 +46,7 @@ __all__ = [
     "PlanarFlow",
     "PreActResNet",
     "RadialFlow",
+    "ImageRealNVP",
     "RealNVP",
     "ResidualFlow",
     "RevNet",

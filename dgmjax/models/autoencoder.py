@@ -11,6 +11,7 @@ from dgmjax.checks import batch_shape, check_float_event, check_integer_event, f
 from dgmjax.densities.rgb_mixture import rescaled
 from dgmjax.layers.serialization import recorded
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
+from dgmjax.nets.activations import Activation
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
@@ -37,7 +38,7 @@ class SparseAutoencoder(Module):
       network: of encoder and decoder: ``"mlp"``, ``"gated_mlp"``, ``"gated_conv"`` or ``"residual_conv"``.
       width: hidden units, or channels of the first convolutions.
       depth: hidden layers, or blocks.
-      activation: of ``"mlp"``.
+      activation: of ``"mlp"``, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: probability of dropping a hidden unit in training.
       rngs: ``nnx.Rngs`` for the initial weights; not kept.
 
@@ -58,7 +59,7 @@ class SparseAutoencoder(Module):
         network: NetworkName = "mlp",
         width: int = 256,
         depth: int = 2,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.coupling import Transformer
 from dgmjax.bijectors.masks import vector_mask
+from dgmjax.bijectors.transformer import Transformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory

@@ -9,15 +9,17 @@ from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer
 from dgmjax.bijectors.checkerboard import Pattern
-from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.elementwise import SigmoidTransformer
 from dgmjax.bijectors.mixture_cdf import MixtureCDFTransformer
+from dgmjax.bijectors.scales import ScaleFn
+from dgmjax.bijectors.transformer import Transformer, choose_transformer
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
-from dgmjax.layers.elementwise import Sigmoid
+from dgmjax.layers.elementwise import Elementwise
 from dgmjax.layers.encoded_context import EncodedContext
 from dgmjax.layers.halves_conv import HalvesConv
 from dgmjax.layers.image_coupling import ImageCoupling
@@ -30,7 +32,7 @@ from dgmjax.models.images import check_image
 from dgmjax.nets.gated_attention import GatedAttentionNet, GatedConvEncoder
 from dgmjax.nets.summary import Module
 
-Coupling = Literal["mixture", "affine"]
+Coupling = Literal["mixture", "affine"] | Transformer
 
 
 @recorded
@@ -52,8 +54,8 @@ class FlowPP(Flow):
       conditioner: makes your own network of every coupling: ``conditioner((h, w, in_channels), out_channels,
         context_size=k)``, see `dgmjax.RealNVP`.
       num_components: logistics of a mixture.
-      coupling: ``"mixture"``, or ``"affine"``.
-      scale_fn: bounded map of the (outer) log-scales, see `dgmjax.bijectors.scale_fn`.
+      coupling: ``"mixture"``, ``"affine"``, or any `dgmjax.bijectors.Transformer`.
+      scale_fn: bounded map, a name or a function, of the (outer) log-scales, see `dgmjax.bijectors.scale_fn`.
       attention: whether blocks have self-attention; ``False`` is the paper's ablation, see
         `dgmjax.nets.GatedAttentionNet`.
       num_heads: heads of the attention; divides ``width``.
@@ -85,7 +87,7 @@ class FlowPP(Flow):
         conditioner: MakeConditioner | None = None,
         num_components: int = 32,
         coupling: Coupling = "mixture",
-        scale_fn: str = "tanh",
+        scale_fn: ScaleFn = "tanh",
         attention: bool = True,
         num_heads: int = 4,
         dropout: float = 0.2,
@@ -165,8 +167,8 @@ class FlowPPDequantizer(Flow):
       width: channels of the conditioners.
       depth: blocks of a conditioner.
       num_components: logistics of a mixture.
-      coupling: ``"mixture"``, or ``"affine"``.
-      scale_fn: bounded map of the (outer) log-scales.
+      coupling: ``"mixture"``, ``"affine"``, or any `dgmjax.bijectors.Transformer`.
+      scale_fn: bounded map, a name or a function, of the (outer) log-scales.
       attention: whether blocks have self-attention.
       num_heads: heads of the attention; divides ``width``.
       dropout: in the conditioners, active when a key is given to `sample_and_log_prob`.
@@ -193,7 +195,7 @@ class FlowPPDequantizer(Flow):
         depth: int = 2,
         num_components: int = 32,
         coupling: Coupling = "mixture",
-        scale_fn: str = "tanh",
+        scale_fn: ScaleFn = "tanh",
         attention: bool = True,
         num_heads: int = 4,
         dropout: float = 0.2,
@@ -236,7 +238,7 @@ class FlowPPDequantizer(Flow):
         net = GatedConvEncoder(inside[-1], width=encoder_width, depth=encoder_depth, rngs=rngs)
         encoder = _EncoderOfHalves(halves, net)
         layer = EncodedContext(Chain([halves, steps, Inverse(halves)]), encoder, shape)
-        super().__init__(Chain([Sigmoid(shape), Inverse(layer)]))
+        super().__init__(Chain([Elementwise(SigmoidTransformer(), shape), Inverse(layer)]))
 
 
 class _EncoderOfHalves(Module):
@@ -250,12 +252,14 @@ class _EncoderOfHalves(Module):
         return self.net(self.halves.inverse(image))
 
 
-def _transformer(name: str, coupling: str, num_components: int, scale_fn: str) -> Transformer:
-    if coupling not in ("mixture", "affine"):
-        raise ValueError(f"{name}: coupling: expected 'mixture' or 'affine', got {coupling!r}.")
-    if coupling == "affine":
-        return AffineTransformer(scale_fn)
-    return MixtureCDFTransformer(num_components, scale_fn)
+def _transformer(
+    name: str, coupling: Coupling, num_components: int, scale_fn: ScaleFn
+) -> Transformer:
+    named: dict[str, Callable[[], Transformer]] = {
+        "mixture": lambda: MixtureCDFTransformer(num_components, scale_fn),
+        "affine": lambda: AffineTransformer(scale_fn),
+    }
+    return choose_transformer(coupling, named, where=name, argument="coupling")
 
 
 def _steps(

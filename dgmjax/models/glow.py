@@ -7,6 +7,8 @@ from typing import Any, Literal
 from flax import nnx
 
 from dgmjax.bijectors.affine import AdditiveTransformer, AffineTransformer
+from dgmjax.bijectors.scales import ScaleFn
+from dgmjax.bijectors.transformer import Transformer, choose_transformer
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector, with_reach
@@ -22,6 +24,7 @@ from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.models.images import check_image
+from dgmjax.nets.activations import Activation
 from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_net import ConvNet
 
@@ -40,8 +43,9 @@ class Glow(Flow):
       width: channels of the conditioners; 512 in the paper.
       conditioner: makes your own network of every coupling: ``conditioner((h, w, in_channels), out_channels,
         context_size=k)``, see `dgmjax.RealNVP`.
-      coupling: ``"affine"`` or ``"additive"``.
-      scale_fn: bounded map of the log-scales of affine couplings, see `dgmjax.bijectors.scale_fn`.
+      coupling: ``"affine"``, ``"additive"``, or any `dgmjax.bijectors.Transformer`.
+      scale_fn: bounded map, a name or a function, of the log-scales of ``"affine"`` couplings, see
+        `dgmjax.bijectors.scale_fn`.
       mixing: of the channels between couplings: ``"conv1x1"``, or one of the two it generalises, the fixed
         permutations ``"shuffle"`` and ``"reverse"`` (section 3.2 and figure 3).
       parametrization: of the 1x1 convolutions, ``"plu"`` or ``"dense"``.
@@ -49,7 +53,7 @@ class Glow(Flow):
         its channels, so that the steps start from uncorrelated ones; not in the paper.
       learned_prior: Gaussian priors with learned moments for what every level leaves and for the last one; otherwise
         standard normal.
-      activation: of the conditioners.
+      activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(k,)`` for a conditional flow; it moves the conditioners and the prior of the last level.
       reversible: rebuild activations in the backward pass, see `dgmjax.Stack`.
@@ -80,13 +84,13 @@ class Glow(Flow):
         depth: int = 32,
         width: int = 512,
         conditioner: MakeConditioner | None = None,
-        coupling: Literal["affine", "additive"] = "affine",
-        scale_fn: str = "tanh",
+        coupling: Literal["affine", "additive"] | Transformer = "affine",
+        scale_fn: ScaleFn = "tanh",
         mixing: Literal["conv1x1", "shuffle", "reverse"] = "conv1x1",
         parametrization: Parametrization = "plu",
         principal: bool = False,
         learned_prior: bool = True,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = True,
@@ -101,13 +105,17 @@ class Glow(Flow):
             raise ValueError(
                 f"Glow: levels and depth must be at least 1, got {levels} and {depth}."
             )
-        if coupling not in ("affine", "additive"):
-            raise ValueError(f"Glow: coupling: expected 'affine' or 'additive', got {coupling!r}.")
         if mixing not in ("conv1x1", "shuffle", "reverse"):
             raise ValueError(
                 f"Glow: mixing: expected 'conv1x1', 'shuffle' or 'reverse', got {mixing!r}."
             )
         shape = check_image("Glow", event_shape, levels)
+        transformer = choose_transformer(
+            coupling,
+            {"affine": lambda: AffineTransformer(scale_fn), "additive": AdditiveTransformer},
+            where="Glow",
+            argument="coupling",
+        )
         make_conv = functools.partial(Invertible1x1Conv, parametrization=parametrization, rngs=rngs)
         default_net = functools.partial(
             ConvNet,
@@ -118,7 +126,6 @@ class Glow(Flow):
             rngs=rngs,
         )
         make_net = conditioner_factory("Glow", conditioner, default_net, rngs=rngs)
-        transformer = AffineTransformer(scale_fn) if coupling == "affine" else AdditiveTransformer()
 
         def mix(shape: tuple[int, ...]) -> Bijector:
             if mixing == "conv1x1":

@@ -1,13 +1,14 @@
 """Masked and inverse autoregressive flows on vectors."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer, GatedTransformer
-from dgmjax.bijectors.coupling import Transformer
+from dgmjax.bijectors.scales import ScaleFn
 from dgmjax.bijectors.spline import SplineTransformer
+from dgmjax.bijectors.transformer import Transformer, choose_transformer
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.layers.bijector import Bijector
@@ -16,6 +17,9 @@ from dgmjax.layers.permute import Permute
 from dgmjax.layers.serialization import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
+from dgmjax.nets.activations import Activation
+
+TransformerName = Literal["affine", "gated", "spline"]
 
 
 @recorded
@@ -27,13 +31,15 @@ class MAF(Flow):
       depth: number of layers.
       width: hidden units of each MADE.
       hidden_layers: hidden layers of each MADE.
-      transformer: ``"affine"``, ``"gated"`` (IAF's numerically stable form, `dgmjax.bijectors.GatedTransformer`) or
-        ``"spline"`` (rational-quadratic, 8 bins on [-4, 4]: RQ-NSF (AR)).
-      scale_fn: bounded map of the log-scales of ``"affine"``, see `dgmjax.bijectors.scale_fn`.
+      transformer: ``"affine"``, ``"gated"`` (IAF's numerically stable form, `dgmjax.GatedTransformer`), ``"spline"``
+        (rational-quadratic, 8 bins on [-4, 4]: RQ-NSF (AR)), or any `dgmjax.bijectors.Transformer`, e.g.
+        ``dgmjax.SplineTransformer(16, bound=8.0)``.
+      scale_fn: bounded map, a name or a function, of the log-scales of ``"affine"``, see
+        `dgmjax.bijectors.scale_fn`; others do not use it.
       sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
       remat: gradients that store the input of each pair of layers and recompute the rest, see `dgmjax.Stack`.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the MADEs in mixed precision, see `dgmjax.nets.MLP`.
-      activation: of the MADEs.
+      activation: of the MADEs, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the MADEs, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
       preprocess: a fixed first layer on the data.
@@ -61,10 +67,10 @@ class MAF(Flow):
         depth: int = 5,
         width: int = 128,
         hidden_layers: int = 2,
-        transformer: str = "affine",
-        scale_fn: str = "tanh",
+        transformer: TransformerName | Transformer = "affine",
+        scale_fn: ScaleFn = "tanh",
         sequential: str = "incremental",
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         remat: bool = False,
@@ -76,7 +82,7 @@ class MAF(Flow):
         layers = _layers(
             event_shape,
             depth,
-            transformer=_transformer(transformer, scale_fn),
+            transformer=_transformer("MAF", transformer, scale_fn),
             sequential=sequential,
             width=width,
             hidden_layers=hidden_layers,
@@ -108,10 +114,10 @@ class IAF(Flow):
         depth: int = 5,
         width: int = 128,
         hidden_layers: int = 2,
-        transformer: str = "affine",
-        scale_fn: str = "tanh",
+        transformer: TransformerName | Transformer = "affine",
+        scale_fn: ScaleFn = "tanh",
         sequential: str = "incremental",
-        activation: str = "relu",
+        activation: Activation = "relu",
         context_shape: Sequence[int] | None = None,
         remat: bool = False,
         compute_dtype: str | None = None,
@@ -122,7 +128,7 @@ class IAF(Flow):
         layers = _layers(
             event_shape,
             depth,
-            transformer=_transformer(transformer, scale_fn),
+            transformer=_transformer("IAF", transformer, scale_fn),
             sequential=sequential,
             width=width,
             hidden_layers=hidden_layers,
@@ -153,11 +159,12 @@ def _alternating(layers: list[Any], *, remat: bool) -> list[Bijector]:
     return [*([Stack(even, remat=remat)] if even else []), *layers[len(even) :]]
 
 
-def _transformer(name: str, scale_fn: str) -> Transformer:
-    if name == "affine":
-        return AffineTransformer(scale_fn)
-    if name == "gated":
-        return GatedTransformer()
-    if name == "spline":
-        return SplineTransformer(num_bins=8, bound=4.0)
-    raise ValueError(f"transformer: expected 'affine', 'gated' or 'spline', got {name!r}.")
+def _transformer(
+    where: str, transformer: TransformerName | Transformer, scale_fn: ScaleFn
+) -> Transformer:
+    named: dict[str, Callable[[], Transformer]] = {
+        "affine": lambda: AffineTransformer(scale_fn),
+        "gated": GatedTransformer,
+        "spline": lambda: SplineTransformer(num_bins=8, bound=4.0),
+    }
+    return choose_transformer(transformer, named, where=where)

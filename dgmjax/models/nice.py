@@ -18,6 +18,7 @@ from dgmjax.layers.linear import DiagonalLinear
 from dgmjax.layers.reshape import Reshape
 from dgmjax.layers.serialization import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
+from dgmjax.nets.activations import Activation
 
 
 @recorded
@@ -35,7 +36,7 @@ class NICE(Flow):
       conditioner: makes your own network of every coupling: ``conditioner(in_size, out_shape, context_size=k)``, see
         `dgmjax.RealNVP`.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
-      activation: of the conditioners.
+      activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
       reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
@@ -58,7 +59,7 @@ class NICE(Flow):
         hidden_layers: int = 2,
         conditioner: MakeConditioner | None = None,
         mask: str | np.ndarray | Sequence[bool] = "alternating",
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = False,

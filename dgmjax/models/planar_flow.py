@@ -6,6 +6,7 @@ from typing import Any
 
 from flax import nnx
 
+from dgmjax.bijectors.nonlinearity import Nonlinearity, NonlinearityName
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
@@ -24,7 +25,7 @@ class PlanarFlow(Flow):
     Args:
       event_shape: ``(d,)``.
       depth: number of layers.
-      h: ``"tanh"``, ``"sigmoid"``, ``"softplus"`` or ``"leaky_relu"``.
+      h: ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"leaky_relu"``, or a `dgmjax.bijectors.Nonlinearity`.
       fast: ``"density"`` applies the formula from data to latent, for maximum likelihood; ``"sampling"`` from latent
         to data as in the paper, for reverse KL and posteriors. The other direction is one scalar root a layer.
       context_shape: ``(c,)`` for a conditional flow, whose layers get all their parameters from a network.
@@ -44,7 +45,7 @@ class PlanarFlow(Flow):
         event_shape: Sequence[int],
         *,
         depth: int = 16,
-        h: str = "tanh",
+        h: NonlinearityName | Nonlinearity = "tanh",
         fast: str = "density",
         context_shape: Sequence[int] | None = None,
         width: int = 64,

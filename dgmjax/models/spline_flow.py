@@ -13,6 +13,7 @@ from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.serialization import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
+from dgmjax.nets.activations import Activation
 
 
 @recorded
@@ -29,7 +30,7 @@ class NeuralSplineFlow(Flow):
       num_bins: bins of each spline.
       bound: the splines act on ``[-bound, bound]`` and are the identity outside.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
-      activation: of the conditioners.
+      activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(c,)`` for a conditional flow.
       reversible: gradients with activation memory that does not grow with the depth, see `dgmjax.Stack`.
@@ -53,7 +54,7 @@ class NeuralSplineFlow(Flow):
         num_bins: int = 8,
         bound: float = 4.0,
         mask: str | np.ndarray | Sequence[bool] = "alternating",
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
         reversible: bool = False,

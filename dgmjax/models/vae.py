@@ -24,6 +24,7 @@ from dgmjax.models.latent_variable import (
     prior_with_data_init,
 )
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder, near_zero
+from dgmjax.nets.activations import Activation
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.elbo import ELBOTerms
@@ -51,7 +52,7 @@ class VAE(PriorAndLikelihoodModel):
       decoder: a module ``decoder(z, key=None) -> [*batch, *likelihood.output_shape]`` instead.
       width: hidden units, or channels of the first convolutions.
       depth: hidden layers, or blocks.
-      activation: of ``"mlp"``.
+      activation: of ``"mlp"``, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: probability of dropping a hidden unit in training.
       posterior_depth: flow layers of a posterior by name.
       posterior_width: hidden units of their networks.
@@ -87,7 +88,7 @@ class VAE(PriorAndLikelihoodModel):
         decoder: nnx.Module | None = None,
         width: int = 256,
         depth: int = 2,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         posterior_depth: int = 4,
         posterior_width: int = 64,

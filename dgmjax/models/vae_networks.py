@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from flax import nnx
 
+from dgmjax.nets.activations import Activation
 from dgmjax.nets.conv_decoder import ConvDecoder
 from dgmjax.nets.conv_encoder import ConvEncoder
 from dgmjax.nets.flattened import Flattened
@@ -27,7 +28,7 @@ def make_encoder(
     *,
     width: int,
     depth: int,
-    activation: str,
+    activation: Activation,
     dropout: float,
     rngs: nnx.Rngs,
 ) -> nnx.Module:
@@ -55,7 +56,7 @@ def make_decoder(
     *,
     width: int,
     depth: int,
-    activation: str,
+    activation: Activation,
     dropout: float,
     rngs: nnx.Rngs,
 ) -> nnx.Module:

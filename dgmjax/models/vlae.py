@@ -13,6 +13,7 @@ from dgmjax.models.maf import MAF
 from dgmjax.models.pixel_cnn import PixelLikelihood
 from dgmjax.models.vae import VAE
 from dgmjax.models.vae_networks import NetworkName
+from dgmjax.nets.activations import Activation
 from dgmjax.numerics.compiled import compiled
 
 
@@ -33,7 +34,7 @@ class VLAE(VAE):
       network: of encoder and decoder, see `dgmjax.VAE`.
       width: hidden units, or channels of the first convolutions.
       depth: hidden layers, or blocks.
-      activation: of ``"mlp"``.
+      activation: of ``"mlp"``, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: probability of dropping a hidden unit in training, in all networks but those of the prior.
       context_channels: features of the decoder at a pixel.
       pixel_variant: ``"plain"`` or ``"gated"``.
@@ -63,7 +64,7 @@ class VLAE(VAE):
         network: NetworkName = "mlp",
         width: int = 256,
         depth: int = 2,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         context_channels: int = 16,
         pixel_variant: LocalVariant = "plain",

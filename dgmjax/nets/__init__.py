@@ -1,5 +1,6 @@
 """Networks without densities of their own: conditioners, encoders, decoders."""
 
+from dgmjax.nets.activations import ACTIVATIONS, activation_fn
 from dgmjax.nets.batch_norm import NetBatchNorm
 from dgmjax.nets.conv import ZeroConv
 from dgmjax.nets.conv_decoder import ConvDecoder
@@ -13,7 +14,7 @@ from dgmjax.nets.gated_attention import GatedAttentionNet, GatedConvEncoder
 from dgmjax.nets.gated_mlp import GatedMLP
 from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP, lipswish
 from dgmjax.nets.made import MADE
-from dgmjax.nets.mlp import ACTIVATIONS, MLP, activation_fn, dropout
+from dgmjax.nets.mlp import MLP, dropout
 from dgmjax.nets.pixelcnn.conv_net import CausalConvNet
 from dgmjax.nets.pixelcnn.network import PixelCNN
 from dgmjax.nets.pre_activation import PreActivationNet

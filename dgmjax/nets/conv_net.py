@@ -9,9 +9,10 @@ from flax import nnx
 
 from dgmjax.bijectors.actnorm import actnorm_init
 from dgmjax.checks import batch_shape
+from dgmjax.nets.activations import Activation, activation_fn
 from dgmjax.nets.conv import Conv, ZeroConv, add_bias
 from dgmjax.nets.data_init import data_init_once, not_initialised
-from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
+from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 
@@ -55,7 +56,7 @@ class ConvConditioner(Module):
         *,
         width: int,
         context_size: int,
-        activation: str,
+        activation: Activation,
         dropout: float,
         num_norms: int,
         compute_dtype: str | None,
@@ -194,7 +195,7 @@ class ConvNet(ConvConditioner):
       out_channels: channels of the output.
       width: channels of the two hidden layers; 512 in the paper.
       context_size: length of the context vector; 0 for none.
-      activation: name in ``ACTIVATIONS``.
+      activation: name in ``ACTIVATIONS``, or a function such as ``jax.nn.mish``.
       dropout: probability of dropping a hidden unit when a key is given.
       edge_padding: give the 3x3 convolutions a channel that is 1 in the padding and 0 in the image, so that they can
         tell an edge from a zero.
@@ -218,7 +219,7 @@ class ConvNet(ConvConditioner):
         *,
         width: int,
         context_size: int = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         edge_padding: bool = True,
         actnorm: bool = True,

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.bijectors.autoregressive import Degrees, made_masks
-from dgmjax.nets.mlp import activation_fn, check_compute_dtype, dropout
+from dgmjax.nets.activations import Activation, activation_fn
+from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.nets.static import StaticArray
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
@@ -25,7 +26,7 @@ class MADE(Module):
       num_params: outputs an element.
       depth: number of hidden layers, at least 1.
       context_size: length of the context vector; 0 for none.
-      activation: name, see `dgmjax.nets.activation_fn`.
+      activation: name or function, see `dgmjax.nets.activation_fn`.
       dropout: probability of dropping a hidden unit when a key is given.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None computes in the dtype of the data.
       rngs: ``nnx.Rngs`` for the initial weights.
@@ -40,7 +41,7 @@ class MADE(Module):
         *,
         depth: int = 2,
         context_size: int = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         compute_dtype: str | None = None,
         rngs: nnx.Rngs,

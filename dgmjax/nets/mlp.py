@@ -1,43 +1,22 @@
 """Multi-layer perceptron used as conditioner, encoder or decoder."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.nets.activations import Activation, activation_fn
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
-
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "elu": jax.nn.elu,
-    "gelu": jax.nn.gelu,
-    "leaky_relu": jax.nn.leaky_relu,
-    "relu": jax.nn.relu,
-    "silu": jax.nn.silu,
-    "tanh": jnp.tanh,
-}
 
 COMPUTE_DTYPES = ("bfloat16", "float16")
 
 # Made once: a module keeps its initializer, and networks that differ in nothing else can then be stacked.
 _HIDDEN_INIT = nnx.initializers.he_normal()
 _LAST_INIT = nnx.initializers.lecun_normal()
-
-
-def activation_fn(name: str) -> Callable[[jax.Array], jax.Array]:
-    """Return the activation called ``name``.
-
-    Raises:
-      ValueError: unknown name; the message lists the known ones.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(
-            f"activation: unknown name {name!r}; expected one of {sorted(ACTIVATIONS)}."
-        )
-    return ACTIVATIONS[name]
 
 
 def check_compute_dtype(name: str | None, *, where: str) -> None:
@@ -81,7 +60,7 @@ class MLP(Module):
       width: units of a hidden layer.
       depth: number of hidden layers, at least 1.
       context_size: length of the context vector; 0 for none.
-      activation: name in ``ACTIVATIONS``.
+      activation: name in ``ACTIVATIONS``, or a function such as ``jax.nn.mish``.
       dropout: probability of dropping a hidden unit when a key is given.
       zero_init: start the last layer at zero.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None computes in the dtype of the data.
@@ -101,7 +80,7 @@ class MLP(Module):
         width: int,
         depth: int = 2,
         context_size: int = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         zero_init: bool = True,
         compute_dtype: str | None = None,

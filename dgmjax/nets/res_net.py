@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.nets.activations import Activation
 from dgmjax.nets.conv import add_bias
 from dgmjax.nets.conv_net import Activate, ConvConditioner
 from dgmjax.nets.summary import Module
@@ -55,7 +56,7 @@ class ResNet(ConvConditioner):
       width: channels of the hidden layers; 64 in the paper for CIFAR-10.
       depth: number of residual blocks, at least 1; 8 in the paper for CIFAR-10.
       context_size: length of the context vector; 0 for none.
-      activation: name in ``ACTIVATIONS``.
+      activation: name in ``ACTIVATIONS``, or a function such as ``jax.nn.mish``.
       dropout: probability of dropping a unit between the two convolutions of a block when a key is given.
       normalization: before each activation; ``"none"``, or ``"actnorm"``, a learned shift and scale a channel that
         `with_data_init` starts from data. The paper's is batch normalization, which couples the examples of a batch.
@@ -78,7 +79,7 @@ class ResNet(ConvConditioner):
         width: int,
         depth: int = 4,
         context_size: int = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         normalization: str = "none",
         zero_init: bool = True,

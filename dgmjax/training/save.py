@@ -4,7 +4,7 @@ import contextlib
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -36,7 +36,7 @@ def save(path: str | pathlib.Path, model: nnx.Module) -> None:
         process, as `dgmjax.fit` returns them, or global arrays; parts that other processes have are gathered.
 
     Raises:
-      TypeError: the model cannot describe its constructor.
+      TypeError: the model cannot describe its constructor, or was made with a lambda or a function inside of another.
       FileExistsError: ``path`` exists and is not a saved model.
       RuntimeError: several processes, of which some did not call it.
 
@@ -81,16 +81,24 @@ def _write(path: pathlib.Path, model: nnx.Module, arrays: dict[str, np.ndarray])
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load(path: str | pathlib.Path) -> Any:
+def load(path: str | pathlib.Path, *, modules: Sequence[str] = ()) -> Any:
     """Read the model that `save` wrote, onto the first device of this process; works on any number of devices.
 
     A process asks no other: one may call it, or all.
 
+    Args:
+      path: the folder.
+      modules: your own modules that may be imported for functions and classes that the model was made with, each with
+        all inside of it, e.g. ``["my_nets"]``. Importing runs their code, so nothing else is imported but parts of this
+        library and of JAX. Classes decorated with `dgmjax.recorded` need no import if they are defined already.
+
     Raises:
       FileNotFoundError: no saved model at ``path``.
       RuntimeError: a file is missing, truncated or altered; the message names it.
-      ValueError: a class this process does not know, or arrays that do not fit it.
+      ValueError: a class this process does not know, a function of a module that is not among ``modules``, or arrays
+        that do not fit.
     """
+    modules = (modules,) if isinstance(modules, str) else tuple(modules)
     path = _recover(pathlib.Path(path).absolute())
     if not (path / "model.json").exists():
         raise FileNotFoundError(f"{path} is not a saved model: {path / 'model.json'} is missing.")
@@ -98,7 +106,7 @@ def load(path: str | pathlib.Path) -> Any:
     if damage is not None:
         raise RuntimeError(f"saved model {path} is damaged: {damage.what}.")
     record = json.loads((path / "model.json").read_text())
-    params, fixed, merge = _shapes(record["model"])
+    params, fixed, merge = _shapes(record["model"], modules)
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = {
         name: jax.ShapeDtypeStruct(tuple(entry["shape"]), entry["dtype"], sharding=sharding)
@@ -147,12 +155,14 @@ def _recover(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _shapes(record: dict[str, Any]) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], Any]]:
+def _shapes(
+    record: dict[str, Any], modules: Sequence[str]
+) -> tuple[Arrays, Arrays, Callable[[Arrays, Arrays], Any]]:
     """`partition` of the described model with shapes for arrays: no weights are drawn just to be overwritten."""
     merges = []
 
     def build_and_split() -> tuple[Arrays, Arrays]:
-        params, fixed, merge = partition(build(record, rngs=nnx.Rngs(0)))
+        params, fixed, merge = partition(build(record, rngs=nnx.Rngs(0), modules=modules))
         merges.append(merge)
         return params, fixed
 

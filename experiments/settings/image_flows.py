@@ -30,7 +30,7 @@ class ImageFlowConfig(FlowConfig):
 class ImageRealNVPConfig(ImageFlowConfig):
     """A RealNVP on images."""
 
-    constructor: ClassVar[Any] = dgm.RealNVP
+    constructor: ClassVar[Any] = dgm.ImageRealNVP
     system: tyro.conf.Suppress[str] = "realnvp_images"
     depth: int = 3
     """Couplings of a group."""

@@ -103,6 +103,9 @@ ROWS: dict[str, Instance] = {
         ),
         _normal,
     ),
+    "pixels of a checkerboard through a leaky relu": Instance(
+        image_coupling((2, 3, 1), "checkerboard", dgm.LeakyReLUTransformer(0.3)), _normal
+    ),
     "image coupling, columns, context of pixels": Instance(
         image_coupling((2, 4, 1), [[True, False, True, False]] * 2, context_shape=(2, 4, 3)),
         _normal,

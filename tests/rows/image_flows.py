@@ -23,7 +23,7 @@ def glow(shape: tuple[int, int, int], **options) -> Callable[[nnx.Rngs], dgm.Bij
 
 def realnvp(shape: tuple[int, int, int], **options) -> Callable[[nnx.Rngs], dgm.Bijector]:
     def make(rngs: nnx.Rngs) -> dgm.Bijector:
-        return dgm.RealNVP(
+        return dgm.ImageRealNVP(
             shape, depth=2, width=4, hidden_layers=1, activation="tanh", rngs=rngs, **options
         ).bijector
 

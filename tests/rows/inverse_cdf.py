@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.layers.elementwise import LeakyReLU, Sigmoid, Softplus, Tanh
+import dgmjax as dgm
 from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
 from tests.instances import Instance
 
@@ -37,10 +37,14 @@ DIAGONAL = (
 )
 
 ROWS: dict[str, Instance] = {
-    "leaky relu": Instance(lambda _: LeakyReLU((4,), negative_slope=0.2), _normal),
-    "softplus": Instance(lambda _: Softplus((3,)), _between(0.05, 20.0)),
-    "sigmoid": Instance(lambda _: Sigmoid((2, 2)), _between(0.02, 0.98)),
-    "tanh": Instance(lambda _: Tanh((3,)), _between(-0.97, 0.97)),
+    "leaky relu": Instance(lambda _: dgm.Elementwise(dgm.LeakyReLUTransformer(0.2), (4,)), _normal),
+    "softplus": Instance(
+        lambda _: dgm.Elementwise(dgm.SoftplusTransformer(), (3,)), _between(0.05, 20.0)
+    ),
+    "sigmoid": Instance(
+        lambda _: dgm.Elementwise(dgm.SigmoidTransformer(), (2, 2)), _between(0.02, 0.98)
+    ),
+    "tanh": Instance(lambda _: dgm.Elementwise(dgm.TanhTransformer(), (3,)), _between(-0.97, 0.97)),
     "inverse cdf, normals": Instance(lambda _: InverseCDF(normals(), (3,)), _between(-1.5, 1.5)),
     "rosenblatt": Instance(lambda _: GaussianMixtureRosenblatt(*FULL), _between(-1.5, 1.5)),
     "rosenblatt, one dimension": Instance(

@@ -2,8 +2,10 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 import dgmjax as dgm
@@ -13,14 +15,18 @@ from tests.instances import Instance
 
 
 def _coupling(
-    size: int, mask: str, transformer: dgm.bijectors.Transformer, context_size: int | None = None
+    size: int,
+    mask: str,
+    transformer: dgm.bijectors.Transformer,
+    context_size: int | None = None,
+    activation: Any = "tanh",
 ) -> Callable[[nnx.Rngs], dgm.Coupling]:
     def make(rngs: nnx.Rngs) -> dgm.Coupling:
         return dgm.Coupling(
             (size,),
             mask=mask,
             make_conditioner=functools.partial(
-                dgm.nets.MLP, width=16, activation="tanh", dropout=0.3, rngs=rngs
+                dgm.nets.MLP, width=16, activation=activation, dropout=0.3, rngs=rngs
             ),
             transformer=transformer,
             context_shape=None if context_size is None else (context_size,),
@@ -32,6 +38,27 @@ def _coupling(
 def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return 1.5 * jax.random.normal(key, shape)
 
+
+def _positive(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.uniform(key, shape, minval=0.05, maxval=5.0)
+
+
+def _autoregressive(
+    transformer: dgm.bijectors.Transformer,
+) -> Callable[[nnx.Rngs], dgm.MaskedAutoregressive]:
+    return lambda rngs: dgm.MaskedAutoregressive(
+        (3,), transformer=transformer, width=8, activation="tanh", rngs=rngs
+    )
+
+
+def _elementwise(
+    transformer: dgm.bijectors.Transformer, event_shape: tuple[int, ...]
+) -> Callable[[nnx.Rngs], dgm.Elementwise]:
+    return lambda _: dgm.Elementwise(transformer, event_shape)
+
+
+# An affine map, then a softplus.
+POSITIVE = dgm.ComposedTransformer((dgm.SoftplusTransformer(), dgm.AffineTransformer()))
 
 ROWS: dict[str, Instance] = {
     "coupling, mixture cdf": Instance(
@@ -46,5 +73,28 @@ ROWS: dict[str, Instance] = {
     ),
     "coupling, spline, context": Instance(
         _coupling(3, "half", SplineTransformer(4), 2), _normal, context_shape=(2,)
+    ),
+    "coupling, functions for names": Instance(
+        _coupling(4, "half", dgm.AffineTransformer(jnp.arctan), activation=jax.nn.mish), _normal
+    ),
+    "coupling, positive data": Instance(_coupling(4, "half", POSITIVE), _positive),
+    "half of the elements through a leaky relu": Instance(
+        _coupling(4, "half", dgm.LeakyReLUTransformer(0.3)), _normal
+    ),
+    "autoregressive, positive data": Instance(_autoregressive(POSITIVE), _positive),
+    "autoregressive, no parameters": Instance(
+        _autoregressive(dgm.LeakyReLUTransformer(0.3)), _normal
+    ),
+    "elementwise, affine": Instance(_elementwise(dgm.AffineTransformer(), (2, 3)), _normal),
+    "elementwise, spline": Instance(_elementwise(SplineTransformer(4, bound=5.0), (3,)), _normal),
+    "elementwise, mixture cdf": Instance(_elementwise(MixtureCDFTransformer(3), (2, 2)), _normal),
+    "elementwise, tanh of a spline": Instance(
+        _elementwise(
+            dgm.ComposedTransformer(
+                (dgm.TanhTransformer(), SplineTransformer(3), dgm.AffineTransformer("exp"))
+            ),
+            (3,),
+        ),
+        lambda key, shape: jax.random.uniform(key, shape, minval=-0.9, maxval=0.9),
     ),
 }

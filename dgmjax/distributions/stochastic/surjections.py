@@ -145,7 +145,7 @@ class AbsoluteValue(StochasticMap):
 
     Contribution ``sum_i log P(sign x_i | z)``, since the derivative is 1 in absolute value; exact. Without a network
     the signs are fair coins: a density that is symmetric in every element. The next layer must have positive data,
-    e.g. `dgmjax.layers.Softplus`.
+    e.g. `dgmjax.Elementwise` of a `dgmjax.SoftplusTransformer`.
 
     Args:
       event_shape: shape of one event.
