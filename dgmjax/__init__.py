@@ -109,7 +109,7 @@ from dgmjax.models import (
     SparseAutoencoder,
 )
 from dgmjax.objectives import LogLikelihood, log_likelihood
-from dgmjax.training import FitResult, fit, fit_density, load, save
+from dgmjax.training import Execution, FitResult, Watch, fit, fit_density, load, save
 
 __version__ = "0.1.0"
 
@@ -131,6 +131,7 @@ __all__ = [
     "Dequantized",
     "DiagonalLinear",
     "EncoderDecoder",
+    "Execution",
     "FitResult",
     "Flow",
     "FlowPP",
@@ -194,6 +195,7 @@ __all__ = [
     "VAE",
     "VLAE",
     "VariationalDequantization",
+    "Watch",
     "analysis",
     "bijectors",
     "data",

@@ -188,7 +188,7 @@ def test_a_model_that_has_been_trained_is_not_set_from_data_later(how, x32):
     if how == "on a density":
         trained = dgm.fit_density(model, lambda x: -(x**2).sum(), seed=SEED, steps=2).model
     else:
-        trained = dgm.fit(model, ROWS, seed=SEED, steps=2, data_init=False).model
+        trained = dgm.fit(model, ROWS, seed=SEED, steps=2, init_rows=0).model
     assert same(trained.with_data_init(jnp.asarray(ROWS)), trained)
 
 

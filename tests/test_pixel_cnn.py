@@ -259,7 +259,7 @@ def test_fit_trains_it_on_integers_and_save_writes_it(tmp_path):
     )
     result = dgm.fit(
         model, y, seed=jax.random.key(0), validation=y, steps=80, eval_every=40, batch_size=32,
-        learning_rate=2e-2, progress=False,
+        learning_rate=2e-2, watch=dgm.Watch(progress=False),
     )  # fmt: skip
     record = result.history[-1]
     assert record["bound"] == "exact"

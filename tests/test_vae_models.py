@@ -275,7 +275,7 @@ def test_fits_then_is_saved_and_loaded(name, tmp_path, x32):
         batch_size=4,
         eval_every=2,
         loss=NegativeELBO(free_bits=0.05, warmup_steps=1),
-        progress=False,
+        watch=dgm.Watch(progress=False),
     )
     assert np.isfinite(result.history[-1]["loss"])
     dgm.save(tmp_path / "model", result.model)
@@ -341,7 +341,8 @@ def test_an_autoencoder_learns_and_is_saved(tmp_path, x32):
     model, x = autoencoder(sparsity="top_k", k=3), np.asarray(events(16))
     result = dgm.fit(
         model, x, seed=jax.random.key(0), steps=200, batch_size=16, eval_every=100,
-        learning_rate=1e-2, steps_per_call=50, loss=Reconstruction(l1=1e-3), progress=False,
+        learning_rate=1e-2, execution=dgm.Execution(steps_per_call=50), loss=Reconstruction(l1=1e-3),
+        watch=dgm.Watch(progress=False),
         validation=x, validation_loss=Reconstruction(dropout=False), monitor="squared_error",
     )  # fmt: skip
     before, after = (

@@ -117,7 +117,7 @@ def one_direction(context: Context) -> list[Check]:
     x = 3.0 * jax.random.normal(KEY, (2_000, 2))
     fitted = dgm.fit(
         dgm.Flow(OneWay()), x, seed=KEY, steps=context.size(300, 300), optimizer=optax.adam(0.03),
-        ema_decay=0.0, progress=False,
+        ema_decay=0.0, watch=dgm.Watch(progress=False),
     )  # fmt: skip
     trained: Any = fitted.model.bijector
     scale = float(jnp.exp(trained.log_scale[...]).mean())
