@@ -215,6 +215,12 @@ def test_loading_says_what_is_wrong(tmp_path):
     training.manifest.write_manifest(path)
     with pytest.raises(ValueError, match="unknown model class 'Unheard'; known: .*RealNVP"):
         dgm.load(path)
+    record["model"] |= {"class": "RealNVP"}
+    record["model"]["arguments"] |= {"unheard": 3}
+    (path / "model.json").write_text(json.dumps(record))
+    training.manifest.write_manifest(path)
+    with pytest.raises(ValueError, match="RealNVP has no argument unheard; .* another version"):
+        dgm.load(path)
 
 
 def test_saving_refuses_what_it_could_not_load(tmp_path):

@@ -106,7 +106,7 @@ MODELS = {
     "own network": (lambda: with_own_net(), IMAGES.astype(np.float32)),
     "pixel network": (
         lambda: dgm.PixelCNNpp(
-            (4, 4, 1), 17, levels=1, depth=1, width=4, num_components=2, rngs=nnx.Rngs(0)
+            (4, 4, 1), 17, resolutions=1, depth=1, width=4, num_components=2, rngs=nnx.Rngs(0)
         ),
         IMAGES,
     ),

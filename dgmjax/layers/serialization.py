@@ -140,7 +140,7 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
     """Build the module that `describe` described, with fresh parameters.
 
     Raises:
-      ValueError: unknown class.
+      ValueError: unknown class, or one with other arguments.
     """
     if "linear" in record:
         return _linear(record, rngs)
@@ -157,7 +157,15 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs) -> nnx.Module:
     if "attributes" in record:
         return assemble(cls, record["attributes"], functools.partial(build, rngs=rngs))
     arguments = {key: _decode(value, rngs) for key, value in record["arguments"].items()}
-    if "rngs" in inspect.signature(cls.__init__).parameters:
+    parameters = inspect.signature(cls.__init__).parameters
+    passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    unknown = sorted(set(arguments) - set(parameters))
+    if unknown and not passes_on:
+        raise ValueError(
+            f"saved model: {name} has no argument {', '.join(unknown)}; it was saved by another version of this "
+            f"library, which can load it."
+        )
+    if "rngs" in parameters:
         arguments["rngs"] = rngs
     return cls(**arguments)
 
