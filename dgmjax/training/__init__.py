@@ -1,7 +1,7 @@
 """Training: state, step, loop, checkpoints, `fit`. Knows a loss function and a pytree, no model."""
 
 from dgmjax.training.checkpoint import Checkpoints, Restored
-from dgmjax.training.distributed import agree, barrier, check_same, initialize, is_first
+from dgmjax.training.distributed import agree, check_same, initialize, is_first
 from dgmjax.training.evaluation import Evaluation
 from dgmjax.training.fit import fit
 from dgmjax.training.fit_density import fit_density
@@ -59,7 +59,6 @@ __all__ = [
     "Watch",
     "agree",
     "averaged_params",
-    "barrier",
     "check_same",
     "claim",
     "count_flops",
