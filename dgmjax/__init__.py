@@ -119,7 +119,7 @@ from dgmjax.models import (
     SparseAutoencoder,
 )
 from dgmjax.objectives import LogLikelihood, log_likelihood
-from dgmjax.training import FitResult, fit, fit_density, load, save
+from dgmjax.training import Execution, FitResult, Watch, fit, fit_density, load, save
 
 __version__ = "0.1.0"
 
@@ -146,6 +146,7 @@ __all__ = [
     "DiagonalLinear",
     "Elementwise",
     "EncoderDecoder",
+    "Execution",
     "FitResult",
     "Flow",
     "FlowPP",
@@ -212,6 +213,7 @@ __all__ = [
     "VAE",
     "VLAE",
     "VariationalDequantization",
+    "Watch",
     "analysis",
     "bijectors",
     "data",

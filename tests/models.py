@@ -229,19 +229,29 @@ MODELS: dict[str, Model] = {
     ),
     "IAFVAE": Model(
         lambda rngs: dgm.IAFVAE(
-            IMAGE, 5, levels=2, depth=2, width=4, latent_channels=2, iaf_depth=1, patch=1, rngs=rngs
+            IMAGE,
+            5,
+            resolutions=2,
+            depth=2,
+            width=4,
+            latent_channels=2,
+            iaf_depth=1,
+            patch=1,
+            rngs=rngs,
         ),
         5,
         kind="latent",
     ),
     "IAFVAE, Gaussian": Model(
         lambda rngs: dgm.IAFVAE(
-            IMAGE, 5, levels=1, depth=1, width=4, latent_channels=2, iaf_depth=0, rngs=rngs
+            IMAGE, 5, resolutions=1, depth=1, width=4, latent_channels=2, iaf_depth=0, rngs=rngs
         ),
         5,
         kind="latent",
     ),
-    "PixelCNNpp": Model(_pixels(levels=2, dropout=0.5, **_CLASSES), 5, kind="pixels", classes=True),
+    "PixelCNNpp": Model(
+        _pixels(resolutions=2, dropout=0.5, **_CLASSES), 5, kind="pixels", classes=True
+    ),
     "PixelCNNpp, gated": Model(
         _pixels(4, variant="gated", likelihood="categorical", depth=2, dropout=0.5, **_CLASSES),
         4,

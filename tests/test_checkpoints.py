@@ -31,7 +31,12 @@ def flow() -> dgm.RealNVP:
 
 
 def run(
-    workdir: pathlib.Path | None, *, stop_at: int | None = None, on_evaluation=None, **options
+    workdir: pathlib.Path | None,
+    *,
+    stop_at: int | None = None,
+    on_evaluation=None,
+    debug_nans=False,
+    **options,
 ) -> dgm.FitResult:
     """A run of 40 steps; ``stop_at`` kills it by an exception inside the evaluation of that step."""
 
@@ -43,7 +48,7 @@ def run(
 
     return dgm.fit(
         flow(), DATA, seed=SEED, validation=DATA[:50], steps=40, batch_size=32, eval_every=10,
-        workdir=workdir, on_evaluation=interrupt, **options,
+        workdir=workdir, watch=dgm.Watch(on_evaluation=interrupt, debug_nans=debug_nans), **options,
     )  # fmt: skip
 
 
@@ -210,6 +215,12 @@ def test_loading_says_what_is_wrong(tmp_path):
     training.manifest.write_manifest(path)
     with pytest.raises(ValueError, match="unknown model class 'Unheard'; known: .*RealNVP"):
         dgm.load(path)
+    record["model"] |= {"class": "RealNVP"}
+    record["model"]["arguments"] |= {"unheard": 3}
+    (path / "model.json").write_text(json.dumps(record))
+    training.manifest.write_manifest(path)
+    with pytest.raises(ValueError, match="RealNVP has no argument unheard; .* another version"):
+        dgm.load(path)
 
 
 def test_saving_refuses_what_it_could_not_load(tmp_path):
@@ -337,7 +348,7 @@ def test_the_first_error_is_the_one_that_is_raised(tmp_path, monkeypatch):
 def test_how_steps_are_run_may_change_between_two_calls(tmp_path, uninterrupted):
     """So that a run of several steps a call can be looked at step by step."""
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, stop_at=30, steps_per_call=5)
+        run(tmp_path, stop_at=30, execution=dgm.Execution(steps_per_call=5))
     result = run(tmp_path, debug_nans=True)
     chex.assert_trees_all_close(result.model, uninterrupted.model, rtol=1e-5, atol=1e-6)
 

@@ -150,7 +150,7 @@ def test_classifiers_learn_the_digits(cls):
             algorithm="sgd", learning_rate=0.1, steps=300, warmup_steps=20, weight_decay=5e-4
         ),
         ema_decay=0.0,
-        progress=False,
+        watch=dgm.Watch(progress=False),
     )
     predicted = jax.jit(lambda model, x: model.predict(x))(fitted.model, jnp.asarray(dataset.test))
     assert (np.asarray(predicted) == dataset.labels["test"]).mean() > 0.93

@@ -19,7 +19,7 @@ SMALL = {"width": 6, "depth": 1}
 
 def iaf_vae(rngs, iaf_depth):
     return dgm.models.IAFVAE(
-        IMAGE, 5, levels=2, depth=2, width=5, latent_channels=2, iaf_depth=iaf_depth, patch=1, rngs=rngs
+        IMAGE, 5, resolutions=2, depth=2, width=5, latent_channels=2, iaf_depth=iaf_depth, patch=1, rngs=rngs
     )  # fmt: skip
 
 
@@ -200,7 +200,7 @@ ERRORS = {
     ),
     "no latents": (
         lambda: analysis.decode(
-            dgm.PixelCNNpp(IMAGE, 4, levels=1, depth=1, width=4, rngs=nnx.Rngs(0)), jnp.zeros(3)
+            dgm.PixelCNNpp(IMAGE, 4, resolutions=1, depth=1, width=4, rngs=nnx.Rngs(0)), jnp.zeros(3)
         ),
         TypeError,
         "decode: expected a model with latents.*got PixelCNNpp; wrap",

@@ -38,12 +38,12 @@ RUNS = {
     "conditions": ("realnvp_two_moons", COUPLINGS, {"conditional": True, "data": "{conditions}"}),
     "pixelcnn": (
         "pixelcnnpp_digits",
-        {"width": 4, "depth": 1, "levels": 1, "num_components": 1},
+        {"width": 4, "depth": 1, "resolutions": 1, "num_components": 1},
         {"conditional": True},
     ),
     "vae": ("vae_digits", {"width": 8, "depth": 1, "latent_dim": 2}, {}),
     "hierarchical": ("hierarchical_vae_digits", {"width": 4, "latent_dims": (2, 2)}, {}),
-    "iaf": ("iaf_vae_digits", {"width": 4, "depth": 1, "levels": 1, "latent_channels": 1}, {}),
+    "iaf": ("iaf_vae_digits", {"width": 4, "depth": 1, "resolutions": 1, "latent_channels": 1}, {}),
     "vlae": (
         "vlae_digits",
         {"width": 4, "depth": 1, "latent_dim": 2, "pixel_width": 4, "num_components": 1},

@@ -125,7 +125,13 @@ def test_a_network_of_nothing_but_what_is_kept_trains(x32, tmp_path):
     model = dgm.RealNVP((4,), depth=2, conditioner=make_plain, rngs=nnx.Rngs(0))
     x = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32) @ np.diag([1, 2, 3, 4.0])
     fitted = dgm.fit(
-        model, x, seed=KEY, steps=20, batch_size=32, learning_rate=1e-2, progress=False
+        model,
+        x,
+        seed=KEY,
+        steps=20,
+        batch_size=32,
+        learning_rate=1e-2,
+        watch=dgm.Watch(progress=False),
     )
     assert type(networks(fitted.model)[0]) is Plain
     assert fitted.history[-1]["nats"] < dgm.log_likelihood(model, x).negative_log_likelihood

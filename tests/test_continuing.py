@@ -1,5 +1,6 @@
 """A run goes on: longer, with other settings, elsewhere, or its weights as the start of another."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -114,7 +115,7 @@ def test_the_schedule_is_that_of_the_new_length(tmp_path):
 
 
 CHANGES = {
-    "another rate": {"optimizer": constant(1e-2), "settings": {"rate": 1e-2}},
+    "another rate": {"optimizer": constant(1e-2), "watch": dgm.Watch(settings={"rate": 1e-2})},
     "another schedule": {"optimizer": None, "learning_rate": 1e-4},
     "another batch size": {"batch_size": 16},
     "other intervals": {"eval_every": 5},
@@ -122,7 +123,7 @@ CHANGES = {
     "patience": {"patience": 3},
     "another metric": {"monitor": "doubled", "validation_loss": doubled},
     "augmentation": {"augment": lambda x, keys: x},
-    "no data-dependent start": {"data_init": False},
+    "no data-dependent start": {"init_rows": 0},
 }
 
 
@@ -130,7 +131,7 @@ CHANGES = {
 def directory(tmp_path_factory, x32):
     del x32
     folder = tmp_path_factory.mktemp("run") / "run"
-    fit(workdir=folder, optimizer=constant(), settings={"rate": 1e-3})
+    fit(workdir=folder, optimizer=constant(), watch=dgm.Watch(settings={"rate": 1e-3}))
     return folder
 
 
@@ -138,7 +139,7 @@ def directory(tmp_path_factory, x32):
 def linear_directory(tmp_path_factory, x32):
     del x32
     folder = tmp_path_factory.mktemp("linear") / "run"
-    fit(linear(), workdir=folder, settings={"rate": 1e-3})
+    fit(linear(), workdir=folder, watch=dgm.Watch(settings={"rate": 1e-3}))
     return folder
 
 
@@ -150,7 +151,7 @@ def linear() -> dgm.Flow:
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_a_run_may_change(name, linear_directory, tmp_path):
     """And a killed run that went on with changes ends with the same bits."""
-    change = {"settings": {"rate": 1e-3}} | CHANGES[name]
+    change = {"watch": dgm.Watch(settings={"rate": 1e-3})} | CHANGES[name]
     for folder in ("whole", "killed"):
         shutil.copytree(linear_directory, tmp_path / folder)
     whole = fit(linear(), workdir=tmp_path / "whole", steps=30, **change)
@@ -160,8 +161,9 @@ def test_what_a_run_may_change(name, linear_directory, tmp_path):
         if step == 25 or step == 30:
             raise KeyboardInterrupt
 
+    killing = change | {"watch": dataclasses.replace(change["watch"], on_evaluation=kill)}
     with pytest.raises(KeyboardInterrupt):
-        fit(linear(), workdir=tmp_path / "killed", steps=30, on_evaluation=kill, **change)
+        fit(linear(), workdir=tmp_path / "killed", steps=30, **killing)
     assert_same(fit(linear(), workdir=tmp_path / "killed", steps=30, **change), whole)
     files = [(tmp_path / folder / "fit.json").read_text() for folder in ("whole", "killed")]
     assert files[0] == files[1]
@@ -215,7 +217,7 @@ def test_what_cannot_be_continued_is_refused_by_name(name, directory, short):
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     options = {"steps": 40} | make()
     with pytest.raises(ValueError, match=message):
-        fit(workdir=directory, settings={"rate": 1e-3}, **options)
+        fit(workdir=directory, watch=dgm.Watch(settings={"rate": 1e-3}), **options)
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
     for source in (directory, short):
         with pytest.raises(ValueError, match=message):
@@ -238,16 +240,22 @@ def test_numbers_of_numpy_and_jax_are_numbers(tmp_path):
     options = {
         "steps": np.int64(2), "batch_size": np.int32(16), "eval_every": jnp.asarray(1), "patience": np.uint8(5),
         "learning_rate": jnp.float32(1e-3), "ema_decay": np.float32(0.5), "init_rows": np.int64(50),
-        "accumulate": np.int64(2), "steps_per_call": np.asarray(1), "max_skipped": np.int16(3),
     }  # fmt: skip
+    run = {"accumulate": np.int64(2), "steps_per_call": np.asarray(1)}
     model = dgm.RealNVP(
         (np.int64(2),), depth=np.int64(2), width=jnp.asarray(8), dropout=jnp.float32(0.25),
         rngs=nnx.Rngs(0),
     )  # fmt: skip
-    result = fit(model, optimizer=None, workdir=tmp_path, **options)
+    result = fit(
+        model, optimizer=None, workdir=tmp_path, execution=dgm.Execution(**run),
+        watch=dgm.Watch(max_skipped=np.int16(3)), **options,
+    )  # fmt: skip
     assert (result.steps, type(result.steps)) == (2, int)
     plain = {name: np.asarray(value).item() for name, value in options.items()}
-    assert fit(flow(dropout=0.25), optimizer=None, workdir=tmp_path, **plain).steps == 2
+    plain_run = dgm.Execution(**{name: np.asarray(value).item() for name, value in run.items()})
+    assert dgm.Execution(**run) == plain_run
+    again = fit(flow(dropout=0.25), optimizer=None, workdir=tmp_path, execution=plain_run, **plain)
+    assert again.steps == 2
     dgm.save(tmp_path / "saved", model)
     chex.assert_trees_all_equal(dgm.load(tmp_path / "saved"), model)
     settings = {"a": {"b": np.float32(2.0), "c": (np.int64(1), jnp.asarray(True))}}

@@ -106,7 +106,7 @@ MODELS = {
     "own network": (lambda: with_own_net(), IMAGES.astype(np.float32)),
     "pixel network": (
         lambda: dgm.PixelCNNpp(
-            (4, 4, 1), 17, levels=1, depth=1, width=4, num_components=2, rngs=nnx.Rngs(0)
+            (4, 4, 1), 17, resolutions=1, depth=1, width=4, num_components=2, rngs=nnx.Rngs(0)
         ),
         IMAGES,
     ),
@@ -188,7 +188,7 @@ def test_a_model_that_has_been_trained_is_not_set_from_data_later(how, x32):
     if how == "on a density":
         trained = dgm.fit_density(model, lambda x: -(x**2).sum(), seed=SEED, steps=2).model
     else:
-        trained = dgm.fit(model, ROWS, seed=SEED, steps=2, data_init=False).model
+        trained = dgm.fit(model, ROWS, seed=SEED, steps=2, init_rows=0).model
     assert same(trained.with_data_init(jnp.asarray(ROWS)), trained)
 
 

@@ -239,7 +239,7 @@ def test_training_the_noise_tightens_the_bound():
         steps=200,
         learning_rate=0.05,
         batch_size=64,
-        progress=False,
+        watch=dgm.Watch(progress=False),
     ).model
     after = float(fitted.log_prob(jnp.asarray(y), seed=jax.random.key(1)).mean())
     exact = 2 * math.log(float(norm.cdf(0.6 / 0.3) - norm.cdf(-0.4 / 0.3)))
@@ -256,9 +256,9 @@ def test_gaussian_noise_says_that_it_is_no_bound():
     assert str(likelihood.bound) == "not a bound (Gaussian noise)"
     exact = math.log(float(norm.cdf(0.5 / 3) - norm.cdf(-0.5 / 3)))
     assert -likelihood.negative_log_likelihood > exact + 1
-    record = dgm.fit(model, np.asarray(y), seed=jax.random.key(0), steps=1, progress=False).history[
-        0
-    ]
+    record = dgm.fit(
+        model, np.asarray(y), seed=jax.random.key(0), steps=1, watch=dgm.Watch(progress=False)
+    ).history[0]
     assert record["bound"] == "not a bound (Gaussian noise)"
 
 

@@ -278,9 +278,6 @@ ELEMENTWISE: dict[str, tuple[Any, tuple, Any]] = {
         MIXTURE,
         lambda x: x > 1e20,
     ),
-    "logistic mixture log_prob": (D.logistic_mixture_log_prob, MIXTURE, np.isinf),
-    "logistic mixture log_cdf": (D.logistic_mixture_log_cdf, MIXTURE, np.isneginf),
-    "logistic mixture log_sf": (D.logistic_mixture_log_sf, MIXTURE, np.isposinf),
     "logistic mixture logit": (
         lambda *a: D.logistic_mixture_logit_cdf(*a)[0],
         MIXTURE,

@@ -49,6 +49,7 @@ SIZES = {
     "depth": 2,
     "hidden_layers": 1,
     "levels": 2,
+    "resolutions": 2,
     "couplings": (2, 1, 1),
     "num_components": 3,
     "num_heads": 2,
@@ -183,7 +184,7 @@ def model_of(system, row):
     known = typing.get_type_hints(cls)
     options = {name: value for name, value in (SIZES | row).items() if name in known}
     if row.get("variant") in ("gated", "plain"):
-        options["levels"] = None
+        options["resolutions"] = None
     config, dataset = cls(**options), dataset_of(row)
     noise = DequantizationConfig(kind=row.get("noise", "uniform"), **NOISE)
     return config, dataset, lambda: config.build(dataset, nnx.Rngs(0), dequantization=noise)

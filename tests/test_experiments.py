@@ -267,7 +267,12 @@ def test_every_system_trains(system, data):
     dataset = dgm.data.load_dataset(config.data)
     model = dataclasses.replace(config.model, depth=2, width=66).build(dataset, nnx.Rngs(0))
     fitted = dgm.fit(
-        model, dataset.train[:64], seed=jax.random.key(0), steps=1, batch_size=32, progress=False
+        model,
+        dataset.train[:64],
+        seed=jax.random.key(0),
+        steps=1,
+        batch_size=32,
+        watch=dgm.Watch(progress=False),
     )
     assert np.isfinite(fitted.history[-1]["nats"])
 

@@ -237,7 +237,7 @@ def test_figures_train_by_epochs_and_select_on_validation(rows, batch, steps, mo
     def fit(model, x, **options):
         asked.update(options, rows=len(x))
         for step in (steps, 2 * steps):
-            options["on_evaluation"](step, model)
+            options["watch"].on_evaluation(step, model)
         return types.SimpleNamespace(model=model)
 
     monkeypatch.setattr(dgm, "fit", fit)

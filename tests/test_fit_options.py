@@ -50,12 +50,14 @@ class Rows:
 
 
 SAME = {
-    "gradient accumulation": {"accumulate": 4},
-    "several steps a call": {"steps_per_call": 3},
-    "rows on the device": {"on_device": True},
-    "rows on the device, several steps a call": {"on_device": True, "steps_per_call": 6},
+    "gradient accumulation": {"execution": dgm.Execution(accumulate=4)},
+    "several steps a call": {"execution": dgm.Execution(steps_per_call=3)},
+    "rows on the device": {"execution": dgm.Execution(on_device=True)},
+    "rows on the device, several steps a call": {
+        "execution": dgm.Execution(on_device=True, steps_per_call=6)
+    },
     "records": {"x": Rows(DATA), "validation": Rows(DATA[:50])},
-    "looking at every step": {"debug_nans": True},
+    "looking at every step": {"watch": dgm.Watch(debug_nans=True)},
 }
 
 
@@ -81,8 +83,12 @@ def test_accumulation_needs_the_memory_of_a_part():
             batch_size=1024,
             steps=1,
             eval_every=1,
-            accumulate=parts,
-            on_compile=lambda program, parts=parts: working.update({parts: program.working_bytes}),
+            execution=dgm.Execution(accumulate=parts),
+            watch=dgm.Watch(
+                on_compile=lambda program, parts=parts: working.update(
+                    {parts: program.working_bytes}
+                )
+            ),
         )
     assert working[8] < 0.4 * working[1], working
 
@@ -101,7 +107,7 @@ def test_the_whole_state_is_donated():
 
 def test_records_of_the_run_say_how_much_is_computed():
     programs = []
-    result = fit(on_compile=programs.append)
+    result = fit(watch=dgm.Watch(on_compile=programs.append))
     flops = programs[0].flops
     # 2 couplings, 3 products each (2 -> 16 -> 16 -> 4), forward and twice that backward; but for the first input.
     products = 48 * 2 * (2 * 16 + 16 * 16 + 16 * 4)
@@ -112,7 +118,7 @@ def test_records_of_the_run_say_how_much_is_computed():
         record["flops_per_second"], flops * record["steps_per_second"], abs_tol=rounding
     )
     assert programs[0].state_bytes > 0
-    fit(steps_per_call=3, on_compile=programs.append)
+    fit(execution=dgm.Execution(steps_per_call=3), watch=dgm.Watch(on_compile=programs.append))
     assert programs[1].flops == flops, "of one step"
 
 
@@ -234,7 +240,10 @@ def test_a_class_that_does_not_exist_is_nan_and_not_another_one():
     context = CLASSES.copy()
     context[100:] = 3
     with pytest.raises(FloatingPointError, match="steps in a row"):
-        fit(flow(context_shape=(3,)), Rows(DATA, context=context), validation=None, max_skipped=3)
+        fit(
+            flow(context_shape=(3,)), Rows(DATA, context=context), validation=None,
+            watch=dgm.Watch(max_skipped=3),
+        )  # fmt: skip
 
 
 def test_the_mode_for_bad_numbers_names_the_layer():
@@ -244,12 +253,12 @@ def test_the_mode_for_bad_numbers_names_the_layer():
     with pytest.raises(
         FloatingPointError, match=r"step 1 gave .* first: nats\. The first inf"
     ) as e:
-        fit(model, debug_nans=True)
+        fit(model, watch=dgm.Watch(debug_nans=True))
     assert "Stack.inverse[1] > Coupling.inverse" in str(e.value)
 
 
 def test_a_trace_for_the_profiler_is_written(tmp_path):
-    fit(steps=24, profile=tmp_path / "profile")
+    fit(steps=24, watch=dgm.Watch(profile=tmp_path / "profile"))
     assert list(tmp_path.glob("profile/**/*.xplane.pb"))
 
 
@@ -283,11 +292,13 @@ def test_programs_are_kept_where_asked(tmp_path, monkeypatch):
 
 
 BAD = {
-    "steps a call that do not divide": ({"steps_per_call": 5}, r"steps_per_call 5 must divide steps"),
-    "no steps a call": ({"steps_per_call": 0}, "steps_per_call must be at least 1, got 0"),
+    "steps a call that do not divide": (
+        {"execution": dgm.Execution(steps_per_call=5)}, r"steps_per_call 5 must divide steps"),
+    "no steps a call": ({"execution": dgm.Execution(steps_per_call=0)}, "steps_per_call must be at least 1, got 0"),
     "parts that do not divide": (
-        {"accumulate": 5}, "batch_size 48 does not divide by 1 devices times 5 parts; use 50, or"),
-    "no parts": ({"accumulate": 0}, "accumulate must be at least 1, got 10 and 0"),
+        {"execution": dgm.Execution(accumulate=5)},
+        "batch_size 48 does not divide by 1 devices times 5 parts; use 50, or"),
+    "no parts": ({"execution": dgm.Execution(accumulate=0)}, "accumulate must be at least 1, got 10 and 0"),
     "records with a context of mine": (
         {"x": Rows(DATA), "context": CLASSES}, "x are records, which bring their own context"),
     "records of another shape": ({"x": Rows(DATA[:, :3])}, r"x: expected an array of shape"),

@@ -270,7 +270,9 @@ def test_newton_inverts_stiff_mixtures_in_few_steps(monkeypatch):
         jax.random.normal(keys[1], shape, jnp.float32),
         jax.random.uniform(keys[2], shape, jnp.float32, -7.0, 0.0),
     )
-    x = logistic_mixture.logistic_mixture_sample(keys[3], *parameters)
+    component = jax.random.categorical(keys[3], parameters[0])[:, None]
+    mean, log_scale = (jnp.take_along_axis(a, component, 1)[:, 0] for a in parameters[1:])
+    x = mean + jnp.exp(log_scale) * jax.random.logistic(keys[4], mean.shape, jnp.float32)
     evaluate = logistic_mixture.logistic_mixture_logit_cdf
     y, log_slope = evaluate(x, *parameters)
     count = 0

@@ -400,13 +400,13 @@ def test_fit_plays_the_game_and_the_generator_finds_the_data(tmp_path):
         x,
         seed=jax.random.key(0),
         steps=2_000,
-        steps_per_call=500,
+        execution=dgm.Execution(steps_per_call=500),
         batch_size=100,
         eval_every=1_000,
         loss=objectives.adversarial_losses(r1=0.1),
         optimizer=dict.fromkeys(("generator", "discriminator"), optax.adam(3e-3, b1=0.5)),
         workdir=tmp_path,
-        progress=False,
+        watch=dgm.Watch(progress=False),
     )
     samples = result.model.sample(seed=jax.random.key(1), sample_shape=2_000)
     np.testing.assert_allclose(samples.mean(), 2.0, atol=0.15)

@@ -15,7 +15,9 @@ class State(NamedTuple):
     fixed: dict[str, Any]
 
 
-def loop(values=None, *, steps=20, eval_every=1, skips=(), **options) -> training.Loop:
+def loop(
+    values=None, *, steps=20, eval_every=1, patience=None, skips=(), monitor="nats", max_skipped=10
+) -> training.Loop:
     """``values`` of the evaluations in turn; metrics of a step are its number, and whether it is in ``skips``."""
     scripted = iter(values or ())
 
@@ -26,18 +28,20 @@ def loop(values=None, *, steps=20, eval_every=1, skips=(), **options) -> trainin
         metrics = training.StepMetrics(("nats", "skipped"), np.asarray(rows))
         return State(state.step + 1, state.fixed), metrics
 
-    schedule = training.Schedule(steps, eval_every, options.pop("patience", None))
+    schedule = training.Schedule(steps, eval_every, patience)
     return training.Loop(
         train_step=step,
         batches=lambda step: step,
-        evaluated=lambda state: {"step": state.step},
-        evaluate=None
-        if values is None
-        else lambda params, fixed: {"nats": next(scripted), "other": -float(params["step"])},
+        evaluation=training.Evaluation(
+            params=lambda state: {"step": state.step},
+            measure=None
+            if values is None
+            else lambda params, fixed: {"nats": next(scripted), "other": -float(params["step"])},
+            monitor=monitor,
+        ),
         schedule=schedule,
         log=training.MetricsLog(None),
-        show_progress=False,
-        **options,
+        watch=training.Watch(progress=False, max_skipped=max_skipped),
     )
 
 

@@ -122,7 +122,7 @@ def test_a_step_with_one_bad_loss_changes_nothing(bad, gradient):
     chex.assert_trees_all_equal(state._replace(step=before.step), before)
     with pytest.raises(FloatingPointError, match=f"first: {bad}_loss"):
         dgm.fit(
-            Pair(), ROWS, seed=SEED, steps=4, batch_size=16, max_skipped=2, eval_every=2,
+            Pair(), ROWS, seed=SEED, steps=4, batch_size=16, watch=dgm.Watch(max_skipped=2), eval_every=2,
             loss=LOSSES | {bad: poisoned}, optimizer=OPTIMIZERS,
         )  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_fit_takes_losses_by_name_and_continues_them(tmp_path):
 
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", on_record=lambda record: stop(record["step"]))
+        run(tmp_path / "cut", watch=dgm.Watch(on_record=lambda record: stop(record["step"])))
     cut = run(tmp_path / "cut")
     assert [r["first_loss"] for r in whole.history] == [r["first_loss"] for r in cut.history]
     np.testing.assert_array_equal(whole.model.second["w"][...], cut.model.second["w"][...])
@@ -206,7 +206,9 @@ def test_the_best_model_has_the_statistics_of_its_step():
     result = dgm.fit(
         Centred(), ROWS, seed=SEED, steps=6, batch_size=12, eval_every=1, ema_decay=0.0,
         loss=centred_loss, validation=ROWS[:5] * 0.3, validation_loss=centred_evaluation,
-        on_evaluation=lambda step, model: seen.update({step: np.asarray(model.mean[...])}),
+        watch=dgm.Watch(
+            on_evaluation=lambda step, model: seen.update({step: np.asarray(model.mean[...])})
+        ),
     )  # fmt: skip
     values = {r["step"]: r["nats"] for r in result.history if r["split"] == "validation"}
     assert result.best_step == min(values, key=values.get)

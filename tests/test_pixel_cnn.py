@@ -37,8 +37,8 @@ def scrambled(event_shape, num_levels, variant, dtype="float64", **options) -> P
 
 
 FIELDS = {
-    "pixelcnnpp": {"levels": 2},
-    "pixelcnnpp, 3 levels": {"variant": "pixelcnnpp", "levels": 3},
+    "pixelcnnpp": {"resolutions": 2},
+    "pixelcnnpp, 3 levels": {"variant": "pixelcnnpp", "resolutions": 3},
     "gated": {"depth": 4},
     "plain": {"depth": 4, "width": 16},
 }
@@ -90,8 +90,8 @@ def all_images(event_shape, num_levels: int) -> jax.Array:
 @pytest.mark.parametrize(("space", "variant", "likelihood"), CASES)
 def test_masses_of_all_images_sum_to_one_and_samples_have_them(space, variant, likelihood):
     event_shape = SPACES[space]["event_shape"]
-    levels = 2 if variant == "pixelcnnpp" else 1
-    model = scrambled(event_shape, 3, variant, levels=levels, likelihood=likelihood)
+    resolutions = 2 if variant == "pixelcnnpp" else 1
+    model = scrambled(event_shape, 3, variant, resolutions=resolutions, likelihood=likelihood)
     images = all_images(event_shape, 3)
     p = np.exp(model.log_prob(images))
     assert abs(p.sum() - 1.0) < 1e-12
@@ -105,7 +105,7 @@ def test_masses_of_all_images_sum_to_one_and_samples_have_them(space, variant, l
 
 
 CACHED = {
-    "pixelcnnpp": {"levels": 3, "context_shape": (2,)},
+    "pixelcnnpp": {"resolutions": 3, "context_shape": (2,)},
     "gated": {"depth": 2, "context_shape": (2,)},
     "plain": {"depth": 2, "likelihood": "categorical", "context_shape": (2,)},
 }
@@ -113,7 +113,7 @@ CACHED = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_cached_and_naive_samples_are_equal(variant):
-    """Three levels and sides that differ: every parity of rows and columns occurs."""
+    """Three resolutions and sides that differ: every parity of rows and columns occurs."""
     shape = (8, 4, 2) if variant == "pixelcnnpp" else (3, 4, 2)
     model = scrambled(shape, 256, variant, **CACHED[variant])
     context = jax.random.normal(jax.random.key(1), (3, 2), jnp.float64)
@@ -152,7 +152,7 @@ def test_temperature_is_a_power_of_the_masses_of_categories():
 
 @functools.cache
 def conditional() -> PixelCNNpp:
-    return scrambled((4, 4, 1), 5, "pixelcnnpp", levels=1, context_shape=(3,), dropout=0.5)
+    return scrambled((4, 4, 1), 5, "pixelcnnpp", resolutions=1, context_shape=(3,), dropout=0.5)
 
 
 def some_images() -> jax.Array:
@@ -201,7 +201,7 @@ def test_a_key_drops_units_and_an_example_has_its_own():
 @pytest.mark.slow
 def test_the_start_from_data_standardises_every_layer():
     images = jax.random.randint(jax.random.key(0), (32, 4, 4, 1), 0, 5)
-    model = PixelCNNpp((4, 4, 1), 5, levels=2, depth=2, width=4, rngs=nnx.Rngs(0))
+    model = PixelCNNpp((4, 4, 1), 5, resolutions=2, depth=2, width=4, rngs=nnx.Rngs(0))
     model = model.with_data_init(images)
     outputs = model.pixel_params(images)
     np.testing.assert_allclose(outputs.mean((0, 1, 2)), 0.0, atol=1e-5)
@@ -227,7 +227,7 @@ def test_the_layout_of_the_paper():
 @pytest.mark.slow
 def test_the_program_does_not_grow_with_the_depth():
     def size(depth: int) -> int:
-        model = PixelCNNpp((4, 4, 1), 5, levels=1, depth=depth, width=4, rngs=nnx.Rngs(0))
+        model = PixelCNNpp((4, 4, 1), 5, resolutions=1, depth=depth, width=4, rngs=nnx.Rngs(0))
         params, fixed, merge = dgm.training.partition(model)
         loss = jax.grad(lambda p, y: -merge(p, fixed).log_prob(y).mean())
         return len(jax.jit(loss).lower(params, some_images()).as_text())
@@ -259,7 +259,7 @@ def test_fit_trains_it_on_integers_and_save_writes_it(tmp_path):
     )
     result = dgm.fit(
         model, y, seed=jax.random.key(0), validation=y, steps=80, eval_every=40, batch_size=32,
-        learning_rate=2e-2, progress=False,
+        learning_rate=2e-2, watch=dgm.Watch(progress=False),
     )  # fmt: skip
     record = result.history[-1]
     assert record["bound"] == "exact"
@@ -284,7 +284,7 @@ BAD = {
         lambda: PixelCNNpp((4, 4, 1), variant="gatd", rngs=nnx.Rngs(0)), "got 'gatd'",
     ),
     "levels": (
-        lambda: PixelCNNpp((4, 4, 1), variant="gated", levels=2, rngs=nnx.Rngs(0)),
+        lambda: PixelCNNpp((4, 4, 1), variant="gated", resolutions=2, rngs=nnx.Rngs(0)),
         "only 'pixelcnnpp' has several resolutions",
     ),
     "likelihood": (

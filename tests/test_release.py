@@ -19,7 +19,7 @@ from flax import nnx
 assert "site-packages" in dgm.__file__, dgm.__file__
 x = np.random.RandomState(0).normal(size=(200, 2)).astype(np.float32)
 flow = dgm.RealNVP((2,), depth=2, width=8, rngs=nnx.Rngs(0))
-result = dgm.fit(flow, x, seed=jax.random.key(0), steps=5, progress=False)
+result = dgm.fit(flow, x, seed=jax.random.key(0), steps=5, watch=dgm.Watch(progress=False))
 dgm.save("model", result.model)
 print(float(dgm.load("model").log_prob(x).mean()))
 """

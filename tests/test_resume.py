@@ -57,7 +57,9 @@ def jitter(x, keys):
     )
 
 
-def run(workdir: pathlib.Path | None, *, stop_at: int | None = None, **options) -> dgm.FitResult:
+def run(
+    workdir: pathlib.Path | None, *, stop_at: int | None = None, on_start=None, **options
+) -> dgm.FitResult:
     """At most 40 steps, evaluated every 5; ``stop_at`` ends it inside the evaluation of that step."""
 
     def stop(step, model):
@@ -72,7 +74,7 @@ def run(workdir: pathlib.Path | None, *, stop_at: int | None = None, **options) 
     return dgm.fit(
         Walker(), ROWS, seed=jax.random.key(1), batch_size=8, eval_every=5, validation=ROWS[:9],
         optimizer=optimizer, ema_decay=0.5, augment=jitter, loss=walk, validation_loss=distance,
-        workdir=workdir, on_evaluation=stop, **options,
+        workdir=workdir, watch=dgm.Watch(on_start=on_start, on_evaluation=stop), **options,
     )  # fmt: skip
 
 
@@ -133,11 +135,11 @@ def test_the_signal_is_delivered_when_nobody_stopped_for_it():
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("before"))
     try:
         listener = signal.getsignal(signal.SIGTERM)
-        with training.preemption.watch_for_preemption():
+        with training.watch.preemption.watch_for_preemption():
             assert signal.getsignal(signal.SIGTERM) is not listener
         assert signal.getsignal(signal.SIGTERM) is listener
         assert heard == []
-        with training.preemption.watch_for_preemption() as asked:
+        with training.watch.preemption.watch_for_preemption() as asked:
             assert not asked()
             signal.raise_signal(signal.SIGTERM)
             assert asked()

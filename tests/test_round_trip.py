@@ -16,7 +16,7 @@ from dgmjax.training.round_trip import outermost
 pytestmark = pytest.mark.usefixtures("x32")
 
 KEY = jax.random.key(0)
-STILL = {"optimizer": optax.sgd(0.0), "data_init": False, "steps": 1}
+STILL = {"optimizer": optax.sgd(0.0), "init_rows": 0, "steps": 1}
 X = np.random.RandomState(0).standard_t(2, (600, 4)).astype(np.float32)
 
 
@@ -57,7 +57,7 @@ def test_healthy_fits_and_fits_without_the_check_are_silent(name):
         x[5] = 1e-9
         dgm.fit(deep(activation="tanh"), x, **options)
     elif name == "off":
-        dgm.fit(deep(), X, check_round_trip=False, **options)
+        dgm.fit(deep(), X, watch=dgm.Watch(check_round_trip=False), **options)
     else:
         levels = np.random.RandomState(1).randint(0, 5, (40, 4))
         flow = dgm.RealNVP((4,), depth=2, width=8, preprocess=dgm.Logit((4,), 5), rngs=nnx.Rngs(0))

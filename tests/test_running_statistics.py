@@ -138,8 +138,8 @@ def test_fit_keeps_the_moving_averages_of_mean_and_variance(name):
     """``m <- (m + mean) / 2`` over the parts of the batches of the run, and the variance likewise, worked by hand."""
     one = {"parallel": training.Parallel(num_devices=1)}
     result = dgm.fit(
-        norm(), X, seed=KEY, steps=3, eval_every=3, batch_size=8, data_init=False,
-        validation=X, **(one | WAYS[name]),
+        norm(), X, seed=KEY, steps=3, eval_every=3, batch_size=8, init_rows=0,
+        validation=X, execution=dgm.Execution(**(one | WAYS[name])),
     )  # fmt: skip
     batches = dgm.data.Batches({"x": X}, 8, seed=int(jax.random.bits(jax.random.split(KEY, 4)[0])))
     parts = WAYS[name].get("accumulate", 1)

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from dgmjax import analysis
+from dgmjax.analysis.latent_path import cube_lerp
 
 
 def rows(n, d=4, seed=0):
@@ -203,8 +204,8 @@ def test_the_cube_has_equal_steps_of_probability():
 def test_the_cube_keeps_its_digits_in_both_tails():
     for sign in (-1.0, 1.0):
         ends = sign * jnp.asarray([6.0, 9.0], jnp.float32)
-        path = analysis.cube_lerp(ends[:1], ends[1:], jnp.asarray([0.0, 0.5, 1.0], jnp.float32))
-        exact = analysis.cube_lerp(
+        path = cube_lerp(ends[:1], ends[1:], jnp.asarray([0.0, 0.5, 1.0], jnp.float32))
+        exact = cube_lerp(
             -jnp.abs(ends[:1]).astype(jnp.float64), -jnp.abs(ends[1:]).astype(jnp.float64), 0.5
         )
         np.testing.assert_allclose(path[1], -sign * exact, rtol=1e-5)

@@ -190,7 +190,8 @@ def test_a_run_trains_selects_and_tests_on_three_splits(name, labelled, fitted):
     assert jax.random.key_data(options["seed"]).tolist() == [0, 3]
     assert options["augment"] == config.augment.build(data.image_shape)
     training = dataclasses.asdict(config.training)
-    assert {key: options[key] for key in training} == training
+    given = options | vars(options["execution"])
+    assert {key: given[key] for key in training} == training
     for (rows, context, seed), split in zip(measured, ("validation", "test"), strict=True):
         np.testing.assert_array_equal(rows, getattr(data, split).reshape(shape))
         same(context, contexts[split])

@@ -101,7 +101,7 @@ def test_progress_bar_is_quiet_unless_asked_or_on_a_terminal(data, capsys):
     options = {"seed": SEED, "validation": data[:50], "steps": 4, "eval_every": 2}
     dgm.fit(small_flow(), data, **options)
     assert capsys.readouterr().err == ""
-    dgm.fit(small_flow(), data, **options, progress=True)
+    dgm.fit(small_flow(), data, **options, watch=dgm.Watch(progress=True))
     err = capsys.readouterr().err
     for part in ("4/4", "loss=", "val NLL [nats]=", "step/s"):
         assert part in err
@@ -190,7 +190,7 @@ def test_frozen_weights_come_back_to_the_last_bit(data):
 
 def test_wide_floats_come_in_the_dtype_of_the_model():
     x = np.arange(6.0).reshape(3, 2)
-    found = training.arrays.prepare(small_flow(), x, None, "x")["x"]
+    found = training.arrays.prepare_data(small_flow(), x, None, "x")["x"]
     assert (x.dtype, found.dtype) == (np.float64, np.float32)
     np.testing.assert_array_equal(found, x)
 
@@ -290,7 +290,7 @@ def _poisoned(model, batch, key):
 
 def test_a_step_with_bad_numbers_changes_nothing_and_is_counted(data):
     x = np.concatenate([data[:100], np.full((1, 2), 99.0, np.float32)])
-    options = {"seed": SEED, "batch_size": 25, "ema_decay": 0.5, "data_init": False}
+    options = {"seed": SEED, "batch_size": 25, "ema_decay": 0.5, "init_rows": 0}
     result = dgm.fit(small_flow(), x, steps=16, eval_every=8, loss=_poisoned, **options)
     skipped = sum(record.get("skipped_steps", 0) for record in result.history)
     batches = dgm.data.Batches(
@@ -306,7 +306,10 @@ def test_bad_numbers_in_a_row_stop_the_run_and_the_first_term_is_named(data):
     with pytest.raises(
         FloatingPointError, match="5 steps in a row, up to step 5, .* first: spoilt"
     ):
-        dgm.fit(small_flow(), x, seed=SEED, steps=20, eval_every=5, loss=_poisoned, max_skipped=5)
+        dgm.fit(
+            small_flow(), x, seed=SEED, steps=20, eval_every=5, loss=_poisoned,
+            watch=dgm.Watch(max_skipped=5),
+        )  # fmt: skip
 
 
 def test_a_bad_streak_stops_the_run_wherever_it_lies_and_the_parameters_stay_numbers(data):
@@ -318,11 +321,10 @@ def test_a_bad_streak_stops_the_run_wherever_it_lies_and_the_parameters_stay_num
     loop = training.Loop(
         train_step=step,
         batches=lambda index: {"x": loop_data[index : index + 1]},
-        evaluated=training.averaged_params,
-        evaluate=None,
+        evaluation=training.Evaluation(),
         schedule=training.Schedule(20, 20),
         log=training.MetricsLog(None),
-        max_skipped=10,
+        watch=training.Watch(max_skipped=10),
     )
     state = training.init_state(params, fixed, optimizer)
     with pytest.raises(FloatingPointError, match="10 steps in a row, up to step 10,"):
@@ -336,6 +338,8 @@ def test_without_checkpoints_a_run_leaves_signals_alone(data):
     before, during = signal.getsignal(signal.SIGTERM), []
     dgm.fit(
         small_flow(), data, seed=SEED, steps=2, validation=data[:20], eval_every=1,
-        on_evaluation=lambda step, model: during.append(signal.getsignal(signal.SIGTERM)),
+        watch=dgm.Watch(
+            on_evaluation=lambda step, model: during.append(signal.getsignal(signal.SIGTERM))
+        ),
     )  # fmt: skip
     assert during == [before, before]

@@ -147,7 +147,15 @@ def test_the_trainer_gives_the_loss_its_step(x32):
         return NegativeELBO()(model, batch, key)
 
     x = np.asarray(events(16))
-    dgm.fit(make(), x, seed=jax.random.key(0), steps=3, batch_size=8, loss=loss, progress=False)
+    dgm.fit(
+        make(),
+        x,
+        seed=jax.random.key(0),
+        steps=3,
+        batch_size=8,
+        loss=loss,
+        watch=dgm.Watch(progress=False),
+    )
     jax.effects_barrier()
     assert sorted(set(seen)) == [0, 1, 2]
 
@@ -170,7 +178,7 @@ def test_a_prior_fitted_to_codes_changes_the_marginal_divergence_only(x32):
     prior = dgm.FlowPrior(3, depth=2, width=8, rngs=nnx.Rngs(0))
     fitted = dgm.fit(
         prior, np.asarray(codes), seed=jax.random.key(2), steps=300, batch_size=100,
-        learning_rate=1e-2, steps_per_call=50, progress=False,
+        learning_rate=1e-2, execution=dgm.Execution(steps_per_call=50), watch=dgm.Watch(progress=False),
     ).model  # fmt: skip
     flow = make(prior="realnvp")
     flow.encoder, flow.decoder, flow.prior = plain.encoder, plain.decoder, nnx.data(fitted)

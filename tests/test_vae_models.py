@@ -55,11 +55,25 @@ def make(name: str) -> dgm.models.LatentVariableModel:
         )
     elif name == "iaf":
         model = IAFVAE(
-            SHAPE, LEVELS, levels=1, depth=2, width=6, latent_channels=1, iaf_depth=1, rngs=rngs
+            SHAPE,
+            LEVELS,
+            resolutions=1,
+            depth=2,
+            width=6,
+            latent_channels=1,
+            iaf_depth=1,
+            rngs=rngs,
         )
     else:
         model = IAFVAE(
-            SHAPE, LEVELS, levels=2, patch=1, latent_channels=1, iaf_depth=0, **common, rngs=rngs
+            SHAPE,
+            LEVELS,
+            resolutions=2,
+            patch=1,
+            latent_channels=1,
+            iaf_depth=0,
+            **common,
+            rngs=rngs,
         )
     params, fixed, merge = dgm.training.partition(scramble(model, jax.random.key(5), scale=0.15))
     params = {path: 0.5 * param for path, param in params.items()}
@@ -275,7 +289,7 @@ def test_fits_then_is_saved_and_loaded(name, tmp_path, x32):
         batch_size=4,
         eval_every=2,
         loss=NegativeELBO(free_bits=0.05, warmup_steps=1),
-        progress=False,
+        watch=dgm.Watch(progress=False),
     )
     assert np.isfinite(result.history[-1]["loss"])
     dgm.save(tmp_path / "model", result.model)
@@ -286,7 +300,7 @@ def test_fits_then_is_saved_and_loaded(name, tmp_path, x32):
 
 def test_a_ladder_of_several_resolutions():
     model = IAFVAE(
-        (8, 8, 3), 16, levels=3, depth=1, width=6, latent_channels=1, iaf_depth=1,
+        (8, 8, 3), 16, resolutions=3, depth=1, width=6, latent_channels=1, iaf_depth=1,
         likelihood="discretized_logistic_mixture", rngs=nnx.Rngs(0),
     )  # fmt: skip
     x = jax.random.randint(jax.random.key(0), (2, 8, 8, 3), 0, 16)
@@ -295,7 +309,7 @@ def test_a_ladder_of_several_resolutions():
     terms = jax.eval_shape(lambda m: m.elbo_terms(x, seed=jax.random.key(0)), model)
     assert terms.kl.shape == (2, 3)
     with pytest.raises(ValueError, match="divisible by 2"):
-        IAFVAE((6, 6, 1), 16, levels=3, rngs=nnx.Rngs(0))
+        IAFVAE((6, 6, 1), 16, resolutions=3, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="num_levels"):
         IAFVAE((4, 4, 1), None, rngs=nnx.Rngs(0))
 
@@ -341,7 +355,8 @@ def test_an_autoencoder_learns_and_is_saved(tmp_path, x32):
     model, x = autoencoder(sparsity="top_k", k=3), np.asarray(events(16))
     result = dgm.fit(
         model, x, seed=jax.random.key(0), steps=200, batch_size=16, eval_every=100,
-        learning_rate=1e-2, steps_per_call=50, loss=Reconstruction(l1=1e-3), progress=False,
+        learning_rate=1e-2, execution=dgm.Execution(steps_per_call=50), loss=Reconstruction(l1=1e-3),
+        watch=dgm.Watch(progress=False),
         validation=x, validation_loss=Reconstruction(dropout=False), monitor="squared_error",
     )  # fmt: skip
     before, after = (

@@ -37,7 +37,7 @@ MODELS = {
     "HierarchicalVAE": lambda r: dgm.HierarchicalVAE(
         V, latent_dims=(2, 2), prior=GaussianMixture(2, 3, rngs=r), **SMALL, rngs=r),
     "IAF": lambda r: dgm.IAF(V, depth=2, **C, **NET, rngs=r),
-    "IAFVAE": lambda r: dgm.IAFVAE((8, 8, 1), 4, levels=1, latent_channels=2, **SMALL, rngs=r),
+    "IAFVAE": lambda r: dgm.IAFVAE((8, 8, 1), 4, resolutions=1, latent_channels=2, **SMALL, rngs=r),
     "IRevNet": lambda r: dgm.IRevNet((4, 4, 8), 3, blocks=(1, 1), strides=(1, 2), rngs=r),
     "MAF": lambda r: dgm.MAF(V, depth=2, **C, **NET, rngs=r),
     "NICE": lambda r: dgm.NICE(V, depth=2, **NET, rngs=r),

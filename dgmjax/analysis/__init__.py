@@ -5,7 +5,7 @@ from dgmjax.analysis.annealed_importance import AnnealedImportance, annealed_imp
 from dgmjax.analysis.attributes import attribute_direction, manipulate
 from dgmjax.analysis.inference_gaps import InferenceGaps, inference_gaps
 from dgmjax.analysis.interpolation import decode_path, interpolate, lerp, slerp
-from dgmjax.analysis.latent_path import cube_lerp, latent_path
+from dgmjax.analysis.latent_path import latent_path
 from dgmjax.analysis.latents import decode, encode, encode_in_batches
 from dgmjax.analysis.outliers import auroc, code_length, complexity_corrected, typicality
 from dgmjax.analysis.sample_scores import (
@@ -32,7 +32,6 @@ __all__ = [
     "class_balance",
     "code_length",
     "complexity_corrected",
-    "cube_lerp",
     "decode",
     "decode_path",
     "encode",

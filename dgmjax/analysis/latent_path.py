@@ -55,7 +55,8 @@ def latent_path(
       z1: ``[*batch, d]``.
       z2: same shape.
       num: positions, the ends included, at least 2.
-      kind: ``"linear"``: `lerp`, ``"spherical"``: `slerp`, or ``"cube"``: `cube_lerp`, as in the lectures.
+      kind: ``"linear"``: `lerp`, ``"spherical"``: `slerp`, or ``"cube"``: a straight line in the unit cube to
+        which the distribution function of the normal takes them, as in the lectures.
 
     Raises:
       TypeError: integers.

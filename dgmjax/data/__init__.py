@@ -6,7 +6,7 @@ from dgmjax.data.checks import check_data
 from dgmjax.data.dataset import Dataset
 from dgmjax.data.order import Order
 from dgmjax.data.random_warp import RandomWarp
-from dgmjax.data.sources import DATASETS, digits, file_dataset, load_dataset, toy_dataset
+from dgmjax.data.sources import DATASETS, digits, load_dataset, toy_dataset
 from dgmjax.data.stream import Stream
 from dgmjax.data.tfds.named import TFDS_NAMES, split_parts, tfds_dataset
 from dgmjax.data.tfds.preparation import SourceFile, prepare
@@ -43,7 +43,6 @@ __all__ = [
     "check_data",
     "crop_to",
     "digits",
-    "file_dataset",
     "find_prepared",
     "load_dataset",
     "pad_to",

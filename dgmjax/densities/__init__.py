@@ -8,14 +8,8 @@ from dgmjax.densities.discretized import (
 from dgmjax.densities.discretized_distribution import DiscretizedFromCDF
 from dgmjax.densities.linear_gaussian import linear_gaussian_log_prob, linear_gaussian_posterior
 from dgmjax.densities.logistic_mixture import (
-    logistic_mixture_cdf,
-    logistic_mixture_icdf,
-    logistic_mixture_log_cdf,
-    logistic_mixture_log_prob,
-    logistic_mixture_log_sf,
     logistic_mixture_logit_cdf,
     logistic_mixture_logit_icdf,
-    logistic_mixture_sample,
 )
 from dgmjax.densities.logit_normal import (
     logit_normal_log_prob,
@@ -58,14 +52,8 @@ __all__ = [
     "discretized_logistic_mixture_log_prob",
     "linear_gaussian_log_prob",
     "linear_gaussian_posterior",
-    "logistic_mixture_cdf",
-    "logistic_mixture_icdf",
-    "logistic_mixture_log_cdf",
-    "logistic_mixture_log_prob",
-    "logistic_mixture_log_sf",
     "logistic_mixture_logit_cdf",
     "logistic_mixture_logit_icdf",
-    "logistic_mixture_sample",
     "logit_normal_log_prob",
     "logit_normal_sample",
     "normal_kl",

@@ -1,4 +1,4 @@
-"""Mixtures of K logistic distributions: density, both tails, quantiles and samples.
+"""Mixtures of K logistic distributions: the logit of their distribution function, and its inverse.
 
 With ``u_k = (x - mu_k) / s_k`` and weights ``pi = softmax(logits)``::
 
@@ -7,6 +7,8 @@ With ``u_k = (x - mu_k) / s_k`` and weights ``pi = softmax(logits)``::
 Parameters ``logits``, ``means`` and ``log_scales`` have shape ``[..., K]``, natural log; everything is elementwise over
 the leading axes, which broadcast against ``x``. All values are finite for finite ``x``, and so are their gradients; at
 infinity they are the limits, with zero gradients.
+
+Density and samples are those of ``distrax.MixtureSameFamily`` of ``distrax.Logistic``.
 
 Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517, equation 1 (before the discretization).
 """
@@ -21,59 +23,10 @@ import numpy as np
 from jax.nn import log_sigmoid, log_softmax, logsumexp
 
 from dgmjax.numerics import ends
-from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.sharding import varying
 
 # The first half of the steps may be Newton's; the second half only bisects, and shrinks any bracket by 2^-60.
 _MAX_STEPS = 120
-
-
-@functools.partial(jax.jit, inline=True)
-def logistic_mixture_log_prob(
-    x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
-) -> jax.Array:
-    """``log f(x) = logsumexp_k(log pi_k + log sigmoid(u_k) + log sigmoid(-u_k) - log s_k)``, nats.
-
-    Args:
-      x: any shape ``[...]``.
-      logits: unnormalized log-weights, ``[..., K]``.
-      means: ``[..., K]``.
-      log_scales: natural log of the scales, ``[..., K]``.
-
-    Returns:
-      The log-density at ``x``, of the broadcast shape of ``x`` and the leading axes of the parameters.
-    """
-    log_weights, u, log_scales = _standardize(x, logits, means, log_scales)
-    log_prob = logsumexp(log_weights + log_sigmoid(u) + log_sigmoid(-u) - log_scales, axis=-1)
-    return _at(jnp.isinf, x, log_prob, -jnp.inf)
-
-
-@functools.partial(jax.jit, inline=True)
-def logistic_mixture_log_cdf(
-    x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
-) -> jax.Array:
-    """``log F(x) = logsumexp_k(log pi_k + log sigmoid(u_k))``, stable in both tails; shapes of the log-density."""
-    log_weights, u, _ = _standardize(x, logits, means, log_scales)
-    log_cdf = logsumexp(log_weights + log_sigmoid(u), axis=-1)
-    return _at(jnp.isneginf, x, log_cdf, -jnp.inf)
-
-
-@functools.partial(jax.jit, inline=True)
-def logistic_mixture_log_sf(
-    x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
-) -> jax.Array:
-    """``log(1 - F(x)) = logsumexp_k(log pi_k + log sigmoid(-u_k))``, stable in both tails."""
-    log_weights, u, _ = _standardize(x, logits, means, log_scales)
-    log_sf = logsumexp(log_weights + log_sigmoid(-u), axis=-1)
-    return _at(jnp.isposinf, x, log_sf, -jnp.inf)
-
-
-@compiled
-def logistic_mixture_cdf(
-    x: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
-) -> jax.Array:
-    """``F(x)``; it rounds to 1 far in the upper tail, where `logistic_mixture_log_sf` keeps its digits."""
-    return jnp.exp(logistic_mixture_log_cdf(x, logits, means, log_scales))
 
 
 @functools.partial(jax.jit, inline=True)
@@ -84,8 +37,15 @@ def logistic_mixture_logit_cdf(
 
     One increasing map of the real line, nearly linear in both tails, with slope ``1 / s`` of the widest component.
 
+    Args:
+      x: any shape ``[...]``.
+      logits: unnormalized log-weights, ``[..., K]``.
+      means: ``[..., K]``.
+      log_scales: natural log of the scales, ``[..., K]``.
+
     Returns:
-      The logit and the elementwise log-derivative, both with the shape of the log-density.
+      The logit and the elementwise log-derivative, of the broadcast shape of ``x`` and the leading axes of the
+      parameters.
     """
     log_weights, u, log_scales = _standardize(x, logits, means, log_scales)
     below, above = log_weights + log_sigmoid(u), log_weights + log_sigmoid(-u)
@@ -126,41 +86,6 @@ def logistic_mixture_logit_icdf(
     """
     y, *parameters = _broadcast(y, logits, means, log_scales)
     return _root(y[..., 0], *parameters)
-
-
-@compiled
-def logistic_mixture_icdf(
-    p: jax.Array, logits: jax.Array, means: jax.Array, log_scales: jax.Array
-) -> jax.Array:
-    """``x`` with ``F(x) = p`` for ``p`` in ``[0, 1]``; see `logistic_mixture_logit_icdf`."""
-    return logistic_mixture_logit_icdf(jnp.log(p) - jnp.log1p(-p), logits, means, log_scales)
-
-
-@compiled
-def logistic_mixture_sample(
-    key: jax.Array,
-    logits: jax.Array,
-    means: jax.Array,
-    log_scales: jax.Array,
-    *,
-    sample_shape: tuple[int, ...] = (),
-) -> jax.Array:
-    """``x = mu_k + s_k e``, ``k ~ softmax(logits)``, ``e`` standard logistic.
-
-    The component is drawn, so no gradient reaches ``logits``; `logistic_mixture_icdf` of uniform noise has one.
-
-    Returns:
-      Samples of shape ``[*sample_shape, *leading axes of the parameters]``.
-    """
-    shape = np.broadcast_shapes(logits.shape, means.shape, log_scales.shape)
-    logits, means, log_scales = (
-        jnp.broadcast_to(a, (*sample_shape, *shape)) for a in (logits, means, log_scales)
-    )
-    component_key, noise_key = jax.random.split(key)
-    component = jax.random.categorical(component_key, logits, axis=-1)[..., None]
-    mean = jnp.take_along_axis(means, component, axis=-1)[..., 0]
-    log_scale = jnp.take_along_axis(log_scales, component, axis=-1)[..., 0]
-    return mean + jnp.exp(log_scale) * jax.random.logistic(noise_key, mean.shape, mean.dtype)
 
 
 def _broadcast(x: jax.Array, *parameters: jax.Array) -> list[jax.Array]:

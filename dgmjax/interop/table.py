@@ -112,7 +112,7 @@ def fit_table(
         one, of a single column a `dgmjax.MAF`, which is then a normal density.
       steps: optimizer steps.
       validation_share: of the rows, chosen at random, that select the weights; 0 for none.
-      **options: to `dgmjax.fit`: ``learning_rate``, ``batch_size``, ``patience``, ``on_record``, ``workdir``, ...
+      **options: to `dgmjax.fit`: ``learning_rate``, ``batch_size``, ``patience``, ``watch``, ``workdir``, ...
 
     Raises:
       TypeError: something else than a table, or columns that are not numbers.

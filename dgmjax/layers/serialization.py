@@ -137,7 +137,7 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs, modules: Sequence[str] = ()
       modules: modules that may be imported for functions and dataclasses, see `dgmjax.layers.names.find`.
 
     Raises:
-      ValueError: unknown class, or a function of another module.
+      ValueError: unknown class, one with other arguments, or a function of another module.
     """
     if "linear" in record:
         return _linear(record, rngs)
@@ -155,7 +155,15 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs, modules: Sequence[str] = ()
     arguments = {
         key: decode(value, inner, rngs, modules) for key, value in record["arguments"].items()
     }
-    if "rngs" in inspect.signature(cls.__init__).parameters:
+    parameters = inspect.signature(cls.__init__).parameters
+    passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    unknown = sorted(set(arguments) - set(parameters))
+    if unknown and not passes_on:
+        raise ValueError(
+            f"saved model: {name} has no argument {', '.join(unknown)}; it was saved by another version of this "
+            f"library, which can load it."
+        )
+    if "rngs" in parameters:
         arguments["rngs"] = rngs
     return cls(**arguments)
 

@@ -62,7 +62,7 @@ class LadderLayer(Module):
     """
 
     def __init__(self, width: int, latent_channels: int, *, iaf_depth: int, rngs: nnx.Rngs):
-        conv = functools.partial(Conv, 3, edge=False, bias=True, rngs=rngs)
+        conv = functools.partial(Conv, 3, rngs=rngs)
         self.latent_channels = latent_channels
         context = width if iaf_depth else 0
         self.up_inner = conv(width, width, init=_INIT)

@@ -32,8 +32,8 @@ class IAFVAE(LatentVariableModel):
     """``p(x) = int p(x | z) prod_l p(z_l | z_>l) dz`` over images, with the posterior ``prod_l q(z_l | x, z_>l)``.
 
     A deterministic pass goes up from the image through all layers, a stochastic one comes down from a learned constant;
-    posteriors join what both know. Latents are images themselves, a few channels at every resolution: ``levels`` of
-    them, each with half the sides of the one before, and ``depth`` layers (`dgmjax.models.LadderLayer`) in each. The
+    posteriors join what both know. Latents are images themselves, a few channels at every resolution: there are
+    ``resolutions``, each with half the sides of the one before, of ``depth`` layers (`dgmjax.models.LadderLayer`). The
     last, coarsest, level is the top. Resolutions change by blocks of pixels that become channels, then a 3x3
     convolution (`dgmjax.bijectors.squeeze`).
 
@@ -42,9 +42,9 @@ class IAFVAE(LatentVariableModel):
     ``log q - log p``; without it the closed form, given the latents above.
 
     Args:
-      event_shape: ``(h, w, c)``; ``patch 2^(levels - 1)`` divides the sides.
+      event_shape: ``(h, w, c)``; ``patch 2^(resolutions - 1)`` divides the sides.
       num_levels: levels of discrete data; None for a continuous likelihood, given as such.
-      levels: resolutions.
+      resolutions: number of resolutions.
       depth: layers of a resolution.
       width: channels of the features; 160 in the paper for CIFAR-10.
       latent_channels: channels of the latents of a layer; 32 in the paper.
@@ -67,7 +67,7 @@ class IAFVAE(LatentVariableModel):
         event_shape: Sequence[int],
         num_levels: int | None = 256,
         *,
-        levels: int = 2,
+        resolutions: int = 2,
         depth: int = 2,
         width: int = 64,
         latent_channels: int = 8,
@@ -76,10 +76,10 @@ class IAFVAE(LatentVariableModel):
         likelihood: str | Likelihood | None = None,
         rngs: nnx.Rngs,
     ):
-        if min(levels, depth, width, latent_channels, patch) < 1 or iaf_depth < 0:
+        if min(resolutions, depth, width, latent_channels, patch) < 1 or iaf_depth < 0:
             raise ValueError(
-                f"IAFVAE: expected levels, depth, width, latent_channels and patch of at least 1 and iaf_depth of at "
-                f"least 0, got {levels}, {depth}, {width}, {latent_channels}, {patch} and {iaf_depth}."
+                f"IAFVAE: expected resolutions, depth, width, latent_channels and patch of at least 1 and iaf_depth of "
+                f"at least 0, got {resolutions}, {depth}, {width}, {latent_channels}, {patch} and {iaf_depth}."
             )
         self.event_shape = tuple(event_shape)
         if likelihood is None:
@@ -100,10 +100,10 @@ class IAFVAE(LatentVariableModel):
         self.likelihood = likelihood
         self.patch, self.depth = patch, depth
         shape = self.event_shape if patch == 1 else squeezed_shape(self.event_shape, factor=patch)
-        for _ in range(levels - 1):
+        for _ in range(resolutions - 1):
             shape = (*squeezed_shape(shape)[:2], 1)
         self.top = shape[:2]
-        conv = functools.partial(Conv, 3, edge=False, bias=True, rngs=rngs)
+        conv = functools.partial(Conv, 3, rngs=rngs)
         pixels = patch**2
         self.first = conv(pixels * self.event_shape[-1], width, init=_INIT)
         self.last = conv(width, pixels * math.prod(likelihood.output_shape[2:]), init=_LAST_INIT)
@@ -114,9 +114,9 @@ class IAFVAE(LatentVariableModel):
             layers = [make(rngs=rngs) for _ in range(depth)]
             return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
 
-        self.ladder = nnx.List([level() for _ in range(levels)])
-        self.shrink = nnx.List([conv(4 * width, width, init=_INIT) for _ in range(levels - 1)])
-        self.grow = nnx.List([conv(width, 4 * width, init=_INIT) for _ in range(levels - 1)])
+        self.ladder = nnx.List([level() for _ in range(resolutions)])
+        self.shrink = nnx.List([conv(4 * width, width, init=_INIT) for _ in range(resolutions - 1)])
+        self.grow = nnx.List([conv(width, 4 * width, init=_INIT) for _ in range(resolutions - 1)])
         self.start = nnx.Param(jnp.zeros(width, jnp.float32))
         self.num_levels = likelihood.num_levels
 

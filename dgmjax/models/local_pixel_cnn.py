@@ -88,7 +88,7 @@ class LocalPixelCNN(PixelCNNpp):
             channels,
             width,
             variant=variant,
-            levels=1,
+            resolutions=1,
             depth=depth,
             width=width,
             dropout=dropout,

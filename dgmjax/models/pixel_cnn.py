@@ -51,11 +51,11 @@ class PixelCNNpp(Density):
     before. Unlike a `dgmjax.Dequantized` flow it takes integers as they are, and `log_prob` is no bound.
 
     Args:
-      event_shape: ``(h, w, c)``; ``2^(levels - 1)`` divides the sides.
+      event_shape: ``(h, w, c)``; ``2^(resolutions - 1)`` divides the sides.
       num_levels: values an element can take: 17 for the digits of scikit-learn, 256 for 8-bit images.
       variant: ``"pixelcnnpp"``, ``"gated"`` (Gated PixelCNN) or ``"plain"`` (PixelCNN), see `dgmjax.nets.PixelCNN`.
-      levels: resolutions; default 3 for ``"pixelcnnpp"``, the only one to have several.
-      depth: blocks of a level and a stream, on the way down; 5 in the paper.
+      resolutions: number of resolutions; default 3 for ``"pixelcnnpp"``, the only one to have several.
+      depth: blocks of a resolution and a stream, on the way down; 5 in the paper.
       width: channels; 160 in the paper for CIFAR-10.
       num_components: logistics of a pixel; 10 in the paper.
       likelihood: ``"logistic_mixture"``, or ``"categorical"``.
@@ -81,7 +81,7 @@ class PixelCNNpp(Density):
         num_levels: int = 256,
         *,
         variant: Variant = "pixelcnnpp",
-        levels: int | None = None,
+        resolutions: int | None = None,
         depth: int = 5,
         width: int = 160,
         num_components: int = 10,
@@ -91,8 +91,8 @@ class PixelCNNpp(Density):
         compute_dtype: str | None = None,
         rngs: nnx.Rngs,
     ):
-        if levels is None:
-            levels = 3 if variant == "pixelcnnpp" else 1
+        if resolutions is None:
+            resolutions = 3 if variant == "pixelcnnpp" else 1
         if num_levels < 2 or num_components < 1:
             raise ValueError(
                 f"PixelCNNpp: num_levels must be at least 2 and num_components at least 1, got {num_levels} and "
@@ -106,7 +106,7 @@ class PixelCNNpp(Density):
             raise ValueError(
                 f"PixelCNNpp: expected a vector context (k,), got {tuple(context_shape)}; flatten it."
             )
-        self.event_shape = check_image("PixelCNNpp", event_shape, max(levels, 1) - 1)
+        self.event_shape = check_image("PixelCNNpp", event_shape, max(resolutions, 1) - 1)
         self.context_shape = None if context_shape is None else tuple(context_shape)
         self.num_levels = int(num_levels)
         self.likelihood = likelihood
@@ -118,7 +118,7 @@ class PixelCNNpp(Density):
             channels,
             num_params,
             variant=variant,
-            levels=levels,
+            resolutions=resolutions,
             depth=depth,
             width=width,
             dropout=dropout,

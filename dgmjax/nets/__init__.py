@@ -12,7 +12,7 @@ from dgmjax.nets.gan.dcgan import ConvDiscriminator, ConvGenerator
 from dgmjax.nets.gan.mlp import MLPDiscriminator, MLPGenerator
 from dgmjax.nets.gated_attention import GatedAttentionNet, GatedConvEncoder
 from dgmjax.nets.gated_mlp import GatedMLP
-from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP, lipswish
+from dgmjax.nets.lipschitz import LipschitzConv, LipschitzMLP
 from dgmjax.nets.made import MADE
 from dgmjax.nets.mlp import MLP, dropout
 from dgmjax.nets.pixelcnn.conv_net import CausalConvNet
@@ -49,6 +49,5 @@ __all__ = [
     "activation_fn",
     "data_init_once",
     "dropout",
-    "lipswish",
     "not_initialised",
 ]

@@ -19,6 +19,8 @@ _BRANCH_INIT = nnx.initializers.variance_scaling(0.01, "fan_in", "normal")
 _LAYER_NORM_EPS = 1e-5
 
 
+# Not `jax.nn.dot_product_attention`, whose softmax is in float32 for float64 too, and which strict dtype promotion
+# refuses for all but float32.
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """``softmax_k(q_i k_j / sqrt(d)) v_j`` for every head, ``[*batch, n, heads, d]`` of each argument and the result.
 
@@ -32,6 +34,8 @@ def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     return jnp.einsum("...hqk,...khd->...qhd", weights, value)
 
 
+# Not `nnx.LayerNorm`, which promotes what it normalizes to float32 and refuses all other dtypes under strict dtype
+# promotion.
 class LayerNorm(Module):
     """``(x - mean) / sqrt(var + 1e-5) scale + bias`` over the channels of a pixel; in float32 for 16-bit ``x``.
 
@@ -70,19 +74,15 @@ class GatedConv(Module):
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ):
-        self.first = Conv(3, 2 * channels, channels, init=_INIT, edge=False, bias=True, rngs=rngs)
+        self.first = Conv(3, 2 * channels, channels, init=_INIT, rngs=rngs)
         self.context = nnx.data(None)
         if context_size:
-            self.context = Conv(
-                1, 2 * context_size, channels, init=_INIT, edge=False, bias=False, rngs=rngs
-            )
+            self.context = Conv(1, 2 * context_size, channels, init=_INIT, bias=False, rngs=rngs)
         self.last = Conv(
             last_size,
             2 * channels,
             2 * channels,
             init=_BRANCH_INIT,
-            edge=False,
-            bias=True,
             rngs=rngs,
         )
         self.dropout = dropout
@@ -122,10 +122,8 @@ class GatedAttention(Module):
             raise ValueError(
                 f"GatedAttention: num_heads must divide the {channels} channels, got {num_heads}."
             )
-        self.first = Conv(1, channels, 3 * channels, init=_INIT, edge=False, bias=True, rngs=rngs)
-        self.last = Conv(
-            1, channels, 2 * channels, init=_BRANCH_INIT, edge=False, bias=True, rngs=rngs
-        )
+        self.first = Conv(1, channels, 3 * channels, init=_INIT, rngs=rngs)
+        self.last = Conv(1, channels, 2 * channels, init=_BRANCH_INIT, rngs=rngs)
         self.num_heads = num_heads
         self.attend = attend
         self.dropout = dropout

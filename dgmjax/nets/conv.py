@@ -1,4 +1,4 @@
-"""Convolutions that keep the size of images; Glow's: an indicator of the edge, a learned scale of the output."""
+"""Convolutions of images; Glow's: an indicator of the edge, a learned scale of the output."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,24 @@ _LAST_INIT = nnx.initializers.lecun_normal()
 _LOG_SCALE_FACTOR = 3.0
 
 
+# Not `nnx.Conv`: in the body of a `jax.lax.scan` on the CPU its gradient takes some 20 times as long as that of
+# `dgmjax.numerics.conv.conv2d`, and it promotes images of 16 or 64 bits with its float32 weights, which strict dtype
+# promotion refuses and mixed precision does not want. It has no indicator of the edge either.
 class Conv(Module):
-    """A convolution that keeps the size of images, with a bias and an indicator of the edge if wanted.
+    """A convolution with zero padding, with a bias and an indicator of the edge if wanted.
 
     The indicator is a channel that is 0 in the image and 1 in the padding around it. What it adds is the same for
     every image of a size, so it is computed apart, from its own slice of the kernel.
+
+    Args:
+      size: of the kernel, in both axes.
+      in_channels: of the input.
+      out_channels: of the output.
+      init: initializer of the kernel.
+      edge: whether there is an indicator of the edge; only with a stride of 1.
+      bias: whether there is a bias.
+      stride: of both axes.
+      rngs: ``nnx.Rngs`` for the initial weights; not kept.
     """
 
     def __init__(
@@ -31,10 +44,13 @@ class Conv(Module):
         out_channels: int,
         *,
         init: Initializer,
-        edge: bool,
-        bias: bool,
+        edge: bool = False,
+        bias: bool = True,
+        stride: int = 1,
         rngs: nnx.Rngs,
     ):
+        assert stride == 1 or not edge
+        self.stride = stride
         shape = (size, size, in_channels + edge, out_channels)
         kernel = init(rngs.params(), shape, jnp.float32)
         self.kernel = nnx.Param(kernel[:, :, :in_channels])
@@ -42,7 +58,7 @@ class Conv(Module):
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else nnx.data(None)
 
     def __call__(self, x: jax.Array, *, scale: jax.Array | None = None) -> jax.Array:
-        """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]`` in the dtype of ``x``.
+        """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]`` in the dtype of ``x``.
 
         A ``scale`` of the output, one number a channel, multiplies the weights instead: the gradient of the scale is
         then a sum over them, where over all pixels of a batch it can cost more than the convolution (XLA on the CPU).
@@ -54,7 +70,7 @@ class Conv(Module):
                 value = value * jnp.broadcast_to(scale, value.shape)
             return value.astype(x.dtype)
 
-        out = conv2d(x, weights(self.kernel))
+        out = conv2d(x, weights(self.kernel), stride=self.stride)
         if self.edge is not None:
             edge = weights(self.edge)
             taps = jnp.asarray(_outside(x.shape[-3:-1], edge.shape[0]), x.dtype)
@@ -79,7 +95,7 @@ class ZeroConv(Conv):
         rngs: nnx.Rngs,
     ):
         init = nnx.initializers.zeros if zero_init else _LAST_INIT
-        super().__init__(3, in_channels, out_channels, init=init, edge=edge, bias=True, rngs=rngs)
+        super().__init__(3, in_channels, out_channels, init=init, edge=edge, rngs=rngs)
         self.log_scale = nnx.Param(jnp.zeros(out_channels, jnp.float32))
 
     @compiled

@@ -43,7 +43,7 @@ class KindedConv(Module):
         self.gated = kind == "gated"
         outputs = 2 * out_channels if self.gated else out_channels
         init = _INIT if self.gated or activated else _LINEAR_INIT
-        self.conv = Conv(size, in_channels, outputs, init=init, edge=False, bias=True, rngs=rngs)
+        self.conv = Conv(size, in_channels, outputs, init=init, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """``[*batch, h, w, in_channels] -> [*batch, h, w, out_channels]``."""
@@ -65,7 +65,7 @@ class ConvBlock(Module):
             self.inner = KindedConv(kind, 5, width, width, rngs=rngs)
             return
         self.inner = KindedConv(kind, 3, width, width, activated=True, rngs=rngs)
-        self.outer = Conv(3, width, width, init=_BRANCH_INIT, edge=False, bias=True, rngs=rngs)
+        self.outer = Conv(3, width, width, init=_BRANCH_INIT, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, key: jax.Array | None) -> jax.Array:
         """``[*batch, h, w, width]`` in and out; ``key`` switches dropout on."""

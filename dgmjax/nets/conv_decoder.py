@@ -92,7 +92,7 @@ class ConvDecoder(Module):
             ]
         )
         channels = math.prod(self.out_shape[2:])
-        self.last = Conv(1, widths[0], channels, init=_LAST_INIT, edge=False, bias=True, rngs=rngs)
+        self.last = Conv(1, widths[0], channels, init=_LAST_INIT, rngs=rngs)
 
     @compiled
     def __call__(self, z: jax.Array, *, key: jax.Array | None = None) -> jax.Array:

@@ -92,7 +92,7 @@ class GatedAttentionNet(Module):
         self.remat = remat
         self.compute_dtype = compute_dtype
         channels = self.in_shape[-1]
-        self.first = Conv(3, channels, width, init=_INIT, edge=False, bias=True, rngs=rngs)
+        self.first = Conv(3, channels, width, init=_INIT, rngs=rngs)
         blocks = [
             GatedBlock(
                 width,
@@ -108,7 +108,7 @@ class GatedAttentionNet(Module):
         shape = (*self.in_shape[:2], width)
         self.position = nnx.Param(_POSITION_INIT(rngs.params(), shape, jnp.float32))
         init = nnx.initializers.zeros if zero_init else _LAST_INIT
-        self.last = Conv(3, width, out_channels, init=init, edge=False, bias=True, rngs=rngs)
+        self.last = Conv(3, width, out_channels, init=init, rngs=rngs)
 
     @compiled
     def __call__(
@@ -167,7 +167,7 @@ class GatedConvEncoder(Module):
     """
 
     def __init__(self, channels: int, *, width: int, depth: int, rngs: nnx.Rngs):
-        self.first = Conv(3, channels, width, init=_INIT, edge=False, bias=True, rngs=rngs)
+        self.first = Conv(3, channels, width, init=_INIT, rngs=rngs)
         self.blocks = nnx.List([GatedConv(width, last_size=3, rngs=rngs) for _ in range(depth)])
 
     @compiled

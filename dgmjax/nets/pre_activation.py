@@ -1,17 +1,17 @@
 """The residual functions of pre-activation networks, with batch normalization."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.batch_norm import NetBatchNorm
+from dgmjax.nets.conv import Conv
 from dgmjax.nets.mlp import dropout as drop
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
-from dgmjax.numerics.conv import conv2d
 
 ResidualKind = Literal["basic", "bottleneck", "wide_bottleneck"]
 
@@ -22,23 +22,12 @@ _SIZES: dict[str, tuple[int, ...]] = {
 }
 RESIDUAL_KINDS = tuple(_SIZES)
 
-# Made once, so that networks that differ in nothing else can be stacked.
-_INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
-
-
-class PlainConv(Module):
-    """``conv(x)`` without a bias, which the batch normalization that follows would remove."""
-
-    def __init__(
-        self, size: int, in_channels: int, out_channels: int, *, stride: int = 1, rngs: nnx.Rngs
-    ):
-        self.stride = stride
-        shape = (size, size, in_channels, out_channels)
-        self.kernel = nnx.Param(_INIT(rngs.params(), shape, jnp.float32))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """``[*batch, h, w, in_channels] -> [*batch, h / stride, w / stride, out_channels]``."""
-        return conv2d(x, self.kernel[...].astype(x.dtype), stride=self.stride)
+# The batch normalization that follows would remove a bias.
+conv_without_bias = functools.partial(
+    Conv,
+    init=nnx.initializers.variance_scaling(2.0, "fan_out", "truncated_normal"),
+    bias=False,
+)
 
 
 class PreActivationNet(Module):
@@ -110,7 +99,9 @@ class PreActivationNet(Module):
         )
         self.convs = nnx.List(
             [
-                PlainConv(size, before, after, stride=stride if index == 0 else 1, rngs=rngs)
+                conv_without_bias(
+                    size, before, after, stride=stride if index == 0 else 1, rngs=rngs
+                )
                 for index, (size, before, after) in enumerate(
                     zip(sizes, channels[:-1], channels[1:], strict=True)
                 )

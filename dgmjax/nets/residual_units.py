@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.batch_norm import NetBatchNorm
-from dgmjax.nets.pre_activation import PlainConv, PreActivationNet
+from dgmjax.nets.pre_activation import PreActivationNet, conv_without_bias
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.sharding import varying
 
@@ -26,7 +26,7 @@ class Stem(Module):
         rngs: nnx.Rngs,
         **normalization: float,
     ):
-        self.conv = PlainConv(3, in_channels, out_channels, stride=stride, rngs=rngs)
+        self.conv = conv_without_bias(3, in_channels, out_channels, stride=stride, rngs=rngs)
         self.norm = NetBatchNorm(out_channels, **normalization)
 
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
@@ -67,7 +67,9 @@ class ShapeShortcut(Module):
         changes = stride > 1 or self.padding != 0
         project = kind == "project" and changes
         self.project = nnx.data(
-            PlainConv(1, in_channels, out_channels, stride=stride, rngs=rngs) if project else None
+            conv_without_bias(1, in_channels, out_channels, stride=stride, rngs=rngs)
+            if project
+            else None
         )
         if not project and self.padding < 0:
             raise ValueError(

@@ -1,7 +1,8 @@
 """Training: state, step, loop, checkpoints, `fit`. Knows a loss function and a pytree, no model."""
 
 from dgmjax.training.checkpoint import Checkpoints, Restored
-from dgmjax.training.distributed import agree, barrier, check_same, initialize, is_first
+from dgmjax.training.distributed import agree, check_same, initialize, is_first
+from dgmjax.training.evaluation import Evaluation
 from dgmjax.training.fit import fit
 from dgmjax.training.fit_density import fit_density
 from dgmjax.training.launcher import Tasks, several_tasks
@@ -9,6 +10,7 @@ from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, merge_metrics
 from dgmjax.training.optimizer import decayed, default_optimizer
+from dgmjax.training.options import Execution, Watch
 from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition, statistics_of
 from dgmjax.training.round_trip import RoundTripWarning
@@ -34,6 +36,8 @@ from dgmjax.training.workdir import claim, read_settings, record_changes
 
 __all__ = [
     "Checkpoints",
+    "Evaluation",
+    "Execution",
     "FitResult",
     "Loop",
     "MetricsLog",
@@ -52,9 +56,9 @@ __all__ = [
     "Tasks",
     "TrainState",
     "Transfer",
+    "Watch",
     "agree",
     "averaged_params",
-    "barrier",
     "check_same",
     "claim",
     "count_flops",

@@ -191,12 +191,6 @@ def check_same(settings: dict[str, Any]) -> None:
         )
 
 
-def barrier(name: str) -> None:
-    """Wait until every process is here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
-
-
 def is_loss_of_another(error: BaseException) -> bool:
     """Whether communication failed, rather than this program."""
     own = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
@@ -224,7 +218,7 @@ def _wait_for(key: str, longest: float) -> str:
 
 
 def _meet(name: str, longest: float) -> None:
-    """Wait for all processes, RuntimeError if they do not come; needs no device, unlike `barrier`."""
+    """Wait for all processes, RuntimeError if they do not come; needs no device."""
     _store().wait_at_barrier(name, int(1_000 * longest))
 
 

@@ -1,4 +1,4 @@
-"""Metrics over a whole split."""
+"""Which weights are evaluated, by metrics over a whole split, and which are kept."""
 
 import dataclasses
 import math
@@ -12,6 +12,24 @@ from dgmjax.training.arrays import Data, num_rows, read_rows
 from dgmjax.training.metrics import merge_metrics
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import Arrays
+from dgmjax.training.step import TrainState, averaged_params
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Which parameters of a run are evaluated and kept, and by which metric the best ones are chosen.
+
+    Attributes:
+      params: ``state -> params`` to evaluate and keep, fresh arrays; the average of the weights.
+      measure: ``(params, fixed) -> metrics``, or None; without it the last parameters are the best.
+      monitor: metric that selects the best parameters, the smaller the better.
+      model: ``params -> model``, for `Watch.on_evaluation`; the parameters themselves.
+    """
+
+    params: Callable[[TrainState], Arrays] = averaged_params
+    measure: Callable[[Arrays, Arrays], dict[str, float]] | None = None
+    monitor: str = "nats"
+    model: Callable[[Arrays], Any] = lambda params: params
 
 
 def make_evaluator(

@@ -9,13 +9,15 @@ import optax
 
 from dgmjax.nets.data_init import as_initialised
 from dgmjax.objectives.reverse_kl import LogDensity, reverse_kl
+from dgmjax.training.evaluation import Evaluation
 from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog, StepMetrics, fetch
 from dgmjax.training.optimizer import default_optimizer
+from dgmjax.training.options import Watch
 from dgmjax.training.partition import Arrays, partition
 from dgmjax.training.run_state import FitResult
 from dgmjax.training.schedule import Progress, Schedule
-from dgmjax.training.step import TrainState, averaged_params, init_state, make_train_step
+from dgmjax.training.step import TrainState, init_state, make_train_step
 from dgmjax.training.watch.diagnosis import make_diagnosis
 
 Model = TypeVar("Model")
@@ -89,7 +91,7 @@ def fit_density(
         nonlocal begun
         state, metrics = step(state, batch)
         if not begun and dict(fetch([metrics])[0].items())["skipped"][0] > 0:
-            reasons = [refused(state, number) for number in range(Loop.max_skipped)]
+            reasons = [refused(state, number) for number in range(Watch.max_skipped)]
             if None not in reasons:
                 raise FloatingPointError(reasons[0])
         begun = True
@@ -98,13 +100,12 @@ def fit_density(
     loop = Loop(
         train_step=checked_step,
         batches=lambda step: {},
-        evaluated=averaged_params,
-        evaluate=None,
+        evaluation=Evaluation(),
         schedule=Schedule(steps, eval_every),
         log=MetricsLog(None),
         diagnose=diagnose,
         labels={"bound": "reverse KL up to log Z"},
-        show_progress=progress,
+        watch=Watch(progress=progress),
     )
     state, best, position = loop.run(state, jax.tree.map(jnp.copy, state.params), Progress())
     return FitResult(merge(best, state.fixed), loop.log.records, position.best_step, position.step)

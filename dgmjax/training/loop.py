@@ -13,7 +13,9 @@ from tqdm.auto import tqdm
 
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.distributed import is_first
+from dgmjax.training.evaluation import Evaluation
 from dgmjax.training.metrics import MetricsLog, Record, StepMetrics, fetch, means_of
+from dgmjax.training.options import Watch
 from dgmjax.training.partition import Arrays
 from dgmjax.training.schedule import Progress, Schedule
 from dgmjax.training.step import TrainState
@@ -25,42 +27,31 @@ _RUN_AHEAD = 32
 
 @dataclasses.dataclass
 class Loop:
-    """What the loop needs; it knows steps and arrays, no model and no loss.
+    """Takes the steps of a run; it knows steps and arrays, no model and no loss.
 
     Attributes:
       train_step: ``(state, batch) -> (state, metrics)``, donating its state; takes ``schedule.steps_per_call`` steps.
       batches: ``batches(step)``, for the steps of the call that begins at ``step``.
-      evaluated: ``state -> params`` to evaluate and keep, e.g. an average; fresh arrays.
-      evaluate: ``(params, fixed) -> metrics``, or None; without it the last parameters are the best.
+      evaluation: which parameters are evaluated and kept.
       schedule: when.
       log: where records go.
       checkpoints: where checkpoints go, or None.
+      watch: when skipped steps stop it, whom it tells; ``debug_nans`` looks at every step as it is taken, which waits
+        for the device. The loop has no use for ``on_start``, ``on_compile``, ``check_round_trip`` and ``settings``.
       diagnose: ``(state, step) -> text``, the first term of that step that is not finite; see `make_diagnosis`.
-      max_skipped: stop if so many steps in a row were skipped; looked at when it logs.
-      debug: look at every step as it is taken, which waits for the device.
       labels: constants to add to every record, e.g. the bound of a likelihood.
-      on_evaluation: called as ``on_evaluation(step, params)`` after each evaluation, or instead of it.
-      monitor: metric of ``evaluate`` that selects the best parameters.
-      show_progress: True, False, or None for "if standard error is a terminal".
-      profile: records a few steps.
       rates: ``steps a second -> entries`` to add to the records of training.
     """
 
     train_step: Callable[[TrainState, Any], tuple[TrainState, StepMetrics]]
     batches: Callable[[int], Any]
-    evaluated: Callable[[TrainState], Arrays]
-    evaluate: Callable[[Arrays, Arrays], dict[str, float]] | None
+    evaluation: Evaluation
     schedule: Schedule
     log: MetricsLog
     checkpoints: Checkpoints | None = None
+    watch: Watch = Watch()
     diagnose: Callable[[TrainState, int], str] | None = None
-    max_skipped: int = 10
-    debug: bool = False
     labels: dict[str, Any] = dataclasses.field(default_factory=dict)
-    on_evaluation: Callable[[int, Arrays], None] | None = None
-    monitor: str = "nats"
-    show_progress: bool | None = None
-    profile: Profile = dataclasses.field(default_factory=lambda: Profile(None))
     rates: Callable[[float], dict[str, float]] | None = None
 
     def run(
@@ -70,9 +61,9 @@ class Loop:
 
         Raises:
           PreemptedError: SIGTERM came and there are checkpoints; one of this very step is written first.
-          FloatingPointError: `max_skipped` steps in a row gave numbers that are not finite.
+          FloatingPointError: ``watch.max_skipped`` steps in a row gave numbers that are not finite.
         """
-        show = self.show_progress if is_first() else False
+        show = self.watch.progress if is_first() else False
         bar = tqdm(
             total=self.schedule.steps,
             initial=progress.step,
@@ -87,7 +78,7 @@ class Loop:
         listen = self.checkpoints is not None or jax.process_count() > 1
         with (
             bar,
-            contextlib.closing(self.profile),
+            contextlib.closing(Profile(self.watch.profile)) as profile,
             watch_for_preemption(active=listen) as preempted,
         ):
             while not progress.finished:
@@ -102,8 +93,8 @@ class Loop:
                     # Rates are those of steps, not of compiling the first one.
                     started, taken, compiled = time.perf_counter(), 0, True
                 bar.update(self.schedule.steps_per_call)
-                self.profile.after(self.schedule.steps_per_call, metrics)
-                if self.debug:
+                profile.after(self.schedule.steps_per_call, metrics)
+                if self.watch.debug_nans:
                     self._check_numbers(state, progress, fetch([metrics]))
                 last = progress.step >= self.schedule.steps
                 if progress.step % self.schedule.eval_every and not last:
@@ -160,11 +151,12 @@ class Loop:
     ) -> None:
         """Count skipped steps in a row; raises if they were too many at any time since the last log."""
         first = progress.step - len(window)
+        most = 1 if self.watch.debug_nans else self.watch.max_skipped
         row = window[0].names.index("skipped") if "skipped" in window[0].names else None
         for step, metrics in enumerate(window, start=first):
             skipped = row is not None and metrics.values[row, 0] > 0
             progress.streak = progress.streak + 1 if skipped else 0
-            if progress.streak < self.max_skipped:
+            if progress.streak < most:
                 continue
             term = "not looked for" if self.diagnose is None else self.diagnose(state, step)
             many = f"{progress.streak} steps in a row, up to step {step + 1},"
@@ -178,30 +170,33 @@ class Loop:
     def _evaluate(
         self, state: TrainState, best: Arrays, progress: Progress, record: Record
     ) -> Arrays:
-        params = self.evaluated(state)
-        if self.evaluate is None:
+        params = self.evaluation.params(state)
+        if self.evaluation.measure is None:
             progress.best_step = progress.step
-            if self.on_evaluation is not None:
-                self.on_evaluation(progress.step, params)
+            self._tell(progress.step, params)
             return params
-        metrics = self.evaluate(params, state.fixed)
+        metrics = self.evaluation.measure(params, state.fixed)
         record |= {f"validation_{name}": value for name, value in metrics.items()}
         self.log.write({"step": progress.step, "split": "validation", **metrics, **self.labels})
-        if not math.isfinite(metrics[self.monitor]):
+        value = metrics[self.evaluation.monitor]
+        if not math.isfinite(value):
             raise FloatingPointError(
-                f"{self.monitor} on validation is {metrics[self.monitor]} at step {progress.step}; look for validation "
+                f"{self.evaluation.monitor} on validation is {value} at step {progress.step}; look for validation "
                 f"rows far outside the training data."
             )
-        if self.on_evaluation is not None:
-            self.on_evaluation(progress.step, params)
-        if metrics[self.monitor] < progress.best_value:
-            progress.best_step, progress.best_value = progress.step, metrics[self.monitor]
+        self._tell(progress.step, params)
+        if value < progress.best_value:
+            progress.best_step, progress.best_value = progress.step, value
             progress.stale = 0
             return params
         progress.stale += 1
         patience = self.schedule.patience
         progress.finished = patience is not None and progress.stale >= patience
         return best
+
+    def _tell(self, step: int, params: Arrays) -> None:
+        if self.watch.on_evaluation is not None:
+            self.watch.on_evaluation(step, self.evaluation.model(params))
 
 
 def _short(record: Record) -> dict[str, str]:

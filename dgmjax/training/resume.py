@@ -37,28 +37,41 @@ MAY_DIFFER = (*MAY_CHANGE, "seed")
 _DATA = ("x", "validation")
 
 
-def begin(
+def claim_directory(workdir: pathlib.Path | None, settings: Settings) -> Checkpoints | None:
+    """The checkpoints in ``workdir``, which belongs to the run of these settings from here on; None for no directory.
+
+    Raises:
+      ValueError: it belongs to another run.
+    """
+    if workdir is None:
+        return None
+    agree(lambda: claim(workdir, settings, may_change=MAY_CHANGE, **_of_file(settings)))
+    return Checkpoints(workdir / "checkpoints")
+
+
+def restore(
     run: RunState,
     schedule: Schedule,
     log: MetricsLog,
     *,
     workdir: pathlib.Path | None,
+    checkpoints: Checkpoints | None,
     continue_from: Any,
-) -> tuple[RunState, Checkpoints | None]:
-    """The run as it goes on, and its checkpoints: from its own, else from ``continue_from``, else from ``run`` itself.
+) -> RunState:
+    """The run as it goes on: from its own checkpoint, else from ``continue_from``, else from ``run`` itself.
 
     Settings that it goes on with, and did not come with, are written into ``fit.json`` and the log.
+
+    Raises:
+      ValueError: nothing is left to train, or what it goes on from is another run.
     """
-    checkpoints, found, records, origin = None, None, None, None
+    found, records, origin = None, None, None
     before = here = run.settings
-    of_file: dict[str, Any] = {"file": FILE, "complete": functools.partial(completed, here=here)}
-    if workdir is not None:
-        agree(lambda: claim(workdir, here, may_change=MAY_CHANGE, **of_file))
-        checkpoints = Checkpoints(workdir / "checkpoints")
-        found = restore(checkpoints, run)
+    if workdir is not None and checkpoints is not None:
+        found = at_checkpoint(checkpoints, run)
         if found is not None:
             then = found.progress.step
-            before = agree(lambda: read_settings(workdir, step=then, **of_file))
+            before = agree(lambda: read_settings(workdir, step=then, **_of_file(here)))
     if found is None and continue_from is not None:
         of_path = isinstance(continue_from, str | pathlib.Path)
         take = from_run if of_path else from_result
@@ -74,14 +87,18 @@ def begin(
             f"it is to have in the end, or use another work directory."
         )
     if workdir is not None:
-        agree(lambda: record_changes(workdir, here, step=step, origin=origin, **of_file))
+        agree(lambda: record_changes(workdir, here, step=step, origin=origin, **_of_file(here)))
         log.path = workdir / "metrics.jsonl" if is_first() else None
     log.records = agree(lambda: log.rewind(step, records))
     if changes:
         log.write({"step": step, "split": "settings", "changed": changes})
     if found is not None:
         run = adopt(found, changes, schedule, anew=origin is not None and found.progress.finished)
-    return run._replace(settings=here), checkpoints
+    return run._replace(settings=here)
+
+
+def _of_file(settings: Settings) -> dict[str, Any]:
+    return {"file": FILE, "complete": functools.partial(completed, here=settings)}
 
 
 def completed(there: Settings, here: Settings) -> Settings:
@@ -98,7 +115,7 @@ def completed(there: Settings, here: Settings) -> Settings:
     return {name: here.get(name) for name in ("optimizer", "settings")} | there
 
 
-def restore(checkpoints: Checkpoints, like: RunState) -> RunState | None:
+def at_checkpoint(checkpoints: Checkpoints, like: RunState) -> RunState | None:
     """``like`` at the newest sound checkpoint, or None if there is none.
 
     Raises:
@@ -133,7 +150,7 @@ def from_run(run: str | pathlib.Path, like: RunState) -> tuple[RunState, list[Re
     check_same_run(there, like.settings, may_change=MAY_DIFFER, where=f"continue_from: {folder}")
     checkpoints = Checkpoints(folder / "checkpoints")
     try:
-        found = restore(checkpoints, like)
+        found = at_checkpoint(checkpoints, like)
     finally:
         checkpoints.close()
     if found is None:

@@ -24,7 +24,7 @@ _MOST_VALUES = 2**24
 class RoundTripWarning(UserWarning):
     """Training rows do not come back from their latents: in its precision the flow is no bijection there.
 
-    `dgmjax.fit` looks at 256 rows at most, the outermost among them, in one process, see ``check_round_trip``.
+    `dgmjax.fit` looks at 256 rows at most, the outermost among them, in one process, see `dgmjax.Watch`.
     """
 
 
@@ -68,8 +68,8 @@ def warn_of_lost_rows(
         f"at random). Worst is row {rows[worst]}, where {sent[worst]:.6g} becomes {came[worst]:.6g}: shifts and scales "
         f"that grow with an outlier from layer to layer cancel in {np.dtype(floating_dtype(model))}, so log-density "
         f"and samples near it mean nothing. Clip or standardize the data (preprocess=), take fewer layers, "
-        f"bounded networks (activation='tanh') and scales (scale_fn='tanh'), or float64; check_round_trip=False leaves "
-        f"this check out.",
+        f"bounded networks (activation='tanh') and scales (scale_fn='tanh'), or float64; "
+        f"watch=dgmjax.Watch(check_round_trip=False) leaves this check out.",
         RoundTripWarning,
         stacklevel=3,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.training import Loop, MetricsLog, Progress, Schedule
+from dgmjax.training import Evaluation, Loop, MetricsLog, Progress, Schedule, Watch
 from experiments.benchmarks import _dgmjax
 from experiments.benchmarks._timing import Row, Sizes
 
@@ -35,11 +35,10 @@ def overhead(sizes: Sizes, peers: dict[str, ModuleType]) -> list[Row]:
         runner = Loop(
             train_step=step,
             batches=batches,
-            evaluated=lambda state: state.params,
-            evaluate=None,
+            evaluation=Evaluation(params=lambda state: state.params),
             schedule=Schedule(steps, min(steps, _LOG_EVERY)),
             log=MetricsLog(None),
-            show_progress=False,
+            watch=Watch(progress=False),
         )
         return runner.run(state, state.params, Progress())[0]
 

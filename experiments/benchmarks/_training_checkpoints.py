@@ -125,10 +125,9 @@ def _intervals(work: Work, workdir: pathlib.Path | None) -> list[float]:
         eval_every=_EVAL_EVERY,
         batch_size=case.batch_size,
         optimizer=case.optimizer,
-        data_init=False,
-        parallel=Parallel(num_devices=1),
+        init_rows=0,
+        execution=dgm.Execution(parallel=Parallel(num_devices=1)),
         workdir=workdir,
-        on_record=on_record,
-        progress=False,
+        watch=dgm.Watch(on_record=on_record, progress=False),
     )
     return [later - earlier for earlier, later in zip(clock[1:-1], clock[2:], strict=True)]

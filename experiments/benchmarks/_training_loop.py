@@ -131,13 +131,13 @@ def _steps_per_second(case: Case, window: int, windows: int, several: int) -> li
         case,
         window,
         windows + 1,
-        steps_per_call=several,
+        several,
         on_record=lambda record: rates.append(record["steps_per_second"]),
     )
     return rates[1:]  # the first compiles
 
 
-def _fit(case: Case, window: int, windows: int, **options: Any) -> None:
+def _fit(case: Case, window: int, windows: int, several: int = 1, **watch: Any) -> None:
     dgm.fit(
         case.model,
         case.x,
@@ -146,8 +146,7 @@ def _fit(case: Case, window: int, windows: int, **options: Any) -> None:
         eval_every=window,
         batch_size=case.batch_size,
         optimizer=case.optimizer,
-        data_init=False,
-        parallel=Parallel(num_devices=1),
-        progress=False,
-        **options,
+        init_rows=0,
+        execution=dgm.Execution(parallel=Parallel(num_devices=1), steps_per_call=several),
+        watch=dgm.Watch(progress=False, **watch),
     )

@@ -105,8 +105,8 @@ def _holds_an_array(args: tuple[Any, ...]) -> bool:
     return any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(args))
 
 
-def count(window: int, *, windows: int = 3, **options: Any) -> Events:
-    """What a run of `dgmjax.fit` on the small model does; ``options`` go to it."""
+def count(window: int, *, windows: int = 3, debug_nans: bool = False) -> Events:
+    """Fetches and waits of a run of `dgmjax.fit` on the small model."""
     case = small()
     with counted() as events:
         dgm.fit(
@@ -116,11 +116,11 @@ def count(window: int, *, windows: int = 3, **options: Any) -> Events:
             steps=window * windows,
             eval_every=window,
             batch_size=case.batch_size,
-            data_init=False,
-            parallel=Parallel(num_devices=1),
-            progress=False,
-            on_record=lambda record: events.append("log"),
-            **options,
+            init_rows=0,
+            execution=dgm.Execution(parallel=Parallel(num_devices=1)),
+            watch=dgm.Watch(
+                progress=False, on_record=lambda record: events.append("log"), debug_nans=debug_nans
+            ),
         )
     return events
 

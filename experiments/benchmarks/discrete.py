@@ -32,7 +32,7 @@ class Work:
       side: of the sampled and trained images, one channel.
       batch: images a training step.
       drawn: images that are sampled.
-      levels: resolutions of the PixelCNN++.
+      resolutions: of the PixelCNN++.
       width: channels of the networks.
       depth: blocks.
       couplings: of the Flow++.
@@ -45,7 +45,7 @@ class Work:
     side: int = 28
     batch: int = 16
     drawn: int = 4
-    levels: int = 3
+    resolutions: int = 3
     width: int = 32
     depth: int = 2
     couplings: tuple[int, int, int] = (4, 2, 3)
@@ -54,7 +54,7 @@ class Work:
 
 
 QUICK = Work(
-    elements=64, components=3, side=8, batch=2, drawn=2, levels=2, width=8, depth=1, couplings=(2, 1, 1),
+    elements=64, components=3, side=8, batch=2, drawn=2, resolutions=2, width=8, depth=1, couplings=(2, 1, 1),
     rounds=2, slow_rounds=1,
 )  # fmt: skip
 
@@ -107,7 +107,7 @@ def samples(work: Work) -> Part:
     """The same images, from cached activations and by running the network again for every pixel."""
     model = dgm.PixelCNNpp(
         (work.side, work.side, 1),
-        levels=work.levels,
+        resolutions=work.resolutions,
         depth=work.depth,
         width=work.width,
         num_components=5,

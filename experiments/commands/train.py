@@ -101,6 +101,8 @@ def train(
         }
     truth = dgm.data.TOYS.get(config.data)
     parallel = options.runtime.parallel(training.batch_size, training.accumulate)
+    length = dataclasses.asdict(training)
+    execution = {name: length.pop(name) for name in ("accumulate", "steps_per_call")}
     if options.surgery and not isinstance(model, dgm.VAE):
         raise ValueError(
             f"--surgery: takes VAEs apart, and {config.name} is a {type(model).__name__}."
@@ -134,17 +136,19 @@ def train(
             seed=jax.random.key(config.seed),
             optimizer=config.model.optimizers(optimizer),
             augment=augment,
-            parallel=parallel,
-            debug_nans=options.debug_nans,
-            profile=workdir / "profile" if options.profile else None,
             workdir=workdir,
-            settings={"optimizer": dataclasses.asdict(config.optimizer)},
-            on_start=begin,
-            on_record=events.write,
-            on_compile=print_cost if is_first else None,
-            on_evaluation=_in_turn(watchers(events)),
             loss=config.model.loss(),
-            **dataclasses.asdict(training) | selecting,
+            execution=dgm.Execution(parallel=parallel, **execution),
+            watch=dgm.Watch(
+                on_start=begin,
+                on_record=events.write,
+                on_compile=print_cost if is_first else None,
+                on_evaluation=_in_turn(watchers(events)),
+                debug_nans=options.debug_nans,
+                profile=workdir / "profile" if options.profile else None,
+                settings={"optimizer": dataclasses.asdict(config.optimizer)},
+            ),
+            **length | selecting,
         )
     numbers = {
         split: config.model.measure(

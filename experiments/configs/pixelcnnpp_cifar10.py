@@ -13,7 +13,7 @@ from experiments.settings.pixel_cnn import PixelCNNConfig
 CONFIG = Config(
     name="pixelcnnpp_cifar10",
     data="cifar10",
-    model=PixelCNNConfig(levels=3, depth=5, width=160, num_components=10, dropout=0.5),
+    model=PixelCNNConfig(resolutions=3, depth=5, width=160, num_components=10, dropout=0.5),
     optimizer=OptimizerConfig(
         learning_rate=1e-3, warmup_steps=100, schedule="constant", clip_norm=None, b2=0.9995
     ),

@@ -13,7 +13,7 @@ from experiments.settings.pixel_cnn import PixelCNNConfig
 CONFIG = Config(
     name="pixelcnnpp_mnist",
     data="mnist",
-    model=PixelCNNConfig(levels=3, depth=3, width=64, num_components=10, dropout=0.3),
+    model=PixelCNNConfig(resolutions=3, depth=3, width=64, num_components=10, dropout=0.3),
     optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=500, clip_norm=1.0),
     training=TrainingConfig(
         steps=20_000,

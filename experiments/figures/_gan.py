@@ -66,17 +66,19 @@ def train(
         dataset.train,
         seed=jax.random.key(seed),
         steps=epochs * steps,
-        steps_per_call=steps if steps < 100 else 1,
+        execution=dgm.Execution(steps_per_call=steps if steps < 100 else 1),
         eval_every=steps,
         batch_size=batch_size,
         optimizer=settings.optimizers(optimizer),
         ema_decay=config.training.ema_decay,
         augment=config.augment.build(dataset.image_shape),
         loss=settings.loss(),
-        on_evaluation=None
-        if on_epoch is None
-        else lambda step, model: on_epoch(step // steps, model),
-        progress=False,
+        watch=dgm.Watch(
+            on_evaluation=None
+            if on_epoch is None
+            else lambda step, model: on_epoch(step // steps, model),
+            progress=False,
+        ),
     )
     return fitted.model, fitted.history
 

@@ -68,17 +68,19 @@ def train(
         seed=jax.random.key(seed),
         validation=dataset.validation,
         steps=epochs * steps,
-        steps_per_call=steps if steps < 100 else 1,
+        execution=dgm.Execution(steps_per_call=steps if steps < 100 else 1),
         eval_every=steps,
         batch_size=batch_size,
         optimizer=optax.adam(learning_rate),
         ema_decay=ema_decay,
         loss=dgm.objectives.NegativeELBO(),
-        data_init=data_init,
-        on_evaluation=None
-        if on_epoch is None
-        else lambda step, model: on_epoch(step // steps, model),
-        progress=False,
+        init_rows=None if data_init else 0,
+        watch=dgm.Watch(
+            on_evaluation=None
+            if on_epoch is None
+            else lambda step, model: on_epoch(step // steps, model),
+            progress=False,
+        ),
     ).model
 
 

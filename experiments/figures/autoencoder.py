@@ -131,7 +131,7 @@ def _autoencoder(
         batch_size=20,
         optimizer=optax.adam(_LEARNING_RATE),
         loss=loss,
-        progress=False,
+        watch=dgm.Watch(progress=False),
     ).model
 
 
@@ -148,7 +148,7 @@ def _judge(dataset: dgm.data.Dataset, *, seed: int, steps: int) -> dgm.Dequantiz
         steps=steps,
         eval_every=max(1, steps // 20),
         batch_size=100,
-        progress=False,
+        watch=dgm.Watch(progress=False),
     ).model
 
 

@@ -68,22 +68,27 @@ def draw(
     options: dict[str, Any] = {
         "seed": jax.random.key(seed),
         "steps": steps,
-        "steps_per_call": max(1, steps // 50),
+        "execution": dgm.Execution(steps_per_call=max(1, steps // 50)),
         "eval_every": max(1, steps // 50),
         # No rate of Adam's lets a scale fall far below the rate itself: one that decays for ever shows a fall for ever.
         "optimizer": optax.adam(lambda step: 0.03 / (1 + step / 100), b2=0.9),
         "batch_size": rows,
         "ema_decay": 0.0,
-        "data_init": False,  # no layer depends on data
-        "progress": False,
+        "init_rows": 0,  # no layer depends on data
     }
     as_floats = y.astype(np.float32)
-    dgm.fit(_mixture(), as_floats, validation=as_floats[:1], on_evaluation=record_plain, **options)
+    dgm.fit(
+        _mixture(),
+        as_floats,
+        validation=as_floats[:1],
+        watch=dgm.Watch(on_evaluation=record_plain, progress=False),
+        **options,
+    )
     dgm.fit(
         dgm.Dequantized(_mixture(), _LEVELS),
         y,
         validation=y[:1],
-        on_evaluation=record_dequantized,
+        watch=dgm.Watch(on_evaluation=record_dequantized, progress=False),
         **options,
     )
     bounds = [bound for bound, _ in dequantized.values()]

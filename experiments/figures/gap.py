@@ -127,11 +127,11 @@ def _trained(
         y,
         seed=jax.random.key(seed),
         steps=steps,
-        steps_per_call=max(1, steps // 10),
+        execution=dgm.Execution(steps_per_call=max(1, steps // 10)),
         eval_every=max(1, steps // 10),
         learning_rate=0.02,
-        data_init=False,  # no layer depends on data
-        progress=False,
+        init_rows=0,  # no layer depends on data
+        watch=dgm.Watch(progress=False),
     ).model.dequantization
 
 

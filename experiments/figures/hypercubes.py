@@ -56,11 +56,11 @@ def draw(
             y,
             seed=jax.random.key(seed),
             steps=steps,
-            steps_per_call=max(1, steps // 20),
+            execution=dgm.Execution(steps_per_call=max(1, steps // 20)),
             eval_every=max(1, steps // 20),
             learning_rate=3e-3,
-            data_init=False,  # no layer depends on data
-            progress=False,
+            init_rows=0,  # no layer depends on data
+            watch=dgm.Watch(progress=False),
         ).model
         density: Any = model.density
         grids[name] = _on_cubes(density)

@@ -103,14 +103,14 @@ def _trained(posterior: str, seed: int, steps: int) -> Any:
         x,
         seed=jax.random.key(seed),
         steps=steps // per_call * per_call,
-        steps_per_call=per_call,
+        execution=dgm.Execution(steps_per_call=per_call),
         eval_every=per_call,
         batch_size=len(x),
         optimizer=optax.adam(optax.cosine_decay_schedule(3e-3, steps)),
         ema_decay=0.99,
         loss=dgm.objectives.NegativeELBO(),
-        data_init=False,
-        progress=False,
+        init_rows=0,
+        watch=dgm.Watch(progress=False),
     ).model
 
 

@@ -166,7 +166,7 @@ def both_ways(context: Context) -> list[Check]:
     pairs, held_pairs = (np.concatenate([a, rng.randint(0, 6, a.shape)], 1) for a in (y, held))
     model = dgm.fit(
         dgm.Dequantized(flow, 6), pairs, seed=_KEY, steps=context.size(800, 3_000), learning_rate=5e-3,
-        progress=False,
+        watch=dgm.Watch(progress=False),
     ).model  # fmt: skip
     nats = dgm.log_likelihood(
         model, jnp.asarray(held_pairs), seed=_KEY, num_samples=16

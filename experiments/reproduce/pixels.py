@@ -26,7 +26,8 @@ def pixel_cnn(context: Context) -> list[Check]:
     with float64():
         options: dict[str, Any] = {"depth": 1, "width": 4, "num_components": 2}
         model = drawn(
-            lambda: dgm.PixelCNNpp((4, 4, 3), 9, levels=2, **options, rngs=nnx.Rngs(0)), jnp.float64
+            lambda: dgm.PixelCNNpp((4, 4, 3), 9, resolutions=2, **options, rngs=nnx.Rngs(0)),
+            jnp.float64,
         )
         x = jax.random.normal(KEY, (1, 4, 4, 3))
         jacobian = jax.jit(jax.jacfwd(lambda x: model.net(x)[0]))(x)[:, :, :, 0]

@@ -108,7 +108,7 @@ def fitted_prior(context: Context) -> list[Check]:
     losses = [-prior.log_prob(held)]
     fitted = dgm.fit(
         prior, np.asarray(codes), seed=KEY, steps=600, batch_size=1_000, learning_rate=3e-2,
-        steps_per_call=100, progress=False,
+        execution=dgm.Execution(steps_per_call=100), watch=dgm.Watch(progress=False),
     ).model  # fmt: skip
     losses.append(-fitted.log_prob(held))
     start, end = (float((loss - entropy).mean()) for loss in losses)
@@ -123,7 +123,7 @@ def fitted_prior(context: Context) -> list[Check]:
     flow = dgm.FlowPrior(model.latent_dim, depth=4, width=32, rngs=nnx.Rngs(context.seed))
     learned = dgm.fit(
         flow, np.asarray(z).reshape(-1, model.latent_dim), seed=KEY, steps=200,
-        learning_rate=2e-3, steps_per_call=50, progress=False,
+        learning_rate=2e-3, execution=dgm.Execution(steps_per_call=50), watch=dgm.Watch(progress=False),
     ).model  # fmt: skip
     other = nnx.clone(model)
     other.prior, other.prior_is_standard = nnx.data(learned), False

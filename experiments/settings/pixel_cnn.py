@@ -20,13 +20,13 @@ class PixelCNNConfig(ModelConfig):
     images: ClassVar[bool] = True
     system: tyro.conf.Suppress[str] = "pixelcnn"
     depth: int = 5
-    """Blocks of a level and a stream."""
+    """Blocks of a resolution and a stream."""
     width: int = 160
     """Channels."""
     variant: Literal["pixelcnnpp", "gated", "plain"] = "pixelcnnpp"
     """Which network."""
-    levels: int | None = None
-    """Resolutions; by default 3 of pixelcnnpp, and 1 of the others, which have no more."""
+    resolutions: int | None = None
+    """Number of resolutions; by default 3 of pixelcnnpp, and 1 of the others, which have no more."""
     num_components: int = 10
     """Logistics of a pixel."""
     likelihood: Literal["logistic_mixture", "categorical"] = "logistic_mixture"

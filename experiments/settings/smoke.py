@@ -10,6 +10,7 @@ _SMOKE_SIZES = {
     "depth": 2,
     "width": 16,
     "levels": 2,
+    "resolutions": 2,
     "hidden_layers": 1,
     "anchor_every": 1,
     "num_components": 4,

@@ -198,8 +198,8 @@ class IAFVAEConfig(LatentVariableConfig):
     """Distribution of a pixel given the latents."""
     width: int = 64
     """Channels of the features."""
-    levels: int = 2
-    """Resolutions."""
+    resolutions: int = 2
+    """Number of resolutions."""
     latent_channels: int = 8
     """Channels of the latents of a layer."""
     iaf_depth: int = 2

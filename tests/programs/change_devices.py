@@ -46,10 +46,9 @@ def fit(workdir: pathlib.Path | None, parallel: Parallel, stop_at: int | None = 
         eval_every=10,
         batch_size=32,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2)),
-        parallel=parallel,
+        execution=dgm.Execution(parallel=parallel),
         workdir=workdir,
-        on_evaluation=on_evaluation,
-        progress=False,
+        watch=dgm.Watch(on_evaluation=on_evaluation, progress=False),
     )
 
 

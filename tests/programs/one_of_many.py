@@ -122,7 +122,7 @@ def main() -> None:
         batch_size=BATCH,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2, momentum=0.9)),
         workdir=WORKDIR,
-        **options,
+        execution=dgm.Execution(**options),
     )
     params, fixed, _ = dgm.training.partition(result.model)
     assert all(leaf.is_fully_addressable for leaf in params.values())

@@ -155,7 +155,7 @@ class ConvDiscriminator(Module):
 
 
 def _conv(channels: int, out: int, init: Any, rngs: nnx.Rngs) -> Conv:
-    return Conv(3, channels, out, init=init, edge=False, bias=True, rngs=rngs)
+    return Conv(3, channels, out, init=init, rngs=rngs)
 
 
 def _coarsest(

@@ -1,12 +1,11 @@
 """Blocks of pixel networks: gated residual (PixelCNN++), gated (Gated PixelCNN) and masked residual (PixelCNN).
 
-All map ``[*batch, h, w, width]`` to the same shape and call their convolutions as ``run(block, name, x)``, so that the
-caller decides where the input of a convolution lies: a whole image, or a patch next to what a cache remembers. The
-convolutions named in ``spatial`` see more than one pixel.
+All map ``[*batch, h, w, width]`` to the same shape and call their convolutions as ``run(conv, x)``, so that the caller
+decides where the input of a convolution lies: a whole image, or a patch next to what a cache remembers.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +16,14 @@ from dgmjax.nets.mlp import dropout
 from dgmjax.nets.pixelcnn.conv import CausalConv, ReceptiveField
 from dgmjax.nets.summary import Module
 
-Run = Callable[[nnx.Module, str, jax.Array], jax.Array]
+# run(conv, x) -> conv(x)
+Run = Callable[[Any, jax.Array], jax.Array]
 
 _CONTEXT_INIT = nnx.initializers.lecun_normal()
 
 
 class CausalBlock(Module):
-    """What blocks share: a projection of the context, dropout, and where more inputs come from.
+    """A block of convolutions with a projection of the context, dropout, and a second input.
 
     Args:
       width: channels.
@@ -35,8 +35,7 @@ class CausalBlock(Module):
       rngs: ``nnx.Rngs`` for the initial weights.
     """
 
-    spatial: ClassVar[tuple[str, ...]]
-    is_hourglass: ClassVar[bool] = False
+    is_u_net: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -55,6 +54,11 @@ class CausalBlock(Module):
             shape = (context_size, self._context_channels(width))
             self.context_kernel = nnx.Param(_CONTEXT_INIT(rngs.params(), shape, jnp.float32))
         self._build(width, extra, size, reach, rngs)
+
+    @property
+    def spatial(self) -> list[CausalConv]:
+        """The convolutions that see more than one pixel, in the order in which they run."""
+        raise NotImplementedError
 
     def __call__(
         self,
@@ -94,8 +98,12 @@ class GatedResidual(CausalBlock):
     Source: Salimans et al., 2017, *PixelCNN++*, arXiv:1701.05517, section 2 and the authors' code.
     """
 
-    spatial = ("first", "second")
-    is_hourglass = True
+    is_u_net = True
+
+    @property
+    def spatial(self) -> list[CausalConv]:
+        """See the base class."""
+        return [self.first, self.second]
 
     def _build(
         self, width: int, extra: int, size: tuple[int, int], reach: ReceptiveField, rngs: nnx.Rngs
@@ -114,11 +122,11 @@ class GatedResidual(CausalBlock):
         run: Run,
     ) -> jax.Array:
         """See the class."""
-        hidden = run(self, "first", concat_elu(x))
+        hidden = run(self.first, concat_elu(x))
         if extra is not None:
-            hidden = hidden + run(self, "link", concat_elu(extra))
+            hidden = hidden + run(self.link, concat_elu(extra))
         hidden = self._drop(concat_elu(hidden), key)
-        change = self._with_context(run(self, "second", hidden), context)
+        change = self._with_context(run(self.second, hidden), context)
         return x + gate(change)
 
 
@@ -133,7 +141,10 @@ class GatedConv(CausalBlock):
       equation 2 and figure 2.
     """
 
-    spatial = ("conv",)
+    @property
+    def spatial(self) -> list[CausalConv]:
+        """See the base class."""
+        return [self.conv]
 
     def _build(
         self, width: int, extra: int, size: tuple[int, int], reach: ReceptiveField, rngs: nnx.Rngs
@@ -152,12 +163,12 @@ class GatedConv(CausalBlock):
         run: Run,
     ) -> jax.Array:
         """See the class."""
-        change = self._with_context(run(self, "conv", x), context)
+        change = self._with_context(run(self.conv, x), context)
         if extra is not None:
-            change = change + run(self, "link", extra)
+            change = change + run(self.link, extra)
         value, control = jnp.split(change, 2, axis=-1)
         gated = self._drop(jnp.tanh(value) * jax.nn.sigmoid(control), key)
-        return gated if extra is None else x + run(self, "last", gated)
+        return gated if extra is None else x + run(self.last, gated)
 
 
 class MaskedResidual(CausalBlock):
@@ -166,7 +177,10 @@ class MaskedResidual(CausalBlock):
     Source: van den Oord et al., 2016, *Pixel recurrent neural networks*, arXiv:1601.06759, figure 5.
     """
 
-    spatial = ("middle",)
+    @property
+    def spatial(self) -> list[CausalConv]:
+        """See the base class."""
+        return [self.middle]
 
     def _context_channels(self, width: int) -> int:
         return _half(width)
@@ -190,9 +204,9 @@ class MaskedResidual(CausalBlock):
         run: Run,
     ) -> jax.Array:
         """See the class."""
-        hidden = jax.nn.relu(run(self, "first", jax.nn.relu(x)))
-        hidden = self._with_context(run(self, "middle", hidden), context)
-        return x + run(self, "last", self._drop(jax.nn.relu(hidden), key))
+        hidden = jax.nn.relu(run(self.first, jax.nn.relu(x)))
+        hidden = self._with_context(run(self.middle, hidden), context)
+        return x + run(self.last, self._drop(jax.nn.relu(hidden), key))
 
 
 def _half(width: int) -> int:

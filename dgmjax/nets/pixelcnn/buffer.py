@@ -8,13 +8,13 @@ import jax.numpy as jnp
 
 from dgmjax.nets.pixelcnn.conv import CausalConv
 
-_CONV, _GROWN = "conv", "grown"
+_CONV, _UPSAMPLED = "conv", "upsampled"
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """What a convolution sees at a pixel besides the pixel: ``previous`` rows, ``left`` pixels, zeros to the right.
+    """Surroundings of a pixel that a convolution sees: ``previous`` rows, ``left`` pixels, zeros to the right.
 
     Attributes:
       previous: ``[..., kh - 1, kw, c]``.
@@ -38,7 +38,7 @@ class Window:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Buffer:
-    """Two rows of the input of a convolution, or of a grown image, ``[..., rows, columns, c]``; zeros are the padding.
+    """Two rows of the input of a convolution, or of an upsampled image, ``[..., rows, columns, c]``; zeros are padding.
 
     Attributes:
       values: of a convolution, row ``i`` at ``i % kh``, with the padding of its columns.
@@ -52,7 +52,7 @@ class Buffer:
 
     def read(self, row: jax.Array, column: jax.Array) -> Window:
         """The window at a pixel."""
-        if self.kind == _GROWN:
+        if self.kind == _UPSAMPLED:
             current = self._slice(0, 2 * (column // 2), (2, 2))
             return Window(current, current, current, 0)
         left, right = self.columns
@@ -67,9 +67,9 @@ class Buffer:
         )
 
     def write(self, row: jax.Array, column: jax.Array, entry: jax.Array) -> "Buffer":
-        """The buffer with a new pixel, or with the 2x2 pixels that it grew to."""
+        """The buffer with a new pixel, or with the 2x2 pixels it was upsampled to."""
         place = self._start(row % self.values.shape[-3], column + self.columns[0])
-        if self.kind == _GROWN:
+        if self.kind == _UPSAMPLED:
             place = self._start(0, 2 * (column // 2))
         values = jax.lax.dynamic_update_slice(self.values, entry, place)
         return dataclasses.replace(self, values=values)
@@ -92,6 +92,6 @@ def conv_buffer(
     return Buffer(jnp.zeros(shape, dtype), _CONV, conv.columns)
 
 
-def grown_buffer(channels: int, batch: int, width: int, dtype: Any) -> Buffer:
-    """An empty buffer of an image that grew from half its resolution."""
-    return Buffer(jnp.zeros((batch, 2, width, channels), dtype), _GROWN)
+def upsampled_buffer(channels: int, batch: int, width: int, dtype: Any) -> Buffer:
+    """An empty buffer of an image that is upsampled from half its resolution."""
+    return Buffer(jnp.zeros((batch, 2, width, channels), dtype), _UPSAMPLED)

@@ -45,16 +45,21 @@ class NormalizedKernel(Module):
         new.direction, new.is_folded = nnx.Param(self.kernel()), True
         return new
 
-    def with_data_init(self, x: jax.Array) -> Self:
-        """A new layer whose outputs on ``x`` have mean 0 and the standard deviation it starts from, every channel."""
-        new = nnx.clone(self)
-        new.scale = nnx.Param(jnp.ones_like(self.scale[...]))
-        new.bias = nnx.Param(jnp.zeros_like(self.bias[...]))
-        out = new(x).astype(self.bias.dtype)
+    def start_from(self, x: jax.Array) -> None:
+        """Change this layer so that its outputs on ``x`` have mean 0 and the standard deviation it starts from.
+
+        Every channel of them. For a copy: modules of users do not change.
+        """
+        self.scale = nnx.Param(jnp.ones_like(self.scale[...]))
+        self.bias = nnx.Param(jnp.zeros_like(self.bias[...]))
+        out = self(x).astype(self.bias.dtype)
         axes = tuple(range(out.ndim - 1))
         factor = self.init_scale / jnp.sqrt(out.var(axes) + _TINY)
-        new.scale, new.bias = nnx.Param(factor), nnx.Param(-out.mean(axes) * factor)
-        return new
+        self.scale, self.bias = nnx.Param(factor), nnx.Param(-out.mean(axes) * factor)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply the layer."""
+        raise NotImplementedError
 
     def _masked(self, direction: jax.Array) -> jax.Array:
         return direction
@@ -130,7 +135,7 @@ class CausalConv(NormalizedKernel):
         return jnp.where(seen, direction, jnp.zeros((), direction.dtype))
 
 
-class CausalGrow(NormalizedKernel):
+class CausalConvTranspose(NormalizedKernel):
     """The transpose of a `CausalConv` of stride 2: ``[*batch, h, w, in] -> [*batch, 2 h, 2 w, out]``.
 
     Pixel ``(i, j)`` gives rows ``2 i`` and ``2 i + 1``, and columns ``2 j`` and ``2 j + 1``; with ``reach="down"``, for

@@ -10,9 +10,10 @@ from flax import nnx
 from dgmjax.nets.data_init import data_init_once, not_initialised
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.pixelcnn.blocks import CausalBlock, GatedConv, GatedResidual, MaskedResidual
-from dgmjax.nets.pixelcnn.cache import PixelLayers, PixelWay, RowLayers, RowWay
+from dgmjax.nets.pixelcnn.cache import CachedPixel, CachedRow, PixelConvs, RowConvs
 from dgmjax.nets.pixelcnn.conv import CausalConv, ReceptiveField
-from dgmjax.nets.pixelcnn.stream import CausalStream, Renewing, Whole
+from dgmjax.nets.pixelcnn.stream import CausalStream
+from dgmjax.nets.pixelcnn.whole_image import DataDependentInit, WholeImage
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
@@ -40,10 +41,11 @@ class PixelCNN(Module):
       in_channels: ``c``.
       out_channels: of the last, 1x1, convolution.
       variant: ``"pixelcnnpp"``: `GatedResidual` blocks, vertical convolutions 2x3 and horizontal ones 2x2, in
-        ``levels`` resolutions with skips; ``"gated"``: `GatedConv` blocks, 2x3 and 1x2; ``"plain"``: `MaskedResidual`
-        blocks of masked 3x3 convolutions and no vertical stream, whose field has a blind spot to the right.
-      levels: number of resolutions; 1 but for ``"pixelcnnpp"``.
-      depth: blocks of a level on the way down.
+        several resolutions with skip connections; ``"gated"``: `GatedConv` blocks, 2x3 and 1x2; ``"plain"``:
+        `MaskedResidual` blocks of masked 3x3 convolutions and no vertical stream, whose field has a blind spot to the
+        right.
+      resolutions: number of resolutions; 1 but for ``"pixelcnnpp"``.
+      depth: blocks of a resolution on the way down.
       width: channels.
       dropout: probability of dropping a unit inside a block when a key is given.
       context_size: length of the context vector, projected in every block; 0 for none.
@@ -62,7 +64,7 @@ class PixelCNN(Module):
         out_channels: int,
         *,
         variant: Variant = "pixelcnnpp",
-        levels: int = 3,
+        resolutions: int = 3,
         depth: int = 5,
         width: int = 160,
         dropout: float = 0.0,
@@ -74,13 +76,14 @@ class PixelCNN(Module):
             raise ValueError(
                 f"PixelCNN: variant: expected one of {list(_VARIANTS)}, got {variant!r}."
             )
-        if min(levels, depth, width) < 1:
+        if min(resolutions, depth, width) < 1:
             raise ValueError(
-                f"PixelCNN: levels, depth and width must be at least 1, got {levels}, {depth} and {width}."
+                f"PixelCNN: resolutions, depth and width must be at least 1, got {resolutions}, {depth} and {width}."
             )
-        if levels > 1 and variant != "pixelcnnpp":
+        if resolutions > 1 and variant != "pixelcnnpp":
             raise ValueError(
-                f"PixelCNN: only 'pixelcnnpp' has several resolutions; use levels=1 with {variant!r}, got {levels}."
+                f"PixelCNN: only 'pixelcnnpp' has several resolutions; use resolutions=1 with {variant!r}, got "
+                f"{resolutions}."
             )
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"PixelCNN: dropout must be in [0, 1), got {dropout}.")
@@ -101,13 +104,13 @@ class PixelCNN(Module):
             )
             return CausalStream(
                 make_block,
-                levels=levels,
+                resolutions=resolutions,
                 depth=depth,
                 width=width,
                 size=size,
                 reach=reach,
                 is_fed=is_fed,
-                is_hourglass=block.is_hourglass,
+                is_u_net=block.is_u_net,
                 rngs=rngs,
             )
 
@@ -128,7 +131,7 @@ class PixelCNN(Module):
         self, x: jax.Array, context: jax.Array | None = None, *, key: jax.Array | None = None
     ) -> jax.Array:
         """All outputs in one pass; ``key``, one or one an example, switches dropout on."""
-        return self._whole(x, context, key, Whole())
+        return self._whole(x, context, key, WholeImage())
 
     @data_init_once
     def with_data_init(self, x: jax.Array, context: jax.Array | None = None) -> "PixelCNN":
@@ -150,12 +153,12 @@ class PixelCNN(Module):
         """Features of row ``row`` for `pixel`, and the cache for the next, from the encoded row before it."""
         features, new = {"start": self.above(above), "stream": None}, dict(cache)
         if self.vertical is not None:
-            layers = RowLayers(cache)
-            x = layers(self, "start", above)
+            convs = RowConvs([cache["start"]])
+            x = convs(self.start, above)
             _, features["stream"], new["stream"] = self.vertical(
-                x, None, context, way=RowWay(row), cache=cache["stream"]
+                x, None, context, mode=CachedRow(row), cache=cache["stream"]
             )
-            new |= layers.results
+            (new["start"],) = convs.inputs
         return features, new
 
     def pixel(
@@ -167,29 +170,29 @@ class PixelCNN(Module):
         windows: Any,
     ) -> tuple[jax.Array, Any]:
         """Outputs ``[batch, 1, 1, out]`` at ``place`` and what to cache, from the encoded pixel to the left."""
-        layers = PixelLayers(windows)
-        x = features["start"] + layers(self, "left", left)
+        convs = PixelConvs([windows["left"]])
+        x = features["start"] + convs(self.left, left)
         x, _, entries = self.horizontal(
-            x, features["stream"], context, way=PixelWay(*place), cache=windows["stream"]
+            x, features["stream"], context, mode=CachedPixel(*place), cache=windows["stream"]
         )
-        return self._head(x, layers), layers.results | {"stream": entries}
+        return self._head(x, convs), {"left": convs.inputs[0], "stream": entries}
 
     def _whole(
-        self, x: jax.Array, context: jax.Array | None, key: jax.Array | None, way: Whole
+        self, x: jax.Array, context: jax.Array | None, key: jax.Array | None, mode: WholeImage
     ) -> jax.Array:
-        encoded, layers = self.encode(x), way.layers(None)
+        encoded, convs = self.encode(x), mode.convs(None)
         keys: list[jax.Array | None] = [None, None] if key is None else [*prng.split(key)]
         above, left = _shifted(encoded, axis=-3), _shifted(encoded, axis=-2)
         features = None
         if self.vertical is not None:
-            start = layers(self, "start", above)
-            _, features, _ = self.vertical(start, None, context, key=keys[0], way=way)
-        hidden = layers(self, "above", above) + layers(self, "left", left)
-        hidden, _, _ = self.horizontal(hidden, features, context, key=keys[1], way=way)
-        return self._head(hidden, layers).astype(x.dtype)
+            start = convs(self.start, above)
+            _, features, _ = self.vertical(start, None, context, key=keys[0], mode=mode)
+        hidden = convs(self.above, above) + convs(self.left, left)
+        hidden, _, _ = self.horizontal(hidden, features, context, key=keys[1], mode=mode)
+        return self._head(hidden, convs).astype(x.dtype)
 
-    def _head(self, hidden: jax.Array, layers: Any) -> jax.Array:
-        return layers(self, "last", jax.nn.elu(hidden))
+    def _head(self, hidden: jax.Array, convs: Any) -> jax.Array:
+        return convs(self.last, jax.nn.elu(hidden))
 
 
 def _shifted(x: jax.Array, *, axis: int) -> jax.Array:
@@ -202,5 +205,5 @@ def _shifted(x: jax.Array, *, axis: int) -> jax.Array:
 # A jitted function meets a copy, which may be changed.
 @jax.jit
 def _with_data_init(net: PixelCNN, x: jax.Array, context: jax.Array | None) -> PixelCNN:
-    net._whole(x, context, None, Renewing())
+    net._whole(x, context, None, DataDependentInit())
     return net

@@ -1,4 +1,4 @@
-"""A stream of a pixel network: levels of blocks at falling resolutions and, with skips, back up."""
+"""A stream of a pixel network: blocks at falling resolutions and, with U-Net skip connections, back up."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.nets.pixelcnn.blocks import CausalBlock
-from dgmjax.nets.pixelcnn.conv import CausalConv, CausalGrow, ReceptiveField
+from dgmjax.nets.pixelcnn.conv import CausalConv, CausalConvTranspose, ReceptiveField
+from dgmjax.nets.pixelcnn.whole_image import WholeImage
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 from dgmjax.numerics.sharding import varying
@@ -18,114 +19,58 @@ MakeBlock = Callable[..., CausalBlock]
 
 
 class Resize(Module):
-    """The way from one resolution to half of it, and back."""
+    """Downsampling to half the resolution by a strided convolution, and upsampling by a transposed one."""
 
     def __init__(self, size: tuple[int, int], width: int, *, reach: ReceptiveField, rngs: nnx.Rngs):
         self.shrink = CausalConv(size, width, width, reach=reach, stride=2, rngs=rngs)
-        self.grow = CausalGrow(width, width, reach=reach, rngs=rngs)
-
-
-class Whole:
-    """How a stream runs on whole images; `dgmjax.nets.pixelcnn.cache` has the ways that run on a row or on a pixel."""
-
-    keeps_features = True
-
-    def layers(self, cache: Any) -> "WholeLayers":
-        """What runs the convolutions of one block."""
-        del cache
-        return WholeLayers()
-
-    def result(self, layers: Any, block: CausalBlock) -> Any:
-        """What to return of a block besides its output."""
-        del layers, block
-
-    def kept(self, cache: Any, name: str, x: jax.Array) -> Any:
-        """What to remember of the input of a convolution, whether it runs or not."""
-        del cache, name, x
-
-    def visit(self, level: int, function: Callable[[], Any], cache: Any) -> Any:
-        """Run a level, or what its cache remembers where it has nothing new."""
-        del level, cache
-        return function()
-
-    def pick(self, level: int, grown: jax.Array) -> jax.Array:
-        """The part of a grown image that belongs here."""
-        del level
-        return grown
-
-
-class WholeLayers:
-    """Calls a convolution as it is."""
-
-    def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
-        """``module.name(x)``."""
-        return getattr(module, name)(x)
-
-
-class Renewing(Whole):
-    """On whole images, and every layer first starts from what it meets; changes the modules it runs."""
-
-    def layers(self, cache: Any) -> "RenewingLayers":
-        """What runs the convolutions of one block."""
-        del cache
-        return RenewingLayers()
-
-    def result(self, layers: Any, block: CausalBlock) -> Any:
-        """The block with its new layers."""
-        return block
-
-
-class RenewingLayers(WholeLayers):
-    """Replaces a convolution by its data-dependent start before the call."""
-
-    def __call__(self, module: nnx.Module, name: str, x: jax.Array) -> jax.Array:
-        """``module.name(x)`` of the new layer."""
-        setattr(module, name, getattr(module, name).with_data_init(x))
-        return super().__call__(module, name, x)
+        self.grow = CausalConvTranspose(width, width, reach=reach, rngs=rngs)
 
 
 class CausalStream(Module):
-    """``levels`` of ``depth`` blocks, each at half the resolution of the one before, and with skips back up.
+    """``resolutions`` times ``depth`` blocks, each half the resolution of the one before, and a U-Net back up.
 
-    Blocks of a level are one stacked module and one ``jax.lax.scan``, so compile time is that of one block whatever
-    the depth. On the way up again a block has what the block at its height gave on the way down as extra input; there
-    is one block more than on the way down, for what entered the level. Without an hourglass there is one level and no
-    way back.
+    Blocks of a resolution are one stacked module and one ``jax.lax.scan``, so compile time is that of one block
+    whatever the depth. On the way up a block has, by a skip connection, the output of its counterpart on the way down
+    as extra input; there is one block more than on the way down, for what entered the resolution. Without a U-Net there
+    is one resolution and no way up.
 
     Args:
       make_block: ``make_block(extra=channels)`` returns one block; all with equal settings.
-      levels: number of resolutions.
-      depth: blocks of a level.
+      resolutions: number of resolutions.
+      depth: blocks of a resolution.
       width: channels.
       size: of the convolutions that halve the resolution.
       reach: theirs, see `CausalConv`.
       is_fed: whether every block also sees a block of another stream.
-      is_hourglass: whether there is a way back up.
+      is_u_net: whether there is a way up.
       rngs: ``nnx.Rngs`` for the initial weights.
+
+    Attributes:
+      first: the blocks on the way down, stacked, by resolution.
+      second: those on the way up.
+      resize: between a resolution and the next.
     """
 
     def __init__(
         self,
         make_block: MakeBlock,
         *,
-        levels: int,
+        resolutions: int,
         depth: int,
         width: int,
         size: tuple[int, int],
         reach: ReceptiveField,
         is_fed: bool,
-        is_hourglass: bool,
+        is_u_net: bool,
         rngs: nnx.Rngs,
     ):
         self.width, self.depth, self.is_fed = width, depth, is_fed
-        self.num_levels = levels
-        fed = width if is_fed else 0
-        self.first = nnx.List([_stacked(make_block, depth, fed) for _ in range(levels)])
-        sizes = [depth + (level < levels - 1) for level in range(levels)] if is_hourglass else []
+        self.resolutions = resolutions
+        fed, last = width if is_fed else 0, resolutions - 1
+        self.first = nnx.List([_stacked(make_block, depth, fed) for _ in range(resolutions)])
+        sizes = [depth + (scale < last) for scale in range(resolutions)] if is_u_net else []
         self.second = nnx.List([_stacked(make_block, num, fed + width) for num in sizes])
-        self.resize = nnx.List(
-            [Resize(size, width, reach=reach, rngs=rngs) for _ in range(levels - 1)]
-        )
+        self.resize = nnx.List([Resize(size, width, reach=reach, rngs=rngs) for _ in range(last)])
 
     def __call__(
         self,
@@ -134,7 +79,7 @@ class CausalStream(Module):
         context: jax.Array | None = None,
         *,
         key: jax.Array | None = None,
-        way: Any = None,
+        mode: Any = None,
         cache: Any = None,
     ) -> tuple[jax.Array, Any, Any]:
         """The output ``[batch, h, w, width]``, the features for a stream that this one feeds, and the new cache.
@@ -144,83 +89,83 @@ class CausalStream(Module):
           above: features of the stream that feeds this one.
           context: ``[batch, k]``.
           key: switches dropout on; one, or one an example.
-          way: how to run; on whole images by default.
-          cache: what that way remembers.
+          mode: of evaluation; `WholeImage` by default.
+          cache: of that mode.
         """
-        return self._level(0, x, above, context, key, way or Whole(), cache)
+        return self._from_scale(0, x, above, context, key, mode or WholeImage(), cache)
 
-    def _level(
-        self, level: int, x: jax.Array, above: Any, context: Any, key: Any, way: Any, cache: Any
+    def _from_scale(
+        self, scale: int, x: jax.Array, above: Any, context: Any, key: Any, mode: Any, cache: Any
     ) -> tuple[jax.Array, Any, Any]:
+        """The stream from ``1 / 2^scale`` of the resolution on, down and up again."""
+
         def blocks(
-            stacks: nnx.List, x: jax.Array, name: str, extra: jax.Array | None
+            x: jax.Array, skips: jax.Array | None, *, is_up: bool
         ) -> tuple[jax.Array, jax.Array, Any]:
-            salt = 2 * level + (name == "second")
-            x, outputs, result = _run_blocks(
-                stacks[level],
+            salt = 2 * scale + is_up
+            stacks, name = (self.second, "up") if is_up else (self.first, "down")
+            x, outputs, returned = _run_blocks(
+                stacks[scale],
                 x,
-                _joined(None if above is None else above[name], extra),
+                _joined(None if above is None else above[name], skips),
                 context,
                 prng.fold_in(key, salt),
-                way,
+                mode,
                 None if cache is None else cache[name],
             )
-            if isinstance(way, Renewing):
-                stacks[level] = result
-            return x, outputs, result
+            mode.replace(stacks, scale, returned)
+            return x, outputs, returned
 
         start = x
-        x, outputs, result = blocks(self.first, x, "first", None)
-        features, results = {"first": outputs}, {"first": result}
+        x, outputs, returned = blocks(x, None, is_up=False)
+        features, new = {"down": outputs}, {"down": returned}
         if not self.second:
-            return x, features if way.keeps_features else None, results
+            return x, features if mode.keeps_features else None, new
         skips = jnp.concatenate([start[None], outputs])[::-1]
-        if level == self.num_levels - 1:
+        if scale == self.resolutions - 1:
             skips = skips[1:]
         else:
-            resize, inner = self.resize[level], None if cache is None else cache["inner"]
-            own = None if inner is None else inner["resize"]
-            entering, kept = x, way.kept(own, "shrink", x)
+            resize, inner = self.resize[scale], None if cache is None else cache["inner"]
+            entering = x
 
             def descend() -> Any:
-                layers = way.layers(own)
-                y = layers(resize, "shrink", entering)
-                y, *rest = self._level(
-                    level + 1,
-                    y,
-                    None if above is None else above["level"],
+                convs = mode.convs(None if inner is None else [inner["downsampling"]])
+                y, *rest = self._from_scale(
+                    scale + 1,
+                    convs(resize.shrink, entering),
+                    None if above is None else above["lower"],
                     context,
                     key,
-                    way,
-                    None if inner is None else inner["level"],
+                    mode,
+                    None if inner is None else inner["lower"],
                 )
-                return layers(resize, "grow", y), *rest
+                return convs(resize.grow, y), *rest
 
-            grown, deeper, deeper_results = way.visit(level + 1, descend, inner)
-            x = way.pick(level, grown)
-            features["level"] = deeper
-            results["inner"] = {
-                "resize": kept,
-                "level": deeper_results,
-                "grown": grown,
-                "features": deeper,
+            upsampled, lower, lower_cache = mode.at_scale(scale + 1, descend, inner)
+            x = mode.crop(scale, upsampled)
+            features["lower"] = lower
+            new["inner"] = {
+                "downsampling": mode.of_input(entering),
+                "lower": lower_cache,
+                "upsampled": upsampled,
+                "features": lower,
             }
-        x, outputs, result = blocks(self.second, x, "second", skips)
-        features["second"], results["second"] = outputs, result
-        return x, features if way.keeps_features else None, results
+        x, outputs, returned = blocks(x, skips, is_up=True)
+        features["up"], new["up"] = outputs, returned
+        return x, features if mode.keeps_features else None, new
 
 
 def _run_blocks(
-    blocks: CausalBlock, x: jax.Array, extra: Any, context: Any, key: Any, way: Any, cache: Any
+    blocks: CausalBlock, x: jax.Array, extra: Any, context: Any, key: Any, mode: Any, cache: Any
 ) -> tuple[jax.Array, jax.Array, Any]:
-    """The stacked blocks one after the other: the last output, all outputs, and what the way returns of each."""
+    """The stacked blocks one after the other: the last output, all outputs, and what the mode returns of each."""
 
     def body(x: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
         block, extra, index, cache = inputs
-        layers = way.layers(cache)
+        convs = mode.convs(cache)
         own_key = prng.fold_in(key, index)
-        x = block(x, extra, context, key=own_key, run=layers)
-        return x, (x, way.result(layers, block))
+        x = block(x, extra, context, key=own_key, run=convs)
+        return x, (x, mode.of_block(convs, block))
 
     num = jax.tree.leaves(blocks)[0].shape[0]
     x = varying(x, blocks, extra, context, key, cache)

@@ -16,8 +16,8 @@ class Profile:
       directory: where to write; None records nothing.
     """
 
-    def __init__(self, directory: pathlib.Path | None):
-        self.directory = directory
+    def __init__(self, directory: str | pathlib.Path | None):
+        self.directory = None if directory is None else pathlib.Path(directory)
         self._taken = 0
         self._running = False
 
