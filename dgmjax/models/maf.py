@@ -29,7 +29,8 @@ class MAF(Flow):
       hidden_layers: hidden layers of each MADE.
       transformer: ``"affine"``, ``"gated"`` (IAF's numerically stable form, `dgmjax.bijectors.GatedTransformer`) or
         ``"spline"`` (rational-quadratic, 8 bins on [-4, 4]: RQ-NSF (AR)).
-      scale_fn: bounded map of the log-scales of ``"affine"``, see `dgmjax.bijectors.scale_fn`.
+      scale_fn: bounded map of the log-scales of affine layers: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
+        ``"softplus"`` or ``"exp"``, see `dgmjax.bijectors.scale_fn`.
       sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
       remat: gradients that store the input of each pair of layers and recompute the rest, see `dgmjax.Stack`.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the MADEs in mixed precision, see `dgmjax.nets.MLP`.

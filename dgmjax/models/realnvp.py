@@ -58,7 +58,8 @@ class RealNVP(Flow):
         are activation normalization, so the examples of a batch stay independent.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged. Only
         on vectors, default ``"alternating"``.
-      scale_fn: bounded map of the log-scales, see `dgmjax.bijectors.scale_fn`.
+      scale_fn: bounded map of the log-scales: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``, ``"softplus"`` or
+        ``"exp"``, see `dgmjax.bijectors.scale_fn`.
       shift_first: ``x = (z + t) s`` as in the code of the paper, instead of ``x = s z + t`` as in its text.
       activation: of the conditioners, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
