@@ -77,7 +77,7 @@ def test_configs_build_the_networks_of_the_papers(name, published):
 @pytest.mark.slow
 def test_a_classifier_trains_by_the_command(tmp_path, capsys):
     arguments = ["--training.steps", "20", "--training.eval-every", "10", "--max-rows", "200"]
-    sizes = ["--model.depth", "2", "--model.width", "8", "--model.strides", "1"]
+    sizes = ["--model.blocks", "2", "--model.pad-to", "8", "--model.strides", "1"]
     train.main(["irevnet_digits", *arguments, *sizes, "--workdir", str(tmp_path / "run")])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     test = result["test"]

@@ -54,7 +54,10 @@ SIZES = {
     "num_components": 3,
     "num_heads": 2,
     "num_bins": 4,
-    "filters": (8, 8),
+    "filters": (8, 8, 8),
+    "units": (2, 2),
+    "blocks": (2, 2, 2),
+    "pad_to": 8,
     "latent_dim": 4,
     "latent_dims": (3, 2),
     "latent_channels": 2,
@@ -66,11 +69,12 @@ SIZES = {
     "prior_width": 4,
     "context_channels": 3,
     "pixel_width": 8,
-    "discriminator_widths": (8,),
+    "generator_widths": (16, 8),
+    "discriminator_widths": (8, 16),
 }
 NOISE = {"couplings": 2, "width": 8, "depth": 1, "num_components": 3, "encoder_width": 4}
-# They change what a gradient costs, not what it is.
-OF_MEMORY = ("reversible", "remat", "remat_blocks")
+# They change what a gradient costs, not what it is, or is near.
+OF_MEMORY = ("reversible", "remat", "remat_blocks", "compute_dtype")
 # What the fast suite shows of each system, and of all together.
 OF_EACH, OF_ALL = ("likelihood", "network", "variant"), ("noise", "prior", "posterior")
 
@@ -91,9 +95,13 @@ def settings(system):
 def names(cls):
     found = {}
     for name, hint in typing.get_type_hints(cls).items():
+        if name in OF_MEMORY:
+            continue
+        if type(None) in typing.get_args(hint):
+            hint = typing.get_args(hint)[0]
         if typing.get_origin(hint) is typing.Literal:
             found[name] = typing.get_args(hint)
-        elif hint is bool and name not in OF_MEMORY:
+        elif hint is bool:
             found[name] = (False, True)
     return found
 
@@ -186,7 +194,9 @@ def model_of(system, row):
     if row.get("variant") in ("gated", "plain"):
         options["resolutions"] = None
     config, dataset = cls(**options), dataset_of(row)
-    noise = DequantizationConfig(kind=row.get("noise", "uniform"), **NOISE)
+    # There is nothing to dequantize in floats.
+    kind = "uniform" if dataset.num_levels is None else row.get("noise", "uniform")
+    noise = DequantizationConfig(kind=kind, **NOISE)
     return config, dataset, lambda: config.build(dataset, nnx.Rngs(0), dequantization=noise)
 
 

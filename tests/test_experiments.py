@@ -188,6 +188,14 @@ BAD_COMMANDS = {
         ["realnvp_two_moons", "--data", "{nan_in_test}"],
         "test: 1 of 20 values are NaN or infinite, the first at index (3, 1)",
     ),
+    "noise for a model without it": (
+        ["vae_digits", "--dequantization.kind", "variational"],
+        "'variational' is noise of flows on integers, and vae on digits takes data as they are",
+    ),
+    "noise for floats": (
+        ["realnvp_two_moons", "--dequantization.kind", "logit_normal"],
+        "realnvp on two_moons takes continuous data; leave --dequantization.kind out",
+    ),
     "checkerboard without image": (
         ["realnvp_two_moons", "--model.mask", "checkerboard"],
         "'checkerboard' needs images",

@@ -23,7 +23,9 @@ def test_configs_have_losses_and_optimizers_of_the_same_names(name):
     optimizers = model.optimizers(optax.adam(1e-3))
     assert list(model.loss()) == ["generator", "discriminator"] == list(optimizers)
     assert model.validation_loss() is None
-    generator, discriminator = model.widths()
+    generator, discriminator = model.generator_widths, model.discriminator_widths
+    network = "conv" if name.startswith("dcgan") else "mlp"
+    assert model.parts(None, None) == {"network": network}
     mirrored = generator[::-1] == discriminator
     assert mirrored == name.startswith("dcgan")
     # The generator of images comes from the coarsest resolution, which has the most channels.

@@ -151,10 +151,15 @@ def fitted(monkeypatch, tmp_path):
 
     def command(name, **changes):
         config = load_config(name)
-        sizes = {"depth": 2, "width": 4} | (
-            {"filters": (4,)} if hasattr(config.model, "filters") else {}
-        )
-        model = dataclasses.replace(config.model, **sizes)
+        sizes = {
+            "depth": 2,
+            "width": 4,
+            "filters": (4, 4),
+            "units": (2,),
+            "generator_widths": (4, 8),
+        }
+        mine = {size: value for size, value in sizes.items() if hasattr(config.model, size)}
+        model = dataclasses.replace(config.model, **mine)
         monkeypatch.setattr(type(model), "measure", measure)
         monkeypatch.setattr(type(model), "monitor", "the_monitor")
         config = dataclasses.replace(config, model=model, **changes)

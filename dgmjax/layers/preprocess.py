@@ -26,7 +26,7 @@ class Logit(Bijector):
     Args:
       event_shape: shape of one event.
       levels: upper end of the data; the number of grey levels for dequantized pixels.
-      alpha: keeps the logit finite at the ends; 0.05 for colour images, 1e-6 for MNIST.
+      alpha: margin that keeps the logit finite at the ends; 0.05 for colour images, 1e-6 for MNIST.
 
     Source: Dinh et al., 2017, arXiv:1605.08803, section 4.1.
     """

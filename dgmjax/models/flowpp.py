@@ -55,7 +55,8 @@ class FlowPP(Flow):
         context_size=k)``, see `dgmjax.RealNVP`.
       num_components: logistics of a mixture.
       coupling: ``"mixture"``, ``"affine"``, or any `dgmjax.bijectors.Transformer`.
-      scale_fn: bounded map, a name or a function, of the (outer) log-scales, see `dgmjax.bijectors.scale_fn`.
+      scale_fn: bounded map of the (outer) log-scales: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
+        ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       attention: whether blocks have self-attention; ``False`` is the paper's ablation, see
         `dgmjax.nets.GatedAttentionNet`.
       num_heads: heads of the attention; divides ``width``.
@@ -65,8 +66,8 @@ class FlowPP(Flow):
       reversible: rebuild activations in the backward pass, see `dgmjax.Stack`; with mixture couplings by a root search,
         which costs little beside the networks.
       remat: recompute the activations of each coupling instead; not with ``reversible``.
-      remat_blocks: recompute those of each block of a network.
-      compute_dtype: ``"bfloat16"`` for mixed precision in the conditioners.
+      remat_blocks: recompute the activations of each block of a network.
+      compute_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision in the conditioners.
       preprocess: a fixed first layer on the data, e.g. `dgmjax.Logit` or `dgmjax.HistogramGaussianize`.
       base: distribution of the latents; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.
@@ -168,17 +169,18 @@ class FlowPPDequantizer(Flow):
       depth: blocks of a conditioner.
       num_components: logistics of a mixture.
       coupling: ``"mixture"``, ``"affine"``, or any `dgmjax.bijectors.Transformer`.
-      scale_fn: bounded map, a name or a function, of the (outer) log-scales.
+      scale_fn: bounded map of the (outer) log-scales: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
+        ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       attention: whether blocks have self-attention.
       num_heads: heads of the attention; divides ``width``.
       dropout: in the conditioners, active when a key is given to `sample_and_log_prob`.
-      encoder_width: channels of ``g``.
-      encoder_depth: gated convolutions of ``g``.
+      encoder_width: channels of the network ``g`` of the image.
+      encoder_depth: gated convolutions of the network ``g`` of the image.
       pattern: the halves of an image, see `FlowPP`.
-      reversible: see `FlowPP`; gradients then need the root search that samples do not.
-      remat: see `FlowPP`.
-      remat_blocks: see `FlowPP`.
-      compute_dtype: ``"bfloat16"`` for mixed precision in the conditioners.
+      reversible: rebuild activations in the backward pass, with a root search that samples do not need.
+      remat: recompute the activations of each coupling instead; not with ``reversible``.
+      remat_blocks: recompute the activations of each block of a network.
+      compute_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision in the conditioners.
       rngs: ``nnx.Rngs`` for the initial weights.
 
     The defaults are those of the paper, whose ``g`` has dropout too. It starts near the sigmoid of normal noise.

@@ -31,13 +31,13 @@ class GAN(Module):
 
     Args:
       event_shape: shape of an event, a vector or an image ``(h, w, c)``.
-      latent_dim: ``d``, length of ``z``.
+      latent_dim: length ``d`` of ``z``.
       num_levels: levels of discrete data, integers ``0 .. num_levels - 1``; the generator then ends with ``tanh``.
         None for continuous data, a linear end.
       network: ``"mlp"``: `dgmjax.nets.MLPGenerator` and `dgmjax.nets.MLPDiscriminator`, or ``"conv"`` for images:
         `dgmjax.nets.ConvGenerator` and `dgmjax.nets.ConvDiscriminator`, a DCGAN.
       generator_widths: units or channels, from the latents to the event; default those of the network.
-      discriminator_widths: from the event to the logit.
+      discriminator_widths: units or channels, from the event to the logit.
       batch_norm: of the generator.
       dropout: of the discriminator; default 0.3 of ``"mlp"``, as in the lectures, and none of ``"conv"``.
       spectral_norm: of the discriminator.

@@ -44,8 +44,8 @@ class Glow(Flow):
       conditioner: makes your own network of every coupling: ``conditioner((h, w, in_channels), out_channels,
         context_size=k)``, see `dgmjax.RealNVP`.
       coupling: ``"affine"``, ``"additive"``, or any `dgmjax.bijectors.Transformer`.
-      scale_fn: bounded map, a name or a function, of the log-scales of ``"affine"`` couplings, see
-        `dgmjax.bijectors.scale_fn`.
+      scale_fn: bounded map of the log-scales of affine couplings: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
+        ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       mixing: of the channels between couplings: ``"conv1x1"``, or one of the two it generalises, the fixed
         permutations ``"shuffle"`` and ``"reverse"`` (section 3.2 and figure 3).
       parametrization: of the 1x1 convolutions, ``"plu"`` or ``"dense"``.
@@ -59,7 +59,7 @@ class Glow(Flow):
       reversible: rebuild activations in the backward pass, see `dgmjax.Stack`.
       remat: recompute activations instead; not with ``reversible``.
       anchor_every: with ``reversible``, store the exact activations after every so many steps, see `dgmjax.Stack`.
-      compute_dtype: ``"bfloat16"`` for mixed precision in the conditioners.
+      compute_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision in the conditioners.
       preprocess: a fixed first layer on the data, e.g. `dgmjax.HistogramGaussianize` or `dgmjax.Logit`.
       base: distribution of the latents, ``(h w c,)`` events; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.

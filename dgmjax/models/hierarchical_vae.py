@@ -44,8 +44,9 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
 
     Args:
       event_shape: shape of an event, a vector or an image.
-      latent_dims: ``(d1, d2)``, numbers of latents of the two layers.
-      likelihood: ``p(x | z1, z2)``: a `dgmjax.likelihoods.Likelihood`, or its name.
+      latent_dims: numbers of latents of the two layers, ``(d1, d2)``.
+      likelihood: ``p(x | z1, z2)``, a `dgmjax.likelihoods.Likelihood` or a name: ``"bernoulli"``, ``"gaussian"``,
+        ``"categorical"``, ``"discretized_logistic"`` or ``"discretized_logistic_mixture"``.
       num_levels: levels of discrete data, for a likelihood by name.
       prior: ``p(z2)``: as in `dgmjax.VAE`, an object with ``event_shape == (d2,)``, ``log_prob`` and ``sample``, or one
         with ``given``, such as `dgmjax.priors.VampPrior`. Default ``N(0, I)``.

@@ -51,8 +51,8 @@ class IAFVAE(LatentVariableModel):
       iaf_depth: hidden layers of the masked network of the autoregressive step; 0 switches the step off, which leaves
         diagonal Gaussian posteriors.
       patch: side of the blocks of pixels that are one pixel of the finest latents; 2 in the paper.
-      likelihood: ``p(x | z)``: a `dgmjax.likelihoods.Likelihood`, or its name. Default a discretized logistic with one
-        learned scale, the paper's.
+      likelihood: ``p(x | z)``, a `dgmjax.likelihoods.Likelihood` or a name, ``"discretized_logistic"`` or
+        ``"discretized_logistic_mixture"``. Default the first with one learned scale, the paper's.
       rngs: ``nnx.Rngs`` for the initial weights; not kept.
 
     Raises:

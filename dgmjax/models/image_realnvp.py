@@ -49,7 +49,8 @@ class ImageRealNVP(Flow):
       normalization: after every coupling, and if not ``"none"`` in the networks too: ``"actnorm"``, or ``"batch"``, see
         `dgmjax.BatchNorm` for what `dgmjax.fit` does with it. Inside the networks both are activation normalization, so
         the examples of a batch stay independent.
-      scale_fn: bounded map, a name or a function, of the log-scales, see `dgmjax.bijectors.scale_fn`.
+      scale_fn: bounded map of the log-scales: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
+        ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       shift_first: ``x = (z + t) s`` as in the code of the paper, instead of ``x = s z + t`` as in its text.
       activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.

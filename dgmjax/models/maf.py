@@ -34,8 +34,8 @@ class MAF(Flow):
       transformer: ``"affine"``, ``"gated"`` (IAF's numerically stable form, `dgmjax.GatedTransformer`), ``"spline"``
         (rational-quadratic, 8 bins on [-4, 4]: RQ-NSF (AR)), or any `dgmjax.bijectors.Transformer`, e.g.
         ``dgmjax.SplineTransformer(16, bound=8.0)``.
-      scale_fn: bounded map, a name or a function, of the log-scales of ``"affine"``, see
-        `dgmjax.bijectors.scale_fn`; others do not use it.
+      scale_fn: bounded map of the log-scales of affine layers: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
+        ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
       remat: gradients that store the input of each pair of layers and recompute the rest, see `dgmjax.Stack`.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the MADEs in mixed precision, see `dgmjax.nets.MLP`.

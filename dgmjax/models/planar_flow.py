@@ -25,12 +25,13 @@ class PlanarFlow(Flow):
     Args:
       event_shape: ``(d,)``.
       depth: number of layers.
-      h: ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"leaky_relu"``, or a `dgmjax.bijectors.Nonlinearity`.
+      h: nonlinearity, ``"tanh"``, ``"sigmoid"``, ``"softplus"``, ``"leaky_relu"``, or a
+        `dgmjax.bijectors.Nonlinearity`.
       fast: ``"density"`` applies the formula from data to latent, for maximum likelihood; ``"sampling"`` from latent
         to data as in the paper, for reverse KL and posteriors. The other direction is one scalar root a layer.
       context_shape: ``(c,)`` for a conditional flow, whose layers get all their parameters from a network.
-      width: hidden units of that network.
-      hidden_layers: its hidden layers.
+      width: hidden units of the network of a conditional flow.
+      hidden_layers: hidden layers of that network.
       preprocess: a fixed first layer on the data.
       base: distribution of the latents; default standard normal.
       rngs: ``nnx.Rngs`` for the initial weights.

@@ -34,7 +34,8 @@ class RealNVP(Flow):
         `dgmjax.save` writes functions and classes that their name finds again, and ``functools.partial`` of them with
         keyword arguments, see `dgmjax.load`.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
-      scale_fn: bounded map, a name or a function, of the log-scales, see `dgmjax.bijectors.scale_fn`.
+      scale_fn: bounded map of the log-scales: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
+        ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       shift_first: ``x = (z + t) s`` as in the code of the paper, instead of ``x = s z + t`` as in its text.
       activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.

@@ -29,7 +29,7 @@ class RevNet(ResidualClassifier):
       filters: channels of the stem and of the stages, even.
       units: units a stage, at least 1; each is two functions, of two convolutions, or three with ``bottleneck``.
       bottleneck: 1x1, 3x3, 1x1 convolutions; the stages have four times ``filters``.
-      stem_stride: of the first convolution; 2 makes the work a quarter, as in the paper's networks for ImageNet.
+      stem_stride: stride of the first convolution; 2 makes the work a quarter, as in the paper's networks for ImageNet.
       reversible: False stores all activations; for comparison.
       num_levels: levels of integer images; None for floats.
       momentum: of the running statistics.

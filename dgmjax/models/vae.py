@@ -40,13 +40,16 @@ class VAE(PriorAndLikelihoodModel):
 
     Args:
       event_shape: shape of an event, a vector or an image ``(h, w, c)``.
-      latent_dim: ``d``.
-      likelihood: ``p(x | z)``: a `dgmjax.likelihoods.Likelihood`, or its name, see `dgmjax.likelihoods.likelihood`.
+      latent_dim: number ``d`` of latents.
+      likelihood: ``p(x | z)``, a `dgmjax.likelihoods.Likelihood` or a name: ``"bernoulli"``, ``"gaussian"``,
+        ``"categorical"``, ``"discretized_logistic"`` or ``"discretized_logistic_mixture"``, see
+        `dgmjax.likelihoods.likelihood`.
       num_levels: levels of discrete data, for a likelihood by name.
-      num_components: of ``"discretized_logistic_mixture"``.
+      num_components: logistics of a pixel, of ``"discretized_logistic_mixture"``.
       prior: ``p(z)``: any object with ``event_shape == (d,)``, ``log_prob`` and ``sample``: one of `dgmjax.priors`, a
         flow, a distrax distribution; or one with ``given``, see `dgmjax.priors.VampPrior`. Default ``N(0, I)``.
-      posterior: ``q(z | x)``: a `dgmjax.posteriors.Posterior`, or its name, see `dgmjax.posteriors.posterior`.
+      posterior: ``q(z | x)``, a `dgmjax.posteriors.Posterior` or a name: ``"gaussian"``, ``"full_covariance"``,
+        ``"planar"``, ``"radial"``, ``"sylvester"``, ``"coupling"`` or ``"iaf"``, see `dgmjax.posteriors.posterior`.
       network: of encoder and decoder: ``"mlp"``, ``"gated_mlp"``, ``"gated_conv"`` or ``"residual_conv"``.
       encoder: a module ``encoder(x, key=None) -> [*batch, posterior.feature_size]`` instead.
       decoder: a module ``decoder(z, key=None) -> [*batch, *likelihood.output_shape]`` instead.
@@ -55,8 +58,8 @@ class VAE(PriorAndLikelihoodModel):
       activation: of ``"mlp"``, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: probability of dropping a hidden unit in training.
       posterior_depth: flow layers of a posterior by name.
-      posterior_width: hidden units of their networks.
-      context_size: numbers that the encoder gives to them.
+      posterior_width: hidden units of the networks of such a posterior.
+      context_size: numbers that the encoder gives to these networks.
       rngs: ``nnx.Rngs`` for the initial weights; not kept.
 
     Raises:

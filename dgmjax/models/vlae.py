@@ -29,8 +29,9 @@ class VLAE(VAE):
     Args:
       event_shape: ``(h, w, c)``.
       num_levels: values an element can take.
-      latent_dim: ``d``.
-      posterior: ``q(z | x)`` by name, see `dgmjax.posteriors.posterior`.
+      latent_dim: number of latents.
+      posterior: ``q(z | x)``: ``"gaussian"``, ``"full_covariance"``, ``"planar"``,
+        ``"radial"``, ``"sylvester"``, ``"coupling"`` or ``"iaf"``, see `dgmjax.posteriors.posterior`.
       network: of encoder and decoder, see `dgmjax.VAE`.
       width: hidden units, or channels of the first convolutions.
       depth: hidden layers, or blocks.
@@ -39,11 +40,11 @@ class VLAE(VAE):
       context_channels: features of the decoder at a pixel.
       pixel_variant: ``"plain"`` or ``"gated"``.
       pixel_depth: blocks of the pixel network; the window grows with them.
-      pixel_width: its channels.
+      pixel_width: channels of the pixel network.
       pixel_likelihood: ``"logistic_mixture"``, or ``"categorical"``.
       num_components: logistics of a pixel.
       prior_depth: layers of the prior.
-      prior_width: hidden units of their networks; two layers of 640 in the paper.
+      prior_width: hidden units of the networks of the prior; two layers of 640 in the paper.
       rngs: ``nnx.Rngs`` for the initial weights; not kept.
 
     Raises:

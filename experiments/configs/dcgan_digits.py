@@ -13,7 +13,13 @@ from experiments.settings.gans import ImageGANConfig
 CONFIG = Config(
     name="dcgan_digits",
     data="digits",
-    model=ImageGANConfig(latent_dim=32, width=32, depth=2, spectral_norm=True),
+    model=ImageGANConfig(
+        latent_dim=32,
+        generator_widths=(64, 32),
+        discriminator_widths=(32, 64),
+        dropout=0.0,
+        spectral_norm=True,
+    ),
     optimizer=OptimizerConfig(
         learning_rate=5e-4, warmup_steps=0, clip_norm=None, b1=0.5, schedule="constant"
     ),

@@ -14,7 +14,13 @@ from experiments.settings.gans import ImageGANConfig
 CONFIG = Config(
     name="dcgan_mnist",
     data="mnist",
-    model=ImageGANConfig(latent_dim=100, width=64, depth=3, spectral_norm=True),
+    model=ImageGANConfig(
+        latent_dim=100,
+        generator_widths=(256, 128, 64),
+        discriminator_widths=(64, 128, 256),
+        dropout=0.0,
+        spectral_norm=True,
+    ),
     optimizer=OptimizerConfig(
         learning_rate=2e-4, warmup_steps=0, clip_norm=None, b1=0.5, schedule="constant"
     ),

@@ -31,6 +31,7 @@ CONFIG = Config(
         num_components=4,
         encoder_width=24,
         encoder_depth=2,
+        dropout=0.0,
     ),
     optimizer=OptimizerConfig(
         learning_rate=2.5e-3, warmup_steps=50, weight_decay=0.4, clip_norm=1.0

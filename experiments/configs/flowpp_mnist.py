@@ -30,6 +30,7 @@ CONFIG = Config(
         num_components=8,
         encoder_width=32,
         encoder_depth=2,
+        dropout=0.0,
     ),
     optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=1_000, clip_norm=1.0),
     training=TrainingConfig(

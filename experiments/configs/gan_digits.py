@@ -15,7 +15,13 @@ from experiments.settings.gans import GANConfig
 CONFIG = Config(
     name="gan_digits",
     data="digits",
-    model=GANConfig(latent_dim=32, width=128, depth=3, discriminator_widths=(512, 256), r1=0.05),
+    model=GANConfig(
+        latent_dim=32,
+        generator_widths=(128, 256, 512),
+        discriminator_widths=(512, 256),
+        dropout=0.3,
+        r1=0.05,
+    ),
     optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=0, clip_norm=None, b1=0.5),
     training=TrainingConfig(
         steps=14_000, batch_size=100, ema_decay=0.995, eval_every=700, steps_per_call=20

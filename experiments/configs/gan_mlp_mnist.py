@@ -15,7 +15,9 @@ from experiments.settings.gans import GANConfig
 CONFIG = Config(
     name="gan_mlp_mnist",
     data="mnist",
-    model=GANConfig(),
+    model=GANConfig(
+        generator_widths=(128, 256, 512, 1_024), discriminator_widths=(512, 256), dropout=0.3
+    ),
     optimizer=OptimizerConfig(
         learning_rate=2e-4, warmup_steps=0, clip_norm=None, schedule="constant"
     ),

@@ -13,7 +13,13 @@ from experiments.settings.vaes import HierarchicalVAEConfig
 CONFIG = Config(
     name="hierarchical_vae_digits",
     data="digits",
-    model=HierarchicalVAEConfig(latent_dims=(8, 8), width=128, dropout=0.2, prior="vamp"),
+    model=HierarchicalVAEConfig(
+        latent_dims=(8, 8),
+        likelihood="discretized_logistic_mixture",
+        width=128,
+        dropout=0.2,
+        prior="vamp",
+    ),
     optimizer=OptimizerConfig(
         learning_rate=2e-3, warmup_steps=50, weight_decay=0.1, clip_norm=10.0
     ),

@@ -15,7 +15,7 @@ from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, 
 CONFIG = Config(
     name="irevnet_cifar10",
     data="cifar10",
-    model=IRevNetConfig(depth=18, width=32, strides=(1, 2, 2), dropout=0.1),
+    model=IRevNetConfig(blocks=(18, 18, 18), strides=(1, 2, 2), pad_to=32, dropout=0.1),
     optimizer=OptimizerConfig(
         algorithm="sgd",
         learning_rate=0.1,

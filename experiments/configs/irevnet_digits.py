@@ -14,7 +14,7 @@ from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, 
 CONFIG = Config(
     name="irevnet_digits",
     data="digits",
-    model=IRevNetConfig(width=32, depth=4, strides=(1, 2), dropout=0.1),
+    model=IRevNetConfig(blocks=(4, 4), strides=(1, 2), pad_to=32, dropout=0.1),
     optimizer=OptimizerConfig(
         algorithm="sgd", learning_rate=0.1, warmup_steps=50, weight_decay=5e-4, clip_norm=None
     ),

@@ -24,11 +24,11 @@ from experiments.settings.vector_flows import (
 )
 
 MODELS: tuple[FlowConfig, ...] = (
-    NICEConfig(depth=12, activation="silu"),
-    RealNVPConfig(depth=12, activation="silu"),
+    NICEConfig(depth=12, width=64, activation="silu"),
+    RealNVPConfig(depth=12, hidden_layers=2, mask="alternating", activation="silu"),
     SplineConfig(depth=6),
-    MAFConfig(depth=8, activation="silu"),
-    IAFConfig(depth=8, activation="silu"),
+    MAFConfig(depth=8, width=64, activation="silu"),
+    IAFConfig(depth=8, width=64, activation="silu"),
     PlanarConfig(depth=32),
     RadialConfig(depth=32),
     ResidualConfig(depth=8),

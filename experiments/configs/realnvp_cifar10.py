@@ -19,6 +19,8 @@ CONFIG = Config(
         hidden_layers=8,
         width=64,
         widen=False,
+        normalization="actnorm",
+        reversible=True,
         preprocess="logit",
         alpha=0.05,
     ),

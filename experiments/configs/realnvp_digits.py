@@ -15,6 +15,7 @@ CONFIG = Config(
     model=RealNVPConfig(
         depth=8,
         width=128,
+        hidden_layers=2,
         mask="checkerboard",
         activation="silu",
         dropout=0.4,

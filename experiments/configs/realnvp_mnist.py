@@ -18,6 +18,8 @@ CONFIG = Config(
         depth=2,
         hidden_layers=1,
         width=24,
+        widen=True,
+        normalization="actnorm",
         preprocess="shared_histogram",
         reversible=False,
     ),

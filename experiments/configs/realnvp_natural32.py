@@ -17,6 +17,8 @@ CONFIG = Config(
         depth=2,
         hidden_layers=1,
         width=24,
+        widen=True,
+        normalization="actnorm",
         preprocess="standardize",
         reversible=False,
     ),

@@ -16,5 +16,7 @@ from experiments.settings.classifiers import PreActResNetConfig
 CONFIG = dataclasses.replace(
     REVNET38,
     name="resnet32_cifar10",
-    model=PreActResNetConfig(depth=5, width=16, filters=(16, 32, 64), momentum=0.99, epsilon=1e-3),
+    model=PreActResNetConfig(
+        filters=(16, 16, 32, 64), units=(5, 5, 5), momentum=0.99, epsilon=1e-3
+    ),
 )

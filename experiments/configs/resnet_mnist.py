@@ -13,7 +13,7 @@ from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, 
 CONFIG = Config(
     name="resnet_mnist",
     data="mnist",
-    model=PreActResNetConfig(width=8, filters=(8, 16), depth=8, stem_stride=2),
+    model=PreActResNetConfig(filters=(8, 8, 16), units=(8, 8), stem_stride=2),
     optimizer=OptimizerConfig(
         algorithm="sgd", learning_rate=0.1, warmup_steps=50, weight_decay=5e-4, clip_norm=None
     ),

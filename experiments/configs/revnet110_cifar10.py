@@ -17,5 +17,5 @@ from experiments.settings.classifiers import RevNetConfig
 CONFIG = dataclasses.replace(
     REVNET38,
     name="revnet110_cifar10",
-    model=RevNetConfig(depth=9, width=32, filters=(32, 64, 128), momentum=0.99, epsilon=1e-3),
+    model=RevNetConfig(filters=(32, 32, 64, 128), units=(9, 9, 9), momentum=0.99, epsilon=1e-3),
 )

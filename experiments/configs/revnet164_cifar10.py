@@ -18,6 +18,6 @@ CONFIG = dataclasses.replace(
     REVNET38,
     name="revnet164_cifar10",
     model=RevNetConfig(
-        depth=9, width=32, filters=(32, 64, 128), bottleneck=True, momentum=0.99, epsilon=1e-3
+        filters=(32, 32, 64, 128), units=(9, 9, 9), bottleneck=True, momentum=0.99, epsilon=1e-3
     ),
 )

@@ -15,7 +15,7 @@ from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, 
 CONFIG = Config(
     name="revnet38_cifar10",
     data="cifar10",
-    model=RevNetConfig(depth=3, width=32, filters=(32, 64, 112), momentum=0.99, epsilon=1e-3),
+    model=RevNetConfig(filters=(32, 32, 64, 112), units=(3, 3, 3), momentum=0.99, epsilon=1e-3),
     optimizer=OptimizerConfig(
         algorithm="sgd",
         learning_rate=0.1,

@@ -13,7 +13,7 @@ from experiments.settings.config import AugmentConfig, Config, OptimizerConfig, 
 CONFIG = Config(
     name="revnet_mnist",
     data="mnist",
-    model=RevNetConfig(width=16, filters=(16, 32), depth=4, stem_stride=2),
+    model=RevNetConfig(filters=(16, 16, 32), units=(4, 4), stem_stride=2),
     optimizer=OptimizerConfig(
         algorithm="sgd", learning_rate=0.1, warmup_steps=50, weight_decay=5e-4, clip_norm=None
     ),

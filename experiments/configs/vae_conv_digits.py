@@ -14,7 +14,14 @@ from experiments.settings.vaes import ImageVAEConfig
 CONFIG = Config(
     name="vae_conv_digits",
     data="digits",
-    model=ImageVAEConfig(latent_dim=16, network="residual_conv", width=32, depth=1, dropout=0.5),
+    model=ImageVAEConfig(
+        latent_dim=16,
+        likelihood="discretized_logistic_mixture",
+        network="residual_conv",
+        width=32,
+        depth=1,
+        dropout=0.5,
+    ),
     optimizer=OptimizerConfig(
         learning_rate=2e-3, warmup_steps=50, weight_decay=0.3, clip_norm=10.0
     ),

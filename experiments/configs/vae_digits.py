@@ -13,7 +13,14 @@ from experiments.settings.vaes import VAEConfig
 CONFIG = Config(
     name="vae_digits",
     data="digits",
-    model=VAEConfig(latent_dim=16, width=256, depth=2, activation="silu", dropout=0.2),
+    model=VAEConfig(
+        latent_dim=16,
+        likelihood="discretized_logistic_mixture",
+        width=256,
+        depth=2,
+        activation="silu",
+        dropout=0.2,
+    ),
     optimizer=OptimizerConfig(
         learning_rate=2e-3, warmup_steps=50, weight_decay=0.1, clip_norm=10.0
     ),

@@ -14,7 +14,14 @@ CONFIG = Config(
     name="vlae_digits",
     data="digits",
     model=VLAEConfig(
-        latent_dim=8, width=128, activation="silu", dropout=0.3, num_components=5, free_bits=0.1
+        latent_dim=8,
+        width=128,
+        activation="silu",
+        dropout=0.3,
+        num_components=5,
+        pixel_width=32,
+        prior_width=64,
+        free_bits=0.1,
     ),
     optimizer=OptimizerConfig(
         learning_rate=2e-3, warmup_steps=50, weight_decay=0.1, clip_norm=10.0

@@ -33,8 +33,9 @@ def load(
     settings = config.model
     assert isinstance(settings, GANConfig)
     if width is not None:
+        doubling = tuple(width * 2**i for i in range(len(settings.generator_widths)))
         settings = dataclasses.replace(
-            settings, width=width, discriminator_widths=(2 * width, width)
+            settings, generator_widths=doubling, discriminator_widths=(2 * width, width)
         )
     return config, settings, dataset if rows is None else dataset.first(rows)
 

@@ -1,24 +1,22 @@
 """Typed settings of the classifiers: RevNet, its ResNet twin, i-RevNet."""
 
-import dataclasses
 import math
 import types
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.numerics import map_rows
-from experiments.settings.dequantization import UNIFORM, DequantizationConfig
+from experiments.settings.derived import settings_of
 from experiments.settings.likelihoods import plus_minus
 from experiments.settings.model import ModelConfig
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings_of()
 class ClassifierConfig(ModelConfig):
     """What all classifiers share."""
 
@@ -27,35 +25,6 @@ class ClassifierConfig(ModelConfig):
     # A few hundred rows resolve the cross-entropy, where errors are a handful and tie.
     monitor: ClassVar[str] = "nats"
     monitor_label: ClassVar[str] = "cross-entropy of the labels [nats]"
-
-    depth: int = 3
-    """Units, or blocks, of every stage."""
-    momentum: float = 0.9
-    """Share of the old running statistics that a step keeps."""
-    epsilon: float = 1e-5
-    """Of the normalizations."""
-
-    def build(
-        self,
-        dataset: dgm.data.Dataset,
-        rngs: nnx.Rngs,
-        *,
-        conditional: bool = False,
-        dequantization: DequantizationConfig = UNIFORM,
-    ) -> Any:
-        """The classifier of the images of ``dataset``."""
-        del conditional, dequantization
-        return self.constructor(
-            dataset.event_shape,
-            *dataset.context_shape,
-            num_levels=dataset.num_levels,
-            rngs=rngs,
-            **self.settings(),
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {"momentum": self.momentum, "epsilon": self.epsilon}
 
     def loss(self) -> Any:
         """Cross-entropy with statistics of the batch, which it accumulates."""
@@ -96,85 +65,25 @@ class ClassifierConfig(ModelConfig):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings_of(dgm.PreActResNet, described_by=dgm.RevNet)
 class PreActResNetConfig(ClassifierConfig):
     """A pre-activation ResNet, the twin of a RevNet."""
 
-    constructor: ClassVar[Any] = dgm.PreActResNet
     system: tyro.conf.Suppress[str] = "resnet"
-    depth: int = 5
-    """Units of every stage."""
-    width: int = 16
-    """Channels of the first convolution."""
-    filters: tuple[int, ...] = (16, 32, 64)
-    """Channels of the stages, of which the second and later ones halve the images; a bottleneck has four times them."""
-    bottleneck: bool = False
-    """1x1, 3x3, 1x1 convolutions instead of two of 3x3."""
-    stem_stride: int = 1
-    """Of the first convolution."""
-
-    def settings(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return super().settings() | {
-            "filters": (self.width, *self.filters),
-            "units": (self.depth,) * len(self.filters),
-            "bottleneck": self.bottleneck,
-            "stem_stride": self.stem_stride,
-        }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RevNetConfig(PreActResNetConfig):
+@settings_of(dgm.RevNet)
+class RevNetConfig(ClassifierConfig):
     """A reversible residual network."""
 
-    constructor: ClassVar[Any] = dgm.RevNet
     system: tyro.conf.Suppress[str] = "revnet"
-    depth: int = 3
-    """Units of every stage, each of two functions."""
-    width: int = 32
-    """Channels of the first convolution."""
-    filters: tuple[int, ...] = (32, 64, 112)
-    """Channels of the stages."""
-    reversible: bool = True
-    """Rebuild activations instead of storing them."""
-
-    def settings(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return super().settings() | {"reversible": self.reversible}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings_of(dgm.IRevNet)
 class IRevNetConfig(ClassifierConfig):
     """An i-RevNet."""
 
-    constructor: ClassVar[Any] = dgm.IRevNet
     system: tyro.conf.Suppress[str] = "irevnet"
-    depth: int = 18
-    """Blocks of every stage."""
-    width: int = 32
-    """Channels of the image with zeros appended; its own number for none."""
-    strides: tuple[int, ...] = (1, 2, 2)
-    """1 or 2, of every stage."""
-    squeeze: int = 1
-    """Side of the blocks of pixels that become channels first."""
-    kind: Literal["bottleneck", "wide_bottleneck"] = "wide_bottleneck"
-    """1x1, 3x3, 1x1 convolutions, or three of 3x3."""
-    dropout: float = 0.1
-    """In training."""
-    reversible: bool = True
-    """Rebuild activations instead of storing them."""
-
-    def settings(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return super().settings() | {
-            "blocks": (self.depth,) * len(self.strides),
-            "strides": self.strides,
-            "pad_to": self.width,
-            "squeeze": self.squeeze,
-            "kind": self.kind,
-            "dropout": self.dropout,
-            "reversible": self.reversible,
-        }
 
     def measure(
         self, model: Any, x: np.ndarray, context: np.ndarray | None, *, seed: int

@@ -120,19 +120,38 @@ class Config:
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:
-    """The inverse of ``dataclasses.asdict``, for the ``config.json`` of a run."""
+    """The inverse of ``dataclasses.asdict``, for the ``config.json`` of a run.
+
+    Raises:
+      ValueError: settings of another version, with options that there are no more.
+    """
+    system = values["model"]["system"]
+    if system not in SYSTEMS:
+        raise ValueError(
+            f"this version has no system {system!r}; the systems are {', '.join(SYSTEMS)}."
+        )
     parts = {
-        "model": SYSTEMS[values["model"]["system"]],
+        "model": SYSTEMS[system],
         "optimizer": OptimizerConfig,
         "training": TrainingConfig,
         "augment": AugmentConfig,
         "dequantization": DequantizationConfig,
     }
     found = {
-        name: parts[name](**{k: _as_given(v) for k, v in value.items()}) if name in parts else value
+        name: _read(name, parts[name], value) if name in parts else value
         for name, value in values.items()
     }
     return Config(**found)
+
+
+def _read(name: str, cls: Any, values: dict[str, Any]) -> Any:
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+    if unknown:
+        raise ValueError(
+            f"the settings of this run were written by another version: {cls.__name__} has no "
+            f"{', '.join(unknown)} in {name}. Read the run with that version, or train anew in another work directory."
+        )
+    return cls(**{k: _as_given(v) for k, v in values.items()})
 
 
 def _as_given(value: Any) -> Any:

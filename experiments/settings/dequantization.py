@@ -1,41 +1,23 @@
 """Typed settings of the noise that makes integers continuous."""
 
-import dataclasses
 from typing import Literal
 
 from flax import nnx
 
 import dgmjax as dgm
+from experiments.settings.derived import Settings, settings_of
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DequantizationConfig:
-    """The noise of flows on integers; the fields but the first two are those of variational noise."""
+@settings_of(dgm.FlowPPDequantizer, also=[dgm.GaussianNoise], leave_out=["low"])
+class DequantizationConfig(Settings):
+    """The noise of flows on integers; all but kind and scale are of variational noise, on vectors a RealNVP."""
 
     kind: Literal["uniform", "truncated_normal", "logit_normal", "variational", "gaussian"] = (
         "uniform"
     )
-    """Which; gaussian gives no bound."""
-    scale: float = 0.5
-    """Standard deviation of gaussian, in levels."""
-    couplings: int = 4
-    """Couplings: as in Flow++ on images, affine ones of an MLP on vectors."""
-    width: int = 96
-    """Width of their networks."""
-    depth: int = 2
-    """Depth of their networks."""
-    num_components: int = 32
-    """Logistics of a coupling, on images."""
-    coupling: Literal["mixture", "affine"] = "mixture"
-    """Kind of the couplings, on images."""
-    attention: bool = True
-    """Self-attention in the networks, on images."""
-    dropout: float = 0.0
-    """Dropout in the networks, in training."""
-    encoder_width: int = 32
-    """Width of the network that sees the image once."""
-    encoder_depth: int = 3
-    """Depth of that network."""
+    """Distribution of the noise; gaussian gives no bound."""
+    scale: float
+    """Standard deviation of gaussian noise, in levels."""
 
     def build(
         self, event_shape: tuple[int, ...], num_levels: int, rngs: nnx.Rngs
@@ -54,19 +36,7 @@ class DequantizationConfig:
         return kinds[self.kind](event_shape)
 
     def _of_images(self, event_shape: tuple[int, ...], rngs: nnx.Rngs) -> dgm.Flow:
-        return dgm.FlowPPDequantizer(
-            event_shape,
-            couplings=self.couplings,
-            width=self.width,
-            depth=self.depth,
-            num_components=self.num_components,
-            coupling=self.coupling,
-            attention=self.attention,
-            dropout=self.dropout,
-            encoder_width=self.encoder_width,
-            encoder_depth=self.encoder_depth,
-            rngs=rngs,
-        )
+        return dgm.FlowPPDequantizer(event_shape, **self.given(), rngs=rngs)
 
     def _of_vectors(self, event_shape: tuple[int, ...], rngs: nnx.Rngs) -> dgm.Flow:
         return dgm.RealNVP(
@@ -74,7 +44,11 @@ class DequantizationConfig:
             depth=self.couplings,
             width=self.width,
             hidden_layers=self.depth,
+            scale_fn=self.scale_fn,
             dropout=self.dropout,
+            reversible=self.reversible,
+            remat=self.remat,
+            compute_dtype=self.compute_dtype,
             context_shape=event_shape,
             preprocess=dgm.Logit(event_shape, 1.0, alpha=0.0),
             rngs=rngs,

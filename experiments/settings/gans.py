@@ -1,6 +1,5 @@
 """Typed settings of adversarial models."""
 
-import dataclasses
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -11,63 +10,26 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.numerics import map_rows, prng
-from experiments.settings.unlabelled import UnlabelledConfig
+from experiments.settings.derived import settings_of
+from experiments.settings.model import ModelConfig
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GANConfig(UnlabelledConfig):
+@settings_of(dgm.GAN, also=[dgm.objectives.adversarial_losses], leave_out=["network"])
+class GANConfig(ModelConfig):
     """A generative adversarial network of dense layers."""
 
-    constructor: ClassVar[Any] = dgm.GAN
     monitor: ClassVar[str] = "discriminator_loss"
     monitor_label: ClassVar[str] = "discriminator's loss [nats]"
     network: ClassVar[Literal["mlp", "conv"]] = "mlp"
+    smoke_sizes: ClassVar[dict[str, Any]] = {"generator_widths": (16, 32)}
 
     system: tyro.conf.Suppress[str] = "gan"
-    depth: int = 4
-    """Hidden layers of the generator, each twice as wide as the one before."""
-    width: int = 128
-    """Units of the first of them."""
-    discriminator_widths: tuple[int, ...] = (512, 256)
-    """Units of the hidden layers of the discriminator."""
-    latent_dim: int = 100
-    """Latents."""
-    batch_norm: bool = True
-    """Of the generator."""
-    dropout: float = 0.3
-    """Of the discriminator, in training."""
-    spectral_norm: bool = False
-    """Of the discriminator."""
-    saturating: bool = False
-    """The generator's loss of the minimax game, rather than -log D."""
-    r1: float = 0.0
-    """Price of the discriminator's gradient at the data."""
-    noise: float = 0.0
-    """Standard deviation of the instance noise, where data span [-1, 1]."""
-    smoothing: float = 0.0
-    """The discriminator's target on data is 1 minus this."""
     discriminator_rate: float = 1.0
     """Learning rate of the discriminator, in units of the generator's."""
 
-    def make(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dgm.GAN:
-        """The model for ``dataset``."""
-        generator_widths, discriminator_widths = self.widths()
-        return dgm.GAN(
-            dataset.event_shape,
-            latent_dim=self.latent_dim,
-            num_levels=dataset.num_levels,
-            network=self.network,
-            generator_widths=generator_widths,
-            discriminator_widths=discriminator_widths,
-            batch_norm=self.batch_norm,
-            dropout=self.dropout,
-            spectral_norm=self.spectral_norm,
-            rngs=rngs,
-        )
-
-    def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of the generator and of the discriminator, in the order of their layers."""
-        return tuple(self.width * 2**i for i in range(self.depth)), self.discriminator_widths
+    def parts(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dict[str, Any]:
+        """The kind of the networks."""
+        return super().parts(dataset, rngs) | {"network": self.network}
 
     def loss(self) -> Any:
         """The generator's loss and the discriminator's, in turn."""
@@ -115,26 +77,18 @@ class GANConfig(UnlabelledConfig):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings_of(dgm.GAN, leave_out=["network"])
 class ImageGANConfig(GANConfig):
     """A deep convolutional generative adversarial network."""
 
     images: ClassVar[bool] = True
     network: ClassVar[Literal["mlp", "conv"]] = "conv"
+    smoke_sizes: ClassVar[dict[str, Any]] = {
+        "generator_widths": (32, 16),
+        "discriminator_widths": (16, 32),
+    }
 
     system: tyro.conf.Suppress[str] = "gan_images"
-    depth: int = 2
-    """Resolutions, each with half the sides of the one before."""
-    width: int = 32
-    """Channels at the finest; twice as many at each coarser one."""
-    discriminator_widths: tyro.conf.Suppress[tuple[int, ...]] = ()
-    dropout: float = 0.0
-    """Of the discriminator, in training."""
-
-    def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of the generator and of the discriminator, which mirror each other."""
-        channels = tuple(self.width * 2**i for i in range(self.depth))
-        return channels[::-1], channels
 
 
 @jax.jit

@@ -1,9 +1,5 @@
-"""What the typed settings of all models share.
+"""What the typed settings of all models share: how a model is built, trained and measured."""
 
-One dataclass a model of `dgmjax.models`, whose fields are arguments of its constructor.
-"""
-
-import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,26 +9,22 @@ from flax import nnx
 
 import dgmjax as dgm
 from experiments.settings.dequantization import UNIFORM, DequantizationConfig
+from experiments.settings.derived import Settings, settings_of
 from experiments.settings.likelihoods import NOISE_DRAWS, as_record, likelihood_on, plus_minus
 
-_OF_THE_CONFIG = ("system", "preprocess", "alpha", "pseudo_count")
 
+@settings_of()
+class ModelConfig(Settings):
+    """Base of the settings of a model, which are arguments of its constructor and what else it is made of."""
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """What all models share."""
-
-    constructor: ClassVar[Any]
     images: ClassVar[bool] = False
     uses_labels: ClassVar[bool] = False  # classes are the context, whether asked for or not
+    uses_noise: ClassVar[bool] = False  # integers are dequantized
     monitor: ClassVar[str] = "nats"  # what selects weights, and its curve
     monitor_label: ClassVar[str] = "negative log-likelihood [nats]"
+    smoke_sizes: ClassVar[dict[str, Any]] = {}  # of its small version, beside those of all systems
 
     system: tyro.conf.Suppress[str]
-    depth: int = 8
-    """Number of layers."""
-    width: int = 64
-    """Hidden units of the networks."""
 
     def build(
         self,
@@ -42,8 +34,42 @@ class ModelConfig:
         conditional: bool = False,
         dequantization: DequantizationConfig = UNIFORM,
     ) -> Any:
-        """The model for ``dataset``, ``conditional`` on its labels if asked."""
-        raise NotImplementedError
+        """The model for ``dataset``, ``conditional`` on its labels if asked.
+
+        Raises:
+          ValueError: data or an option that the system has no use for.
+        """
+        self.check(dataset, conditional=conditional, dequantization=dequantization)
+        found: dict[str, Any] = {"num_levels": dataset.num_levels}
+        if self.uses_labels:
+            (found["num_classes"],) = dataset.context_shape
+        options = {name: found[name] for name in self.from_data if name in found}
+        if conditional and not self.uses_labels:
+            options["context_shape"] = dataset.context_shape
+        options |= self.given() | self.parts(dataset, rngs)
+        model = self.constructor(dataset.event_shape, **options, rngs=rngs)
+        return self.finished(model, dataset, dequantization, rngs)
+
+    def check(
+        self, dataset: dgm.data.Dataset, *, conditional: bool, dequantization: DequantizationConfig
+    ) -> None:
+        """Refuse what the system has no use for."""
+        if conditional and not self.uses_labels and "context_shape" not in self.from_data:
+            raise ValueError(f"{self.system} takes no labels; leave --conditional out.")
+        if dequantization.kind != "uniform" and not (self.uses_noise and dataset.num_levels):
+            raise ValueError(self._without_noise(dataset, dequantization.kind))
+
+    def parts(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dict[str, Any]:
+        """Arguments of the constructor that are made of fields and data."""
+        del dataset, rngs
+        return {}
+
+    def finished(
+        self, model: Any, dataset: dgm.data.Dataset, noise: DequantizationConfig, rngs: nnx.Rngs
+    ) -> Any:
+        """What the constructor made, with what belongs around it."""
+        del dataset, noise, rngs
+        return model
 
     def loss(self) -> Any:
         """The training loss, or losses by the part of the model that they train."""
@@ -70,8 +96,12 @@ class ModelConfig:
         error = plus_minus(test["standard_error_nats"])
         return f"log-likelihood {-test['nats']:.2f}{error} nats{bits}, {test['bound']}"
 
-    def options(self, dataset: dgm.data.Dataset, *, conditional: bool) -> dict[str, Any]:
-        """The fields that are arguments of the constructor, by name, and the shape of the context."""
-        names = [field.name for field in dataclasses.fields(self)]
-        options = {name: getattr(self, name) for name in names if name not in _OF_THE_CONFIG}
-        return options | ({"context_shape": dataset.context_shape} if conditional else {})
+    def _without_noise(self, dataset: dgm.data.Dataset, kind: str) -> str:
+        from experiments.settings.systems import SYSTEMS  # which imports this file
+
+        takes = "continuous data" if self.uses_noise else "data as they are"
+        flows = ", ".join(name for name, cls in SYSTEMS.items() if cls.uses_noise)
+        return (
+            f"dequantization.kind: {kind!r} is noise of flows on integers, and {self.system} on {dataset.name} takes "
+            f"{takes}; leave --dequantization.kind out. Systems with noise, on integers, are {flows}."
+        )

@@ -8,7 +8,11 @@ from experiments.settings.config import Config
 
 _SMOKE_SIZES = {
     "depth": 2,
+    "units": 2,
+    "blocks": 2,
     "width": 16,
+    "filters": (16,),
+    "pad_to": 16,
     "levels": 2,
     "resolutions": 2,
     "hidden_layers": 1,
@@ -32,7 +36,7 @@ def smoke(config: Config) -> Config:
     the digits of scikit-learn where those are not prepared. Its number says nothing about the config.
     """
     sizes = {
-        name: min(getattr(config.model, name), most)
+        name: _at_most(getattr(config.model, name), most)
         for name, most in _SMOKE_SIZES.items()
         if getattr(config.model, name, None) is not None
     }
@@ -56,8 +60,16 @@ def smoke(config: Config) -> Config:
         data=data,
         n_bits=bits,
         max_rows=512,
-        model=dataclasses.replace(config.model, **sizes),
+        model=dataclasses.replace(config.model, **sizes | config.model.smoke_sizes),
         dequantization=dataclasses.replace(config.dequantization, **_SMOKE_NOISE),
         training=training,
         optimizer=optimizer,
     )
+
+
+def _at_most(value: Any, most: Any) -> Any:
+    """``value``, or all of its numbers, no larger than ``most``, or its first numbers than those of ``most``."""
+    if not isinstance(value, tuple):
+        return min(value, most)
+    bounds = most if isinstance(most, tuple) else (most,) * len(value)
+    return (*map(min, value, bounds), *value[len(bounds) :])

@@ -1,133 +1,97 @@
 """Typed settings of the flows on vectors."""
 
-import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from flax import nnx
 
 import dgmjax as dgm
-from experiments.settings.flow import ComputeDtype, FlowConfig, ScaleFn
+from experiments.settings.derived import settings_of
+from experiments.settings.flow import FlowConfig
 
-Mask = Literal["alternating", "half", "checkerboard"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VectorFlowConfig(FlowConfig):
-    """What flows on vectors share."""
-
-    hidden_layers: int = 2
-    """Hidden layers of the conditioners."""
+Mask = Annotated[
+    Literal["alternating", "half", "checkerboard"] | None,
+    tyro.conf.arg(
+        help="Elements that the first coupling leaves unchanged; checkerboard is for images."
+    ),
+]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CouplingConfig(VectorFlowConfig):
-    """What coupling flows share."""
+@settings_of()
+class CouplingConfig(FlowConfig):
+    """What coupling flows share: masks, of which one is that of images."""
 
-    mask: Mask = "alternating"
-    """Elements that the first coupling leaves unchanged; the next ones alternate."""
-    activation: str = "relu"
-    """Activation of the conditioners."""
-    dropout: float = 0.0
-    """Dropout of the conditioners, in training."""
-    reversible: bool = False
-    """Gradients in the activation memory of one layer."""
-    remat: bool = False
-    """Gradients that keep the input of each layer only and recompute the rest; not with reversible."""
-    compute_dtype: ComputeDtype | None = None
-    """Mixed precision: the conditioners compute in this dtype."""
+    def parts(self, dataset: dgm.data.Dataset, rngs: nnx.Rngs) -> dict[str, Any]:
+        """The first layer, and the mask of images."""
+        mask = {"mask": _checkerboard(dataset)} if self.mask == "checkerboard" else {}
+        return super().parts(dataset, rngs) | mask
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings_of(dgm.RealNVP)
 class RealNVPConfig(CouplingConfig):
     """A RealNVP on flattened events."""
 
-    constructor: ClassVar[Any] = dgm.RealNVP
     system: tyro.conf.Suppress[str] = "realnvp"
-    scale_fn: ScaleFn = "tanh"
-    """Map of the log-scales."""
-    shift_first: bool = False
-    """x = (z + t) s instead of x = s z + t."""
+    mask: Mask
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings_of(dgm.NICE)
 class NICEConfig(CouplingConfig):
     """A NICE on flattened events."""
 
-    constructor: ClassVar[Any] = dgm.NICE
     system: tyro.conf.Suppress[str] = "nice"
+    mask: Mask
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings_of(dgm.NeuralSplineFlow)
 class SplineConfig(CouplingConfig):
     """A neural spline flow with coupling layers."""
 
-    constructor: ClassVar[Any] = dgm.NeuralSplineFlow
     system: tyro.conf.Suppress[str] = "spline"
-    num_bins: int = 8
-    """Bins of a spline."""
-    bound: float = 4.0
-    """Half the width of the square of the splines."""
+    mask: Mask
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class IAFConfig(VectorFlowConfig):
+@settings_of(dgm.IAF, described_by=dgm.MAF)
+class IAFConfig(FlowConfig):
     """An inverse autoregressive flow."""
 
-    constructor: ClassVar[Any] = dgm.IAF
     system: tyro.conf.Suppress[str] = "iaf"
-    transformer: Literal["affine", "gated", "spline"] = "affine"
-    """The elementwise map."""
-    scale_fn: ScaleFn = "tanh"
-    """Map of the log-scales of the affine transformer."""
-    sequential: Literal["incremental", "jacobi"] = "incremental"
-    """How the sequential direction runs."""
-    activation: str = "relu"
-    """Activation of the MADEs."""
-    remat: bool = False
-    """Gradients that keep the input of each pair of layers only and recompute the rest."""
-    compute_dtype: ComputeDtype | None = None
-    """Mixed precision: the MADEs compute in this dtype."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MAFConfig(IAFConfig):
+@settings_of(dgm.MAF)
+class MAFConfig(FlowConfig):
     """A masked autoregressive flow."""
 
-    constructor: ClassVar[Any] = dgm.MAF
     system: tyro.conf.Suppress[str] = "maf"
-    dropout: float = 0.0
-    """Dropout of the MADEs, in training."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PlanarConfig(VectorFlowConfig):
+@settings_of(dgm.PlanarFlow)
+class PlanarConfig(FlowConfig):
     """A planar flow."""
 
-    constructor: ClassVar[Any] = dgm.PlanarFlow
     system: tyro.conf.Suppress[str] = "planar"
-    h: Literal["tanh", "sigmoid", "softplus", "leaky_relu"] = "tanh"
-    """The nonlinearity."""
-    fast: Literal["density", "sampling"] = "density"
-    """The direction that has the formula."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RadialConfig(VectorFlowConfig):
+@settings_of(dgm.RadialFlow, described_by=dgm.PlanarFlow)
+class RadialConfig(FlowConfig):
     """A radial flow."""
 
-    constructor: ClassVar[Any] = dgm.RadialFlow
     system: tyro.conf.Suppress[str] = "radial"
-    fast: Literal["density", "sampling"] = "density"
-    """The direction that has the formula."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ResidualConfig(VectorFlowConfig):
+@settings_of(dgm.ResidualFlow)
+class ResidualConfig(FlowConfig):
     """A residual flow."""
 
-    constructor: ClassVar[Any] = dgm.ResidualFlow
     system: tyro.conf.Suppress[str] = "residual"
-    coefficient: float = 0.97
-    """Bound on the spectral norm of every kernel."""
-    log_det: Literal["exact", "truncated", "unbiased"] = "exact"
-    """The log-determinant in training."""
+
+
+def _checkerboard(dataset: dgm.data.Dataset) -> Any:
+    if dataset.image_shape is None:
+        raise ValueError(
+            f"model.mask: 'checkerboard' needs images, and {dataset.name} is not known to hold any; use "
+            f"--model.mask alternating."
+        )
+    height, width, channels = dataset.image_shape
+    mask = dgm.bijectors.checkerboard_mask((height, width))[..., None].repeat(channels, -1)
+    return mask.ravel()
