@@ -12,7 +12,6 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax import objectives
 from dgmjax.testing import cast
-from tests.dropout_keys import dropout_keys
 
 LOG4 = math.log(4)
 
@@ -232,15 +231,6 @@ def test_training_mode_returns_new_statistics_and_leaves_the_old(network):
         True
     ) == 2
     assert jax.tree.structure(newer) == jax.tree.structure(model)
-
-
-@pytest.mark.parametrize("network", ["mlp", "conv"])
-def test_layers_of_the_discriminator_drop_units_with_keys_of_their_own(network, monkeypatch):
-    net, key = small(network, dropout=0.5).discriminator, jax.random.key(0)
-    seen = dropout_keys(
-        monkeypatch, lambda x: net(x, key=key), jnp.zeros(net.in_shape, jnp.float32)
-    )
-    assert len(set(seen)) == len(seen) == 2
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
