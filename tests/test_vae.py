@@ -68,7 +68,7 @@ def test_pseudo_inputs_that_are_data_give_the_posteriors_of_those_data():
     model.prior = prior
     z = jax.random.normal(KEY, (4, 2), jnp.float32)
     each = [model.posterior.log_prob(z, model.encode(row)) for row in x]
-    expected = jax.nn.logsumexp(jnp.stack(each), 0) - np.log(3)
+    expected = jax.nn.logsumexp(jnp.stack(each), 0) - float(np.log(3))
     found = model.prior_distribution().log_prob(z)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
