@@ -254,3 +254,11 @@ def test_errors_say_what_to_do(name):
     call, error, message = ERRORS[name]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_image_is_reconstructed_from_its_own_code():
+    """The same noise for all: what differs comes from the codes."""
+    model = built("VLAE")
+    x = events(model, (4,))
+    again = jax.jit(jax.vmap(lambda x: model.reconstruct(x, seed=KEY)))(x)
+    assert (again != again[:1]).any()
