@@ -137,18 +137,18 @@ def _vae_of_priors(rngs: nnx.Rngs) -> Any:
 
 MODELS: dict[str, Model] = {
     "NICE": Model(_flow(dgm.NICE, 4)),
-    "RealNVP": Model(_flow(dgm.RealNVP, dropout=0.5)),
+    "RealNVP": Model(_flow(dgm.RealNVP, dropout=0.3)),
     "RealNVP, classes": Model(_flow(dgm.RealNVP, **_CLASSES), classes=True),
     "RealNVP, context, reversible": Model(
         _flow(dgm.RealNVP, 4, depth=4, reversible=True, **_CLASSES), classes=True
     ),
     "RealNVP, images": Model(
         lambda rngs: dgm.ImageRealNVP(
-            IMAGE, depth=2, width=4, hidden_layers=1, dropout=0.5, rngs=rngs
+            IMAGE, depth=2, width=4, hidden_layers=1, dropout=0.3, rngs=rngs
         )
     ),
-    "NeuralSplineFlow": Model(_flow(dgm.NeuralSplineFlow, depth=3, dropout=0.5)),
-    "MAF": Model(_flow(dgm.MAF, dropout=0.5)),
+    "NeuralSplineFlow": Model(_flow(dgm.NeuralSplineFlow, depth=3, dropout=0.3)),
+    "MAF": Model(_flow(dgm.MAF, dropout=0.3)),
     "MAF, Jacobi": Model(_flow(dgm.MAF, depth=3, sequential="jacobi")),
     "MAF, objects for names": Model(
         _flow(dgm.MAF, transformer=dgm.SplineTransformer(3, bound=5.0), activation=jax.nn.mish)
@@ -160,8 +160,8 @@ MODELS: dict[str, Model] = {
     "RadialFlow": Model(_ridges(dgm.RadialFlow)),
     "ResidualFlow": Model(_flow(dgm.ResidualFlow, 2)),
     "ResidualFlow, classes": Model(_flow(dgm.ResidualFlow, 2, **_CLASSES), classes=True),
-    "Glow": Model(functools.partial(_glow, dropout=0.5, **_CLASSES), classes=True),
-    "FlowPP": Model(_flowpp(dropout=0.5, **_CLASSES), classes=True),
+    "Glow": Model(functools.partial(_glow, dropout=0.3, **_CLASSES), classes=True),
+    "FlowPP": Model(_flowpp(dropout=0.3, **_CLASSES), classes=True),
     "distrax inside, flow as base": Model(_base),
     "multivariate normal as base": Model(
         lambda _: dgm.Flow(
@@ -183,7 +183,7 @@ MODELS: dict[str, Model] = {
     ),
     "VAE": Model(_vae(), 2, kind="latent"),
     "VAE, Gaussian": Model(
-        _vae(likelihood="gaussian", num_levels=None, depth=2, dropout=0.5), kind="latent"
+        _vae(likelihood="gaussian", num_levels=None, depth=2, dropout=0.3), kind="latent"
     ),
     "VAE, flow posterior": Model(
         _vae(posterior="iaf", posterior_depth=1, posterior_width=4), 2, kind="latent"
@@ -199,7 +199,7 @@ MODELS: dict[str, Model] = {
             latent_dim=2,
             **_SMALL,
             num_levels=2,
-            dropout=0.5,
+            dropout=0.3,
             rngs=rngs,
         ),
         2,
@@ -214,7 +214,7 @@ MODELS: dict[str, Model] = {
             prior_width=4,
             pixel_width=4,
             num_components=2,
-            dropout=0.5,
+            dropout=0.3,
             rngs=rngs,
         ),
         5,
@@ -222,7 +222,7 @@ MODELS: dict[str, Model] = {
     ),
     "HierarchicalVAE": Model(
         lambda rngs: dgm.HierarchicalVAE(
-            (6,), latent_dims=(3, 2), width=4, depth=2, num_levels=2, dropout=0.5, rngs=rngs
+            (6,), latent_dims=(3, 2), width=4, depth=2, num_levels=2, dropout=0.3, rngs=rngs
         ),
         2,
         kind="latent",
@@ -250,10 +250,10 @@ MODELS: dict[str, Model] = {
         kind="latent",
     ),
     "PixelCNNpp": Model(
-        _pixels(resolutions=2, dropout=0.5, **_CLASSES), 5, kind="pixels", classes=True
+        _pixels(resolutions=2, dropout=0.3, **_CLASSES), 5, kind="pixels", classes=True
     ),
     "PixelCNNpp, gated": Model(
-        _pixels(4, variant="gated", likelihood="categorical", depth=2, dropout=0.5, **_CLASSES),
+        _pixels(4, variant="gated", likelihood="categorical", depth=2, dropout=0.3, **_CLASSES),
         4,
         kind="pixels",
         classes=True,
@@ -275,7 +275,7 @@ MODELS: dict[str, Model] = {
         kind="other",
     ),
     "SparseAutoencoder": Model(
-        lambda rngs: dgm.SparseAutoencoder((6,), 3, width=4, depth=1, dropout=0.5, rngs=rngs),
+        lambda rngs: dgm.SparseAutoencoder((6,), 3, width=4, depth=1, dropout=0.3, rngs=rngs),
         kind="other",
     ),
     "GAN": Model(

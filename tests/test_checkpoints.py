@@ -303,19 +303,21 @@ def test_a_directory_that_cannot_be_written_to_is_an_error_before_training(tmp_p
 def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     """`save` returns before the files are there, and holds a copy: the arrays may be donated at once."""
     go = threading.Event()
-    original = training.checkpoint.write_manifest
+    original = training.Checkpoints._write_files
     monkeypatch.setattr(
-        training.checkpoint, "write_manifest", lambda folder: go.wait(60) and original(folder)
+        training.Checkpoints, "_write_files", lambda *args: go.wait(60) and original(*args)
     )
-    arrays = {"w": jnp.arange(5.0)}
+    arrays = {"w": jnp.arange(5.0), "host": np.arange(3.0)}
     expected = jax.tree.map(np.array, arrays)
     checkpoints = training.Checkpoints(tmp_path)
     checkpoints.save(1, arrays, {})
     arrays["w"].delete()
+    arrays["host"][:] = -1.0
     assert not (tmp_path / "1" / "manifest.json").exists()
     go.set()
     checkpoints.wait()
-    chex.assert_trees_all_equal(checkpoints.restore({"w": jnp.zeros(5)}).arrays, expected)
+    like = jax.tree.map(jnp.zeros_like, expected)
+    chex.assert_trees_all_equal(checkpoints.restore(like).arrays, expected)
     checkpoints.close()
 
 

@@ -106,6 +106,8 @@ def test_codes_have_no_noise_and_come_back_as_events(name):
     np.testing.assert_allclose(jax.vmap(encode, (None, 0))(model, x), code, atol=1e-5)
     np.testing.assert_allclose(decode(model, code[1, 2]), back[1, 2], atol=1e-4)
     assert np.abs(code[0, 0] - code[1, 2]).max() > 1e-3
+    others = decode(model, 3.0 - code)
+    assert (np.asarray(others, float) != np.asarray(back, float)).any()
     parts = analysis.encode_in_batches(model, x.reshape(6, *x.shape[2:]), batch_size=4)
     np.testing.assert_allclose(parts, code.reshape(6, size), atol=1e-5)
 
@@ -252,3 +254,11 @@ def test_errors_say_what_to_do(name):
     call, error, message = ERRORS[name]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_image_is_reconstructed_from_its_own_code():
+    """The same noise for all: what differs comes from the codes."""
+    model = built("VLAE")
+    x = events(model, (4,))
+    again = jax.jit(jax.vmap(lambda x: model.reconstruct(x, seed=KEY)))(x)
+    assert (again != again[:1]).any()

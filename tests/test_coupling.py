@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.bijectors.coupling import seen
 from dgmjax.testing import cast, scramble
 from tests.instances import coupling
 
@@ -18,6 +19,12 @@ def test_a_fresh_coupling_is_the_identity(scale_fn):
     z, log_det = layer.inverse_and_log_det(x)
     assert jnp.array_equal(z, x)
     assert jnp.array_equal(log_det, jnp.zeros(5, jnp.float32))
+
+
+def test_a_conditioner_sees_numbers_up_to_a_quarter_of_the_exponents():
+    """Its products with weights of as many again do not overflow: 128 / 4 - 4 exponents."""
+    x = jnp.asarray([1e30, -1e30, 3.0], jnp.float32)
+    assert jnp.array_equal(seen(x), jnp.asarray([2.0**28, -(2.0**28), 3.0], jnp.float32))
 
 
 def test_masked_elements_pass_through_unchanged():

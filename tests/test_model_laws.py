@@ -12,9 +12,9 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.numerics.compiled import inlined
 from dgmjax.numerics.prng import example_keys
 from dgmjax.testing import scramble
+from tests.dropout_keys import dropout_keys
 from tests.models import MODELS, events, is_conditional, log_prob
 
 pytestmark = pytest.mark.usefixtures("x32")
@@ -126,26 +126,15 @@ SITES = {
 
 @pytest.mark.parametrize("name", SITES)
 def test_every_hidden_layer_drops_units_with_a_key_of_its_own(name, monkeypatch):
-    seen, bernoulli = [], jax.random.bernoulli
-
-    def record(key, p, shape):
-        data = jax.random.key_data(key)
-        jax.debug.callback(lambda data: seen.append((np.asarray(data).tobytes(), p)), data)
-        return bernoulli(key, p, shape)
-
-    monkeypatch.setattr(jax.random, "bernoulli", record)
     x, seeds, classes = inputs(name)
-
-    @jax.jit
-    def run(model, x, seed, classes):
-        with inlined():  # the programs of other tests call the function that was there
-            return log_prob(model, x, seed, classes, key=jax.random.key(2))
-
-    jax.block_until_ready(run(made(name), x[0], seeds[0], taken(classes, 0)))
-    jax.effects_barrier()
+    seen = dropout_keys(
+        monkeypatch,
+        lambda *args: log_prob(*args, key=jax.random.key(2)),
+        made(name), x[0], seeds[0], taken(classes, 0),
+    )  # fmt: skip
     assert len(seen) == SITES[name]
     assert len(set(seen)) == len(seen)
-    assert {p for _, p in seen} == {0.5}
+    assert {p for _, p in seen} == {0.7}  # kept; 0.3 are dropped
 
 
 @jax.jit

@@ -62,6 +62,16 @@ def test_the_index_of_a_reversed_scan_is_that_of_the_layer():
     assert found.layer == "Chain.forward > layers[0] > Stack.forward[4] > Coupling.forward"
 
 
+@pytest.mark.parametrize(("reverse", "step"), [(False, "[3]"), (True, "[0]")])
+def test_steps_run_in_the_order_of_the_scan(reverse, step):
+    def function(start):
+        return jax.lax.scan(
+            lambda carry, x: (carry - x, jnp.log(carry)), start, jnp.ones(4), reverse=reverse
+        )[1]
+
+    assert find_nonfinite(function, jnp.float32(2.5)).layer == step
+
+
 @pytest.mark.parametrize("reversible", [False, True])
 def test_finite_gradients_of_a_flow(reversible):
     assert find_nonfinite(value_and_grad, flow_with(0.1, index=2, reversible=reversible), X) is None

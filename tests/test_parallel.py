@@ -33,6 +33,7 @@ def test_every_way_to_run_takes_the_same_steps(dtype, tolerance):
     report = run("parallel_steps", dtype)
     assert report.pop("moved") > 0.05
     assert report.pop("statistics") <= tolerance
+    assert report.pop("halves") == [2, 4, 4]  # the longest axis is split
     for name, difference in report.items():
         assert difference["params"] <= tolerance, (name, difference)
         assert difference["metrics"] <= 10 * tolerance, (name, difference)

@@ -217,6 +217,15 @@ def test_log_scales_of_components_have_a_floor():
     at_floor = transformer.inverse(x, jnp.asarray([[0.0, 0.0, 0.0, 0.0, -7.0]]))
     below = transformer.inverse(x, jnp.asarray([[0.0, 0.0, 0.0, 0.0, -90.0]]))
     assert jnp.array_equal(at_floor[0], below[0])
+    assert jnp.allclose(at_floor[0], 0.3 * np.exp(7.0), rtol=1e-12)
+
+
+def test_components_of_zero_parameters_lie_in_the_middle_of_equal_parts():
+    """Two parts of (-1, 1) have their middles at -1/2 and 1/2."""
+    transformer = MixtureCDFTransformer(2)
+    z, _ = transformer.inverse(jnp.asarray(1.0), jnp.zeros(transformer.num_params))
+    masses = 1 / (1 + np.exp([-1.5, -0.5]))
+    assert jnp.allclose(z, np.log(masses.sum() / (2 - masses.sum())), rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 5.0])

@@ -12,6 +12,7 @@ from dgmjax.objectives import NegativeELBO
 from dgmjax.testing import scramble
 
 LEVELS = 5
+KEY = jax.random.key(0)
 POSTERIORS = ("gaussian", "full_covariance", "planar", "radial", "sylvester", "coupling", "iaf")
 PRIORS = {
     "normal": lambda rngs: None,
@@ -46,6 +47,30 @@ def make(posterior: str = "gaussian", prior: str = "normal", **options) -> dgm.V
         **options,
         rngs=rngs,
     )
+
+
+def test_pseudo_inputs_that_are_data_give_the_posteriors_of_those_data():
+    x = jax.random.randint(jax.random.key(1), (3, 6), 1, LEVELS - 1)  # tanh never reaches the ends
+    rngs = nnx.Rngs(0)
+    prior = dgm.priors.VampPrior((6,), 3, num_levels=LEVELS, init=x, rngs=rngs)
+    model = scramble(
+        dgm.VAE(
+            (6,),
+            latent_dim=2,
+            likelihood="categorical",
+            num_levels=LEVELS,
+            width=8,
+            depth=1,
+            rngs=rngs,
+        ),
+        KEY,
+    )
+    model.prior = prior
+    z = jax.random.normal(KEY, (4, 2), jnp.float32)
+    each = [model.posterior.log_prob(z, model.encode(row)) for row in x]
+    expected = jax.nn.logsumexp(jnp.stack(each), 0) - float(np.log(3))
+    found = model.prior_distribution().log_prob(z)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @jax.jit

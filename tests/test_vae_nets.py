@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import dgmjax as dgm
 from dgmjax.nets.conv_decoder import ConvDecoder
 from dgmjax.nets.conv_encoder import ConvEncoder
 from dgmjax.nets.flattened import Flattened
@@ -191,3 +192,22 @@ def test_a_pixel_of_the_decoder_sees_all_latents_and_the_encoder_all_pixels(kind
 def test_settings_that_do_not_fit_say_so(make, message):
     with pytest.raises(ValueError, match=message):
         make(nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "widths"),
+    [
+        ((4, 4, 1), [4]),  # nothing to halve
+        ((8, 8, 1), [4, 8]),
+        ((12, 16, 1), [4, 8, 8]),
+        ((64, 64, 1), [4, 8, 8]),  # twice at most
+        ((8, 10, 1), [4, 8]),
+        ((7, 8, 1), [4]),
+    ],
+)
+def test_coarser_resolutions_have_twice_the_channels(shape, widths):
+    made = jax.eval_shape(
+        lambda: dgm.VAE(shape, latent_dim=2, network="gated_conv", width=4, rngs=nnx.Rngs(0))
+    )
+    for net in (made.encoder, made.decoder):
+        assert [blocks[0].inner.conv.kernel.shape[2] for blocks in net.blocks] == widths

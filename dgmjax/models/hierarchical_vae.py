@@ -221,8 +221,7 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
     @compiled
     def from_code(self, code: jax.Array) -> jax.Array:
         """The event of a code, ``E[x | z1, z2]``, or a draw with fixed noise where the likelihood is a model."""
-        z1, z2 = jnp.split(code, self.latent_dims[:1], axis=-1)
-        return decoded(self.likelihood, self.decode(z1, z2))
+        return decoded(self.likelihood, self.decoder(code))
 
     @compiled
     def reconstruct(self, x: jax.Array, *, seed: jax.Array) -> jax.Array:

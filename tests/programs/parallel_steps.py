@@ -134,6 +134,12 @@ def difference_of_running_statistics(strategy: str) -> float:
     return float(np.abs(final(many) - final(training.Parallel(num_devices=1))).max())
 
 
+def halves_of_an_array() -> list[int]:
+    """Shape of what one of two devices has of a parameter ``[2, 8, 4]``."""
+    half = training.Parallel(fsdp=2, num_devices=2).place_state({"w": jnp.zeros((2, 8, 4))})
+    return list(half["w"].addressable_shards[0].data.shape)
+
+
 def main() -> None:
     """Print one JSON object."""
     expected, expected_metrics, _ = train(training.Parallel(num_devices=1))
@@ -154,6 +160,7 @@ def main() -> None:
     report["moved"] = max(
         float(np.abs(expected[k] - v).max()) for k, v in training.partition(model())[0].items()
     )
+    report["halves"] = halves_of_an_array()
     print(json.dumps(report))
 
 

@@ -192,7 +192,7 @@ class _Search:
             return self.run(eqn.params["call_jaxpr"], inputs, path)
         if eqn.primitive is primitives.cond_p:
             branches = eqn.params["branches"]
-            index = int(np.clip(int(inputs[0].array), 0, len(branches) - 1))
+            index = int(inputs[0].array)  # lax.switch has clamped it
             return self.run(branches[index], inputs[1:], path)
         if eqn.primitive is primitives.scan_p:
             return self._scan(eqn, inputs, path)
