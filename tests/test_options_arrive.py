@@ -25,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("x32")
 RECORDED = (
     "GAN", "Logit", "HistogramGaussianize", "Standardize", "Dequantized", "FlowPPDequantizer", "RealNVP",
     "GaussianNoise", "UniformDequantization", "TruncatedNormalDequantization", "LogitNormalDequantization",
-    "VariationalDequantization",
+    "VariationalDequantization", "FlowPrior",
 )  # fmt: skip
-OF_PRIORS = ("GaussianMixture", "VampPrior", "FlowPrior", "AggregatedPosterior")
+OF_PRIORS = ("GaussianMixture", "VampPrior", "AggregatedPosterior")
 # Options that have an effect only beside others.
 BESIDE = {
     "prior_components": {"prior": "mixture"},

@@ -61,8 +61,8 @@ def settings_of(
         fields = dict(inspect.get_annotations(cls))
         sources = ([] if constructor is None else [constructor]) + list(also)
         for source in sources:
-            of_it = source if source is not constructor else described_by or source
-            descriptions, parameters = described(of_it), parameters_of(source)
+            parameters = parameters_of(source)
+            descriptions = described((source is constructor and described_by) or source)
             kinds = {
                 name: command_line_type(parameter, descriptions.get(name, ""))
                 for name, parameter in parameters.items()
