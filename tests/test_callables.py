@@ -34,6 +34,18 @@ class Convolution(nnx.Module):
         return self.last(jnp.tanh(self.first(kept)))
 
 
+@dgm.recorded
+class Forgetful(nnx.Module):
+    """It has no use for its note once it is made."""
+
+    def __init__(self, in_shape, out_channels, *, context_size=0, note=None, rngs):
+        del note, context_size
+        self.conv = nnx.Conv(in_shape[-1], out_channels, (3, 3), rngs=rngs)
+
+    def __call__(self, kept):
+        return self.conv(kept)
+
+
 def vector_net(in_size, out_shape, *, context_size, rngs):
     return dgm.nets.MLP(in_size, out_shape, width=3, context_size=context_size, rngs=rngs)
 
@@ -121,6 +133,14 @@ def test_a_model_of_callables_is_saved_and_loaded(name, tmp_path):
     if modules:
         with pytest.raises(ValueError, match=rf"the module '{HERE}'.*modules=\['{HERE}'\]"):
             dgm.load(tmp_path / "model")
+
+
+def test_a_model_is_saved_by_what_it_holds_where_an_argument_cannot_be_written(tmp_path):
+    make = functools.partial(Forgetful, note=object())
+    model = dgm.Glow((2, 2, 1), levels=1, depth=2, conditioner=make, rngs=nnx.Rngs(0))
+    x = jnp.ones((3, 2, 2, 1), jnp.float32)
+    dgm.save(tmp_path / "model", model)
+    np.testing.assert_array_equal(dgm.load(tmp_path / "model").log_prob(x), model.log_prob(x))
 
 
 def test_another_process_imports_what_is_allowed_and_nothing_else(tmp_path):

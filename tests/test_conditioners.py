@@ -21,7 +21,7 @@ class OwnConv(nnx.Module):
     """Without dropout, so without a parameter ``key``."""
 
     def __init__(self, in_shape, out_channels, *, context_size=0, width=3, note=None, rngs):
-        del note
+        self.note = note
         self.first = nnx.Conv(in_shape[-1] + context_size, width, (3, 3), rngs=rngs)
         self.last = nnx.Linear(width, out_channels, rngs=rngs)
 
