@@ -15,7 +15,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.layers import names
-from dgmjax.layers.serialization import build, describe
+from dgmjax.layers.serialization import build, record_of
 from dgmjax.testing import scramble
 
 pytestmark = pytest.mark.usefixtures("x32")
@@ -232,11 +232,11 @@ def test_names_are_those_of_public_modules():
 
 def test_a_dataclass_is_its_class_and_its_fields():
     layer = dgm.Elementwise(Scaled(5.0), (3,))
-    record = json.loads(json.dumps(describe(layer)))
+    record = json.loads(json.dumps(record_of(layer)))
     assert record["arguments"]["transformer"] == {
         "record": f"{HERE}:Scaled", "fields": {"factor": 5.0},
     }  # fmt: skip
-    for one in (record, describe(layer, by_structure=True)):
+    for one in (record, record_of(layer, by_structure=True)):
         assert build(one, rngs=nnx.Rngs(0), modules=[HERE]).transformer == Scaled(5.0)
     with pytest.raises(ValueError, match="is no frozen dataclass"):
         names.decode_record({"record": "dgmjax.nets:MLP", "fields": {}}, lambda item: item, [])

@@ -368,13 +368,13 @@ def test_names_of_settings_hold_no_address():
     class Rows:
         pass
 
-    name_of = training.identity.name_of
-    assert " at 0x" not in name_of(Rows())
+    identity_of = training.identity.identity_of
+    assert " at 0x" not in identity_of(Rows())
     transform = functools.partial(jnp.clip, min=0)
-    assert name_of(transform) == name_of(functools.partial(jnp.clip, min=0))
-    assert name_of(transform) != name_of(functools.partial(jnp.clip, min=1))
+    assert identity_of(transform) == identity_of(functools.partial(jnp.clip, min=0))
+    assert identity_of(transform) != identity_of(functools.partial(jnp.clip, min=1))
     settings = dgm.data.ImageTransform(shift=1)
-    assert name_of(settings) == repr(settings)
+    assert identity_of(settings) == repr(settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -389,8 +389,8 @@ class Distillation:
     "holding", [lambda m: m, Distillation, lambda m: functools.partial(print, m), lambda m: [m]]
 )
 def test_the_name_of_a_setting_has_the_weights_of_models_inside(holding):
-    name_of = training.identity.name_of
+    identity_of = training.identity.identity_of
     layer = dgm.ActNorm((4,))
     other = scramble(layer, jax.random.key(0))
-    assert name_of(holding(layer)) == name_of(holding(dgm.ActNorm((4,))))
-    assert name_of(holding(layer)) != name_of(holding(other))
+    assert identity_of(holding(layer)) == identity_of(holding(dgm.ActNorm((4,))))
+    assert identity_of(holding(layer)) != identity_of(holding(other))

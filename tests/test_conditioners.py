@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.serialization import describe
+from dgmjax.layers.serialization import record_of
 from dgmjax.testing import scramble
 
 KEY = jax.random.key(0)
@@ -144,7 +144,7 @@ def test_a_network_of_nothing_but_what_is_kept_trains(x32, tmp_path):
 def test_rngs_of_a_factory_are_its_own_and_are_not_written():
     own = functools.partial(dgm.nets.MLP, width=3, zero_init=False, rngs=nnx.Rngs(7))
     model = dgm.RealNVP((2,), depth=2, conditioner=own, rngs=nnx.Rngs(0))
-    record = describe(model)
+    record = record_of(model)
     assert record["arguments"]["conditioner"] == {
         "callable": "dgmjax.nets:MLP", "keywords": {"width": 3, "zero_init": False},
     }  # fmt: skip
@@ -190,17 +190,17 @@ ERRORS = {
         "Plain: the coupling is conditional.*takes no second argument",
     ),
     "a function to save": (
-        lambda: describe(real_nvp(lambda *sizes, context_size: Plain(*sizes, nnx.Rngs(0)))),
+        lambda: record_of(real_nvp(lambda *sizes, context_size: Plain(*sizes, nnx.Rngs(0)))),
         TypeError,
         "RealNVP.conditioner: the callable .*lambda.* cannot be saved.*dgmjax.recorded",
     ),
     "a class to save that is not recorded": (
-        lambda: describe(real_nvp(functools.partial(type("Mine", (dgm.nets.MLP,), {}), width=3))),
+        lambda: record_of(real_nvp(functools.partial(type("Mine", (dgm.nets.MLP,), {}), width=3))),
         TypeError,
         "RealNVP.conditioner: the callable Mine cannot be saved",
     ),
     "an argument that is no JSON": (
-        lambda: describe(
+        lambda: record_of(
             dgm.Glow(
                 (2, 2, 1),
                 levels=1,

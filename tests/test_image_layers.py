@@ -83,7 +83,7 @@ def test_the_squeeze_layer_has_channels_on_the_latent_side():
 
 def test_a_recorded_squeeze_is_built_again():
     layer = Squeeze((4, 4, 1), order="checkerboard")
-    again = serialization.build(serialization.describe(layer), rngs=nnx.Rngs(0))
+    again = serialization.build(serialization.record_of(layer), rngs=nnx.Rngs(0))
     assert jax.tree.structure(again) == jax.tree.structure(layer)
 
 

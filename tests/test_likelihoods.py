@@ -24,7 +24,7 @@ from dgmjax.distributions.likelihoods import (
     Likelihood,
     likelihood,
 )
-from dgmjax.layers.serialization import build, describe
+from dgmjax.layers.serialization import build, record_of
 from dgmjax.numerics.prng import example_keys
 
 L = 5
@@ -261,7 +261,7 @@ def test_outputs_of_16_bits_are_summed_in_32(row):
 @every
 def test_a_likelihood_is_rebuilt_from_its_description(row):
     model = row.several()
-    new = build(describe(model), rngs=nnx.Rngs(0))
+    new = build(record_of(model), rngs=nnx.Rngs(0))
     output, x = outputs(model, 3), events(model, 3)
     assert np.array_equal(LOG_PROB(new, x, output), LOG_PROB(model, x, output))
 

@@ -8,7 +8,7 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.layers.held import Held
-from dgmjax.layers.serialization import build, describe
+from dgmjax.layers.serialization import build, record_of
 from dgmjax.testing import scramble
 from tests.models import MODELS, events, log_prob
 
@@ -35,7 +35,7 @@ def _parts(module: nnx.Module) -> list[nnx.Module]:
 
 def _again(part: nnx.Module) -> nnx.Module:
     """Built from the description, with the arrays of ``part``."""
-    made = jax.eval_shape(lambda: build(describe(part), rngs=nnx.Rngs(0)))
+    made = jax.eval_shape(lambda: build(record_of(part), rngs=nnx.Rngs(0)))
     shapes = [leaf.shape for leaf in jax.tree.leaves(made)]
     assert shapes == [leaf.shape for leaf in jax.tree.leaves(part)], type(part).__name__
     return jax.tree.unflatten(jax.tree.structure(made), jax.tree.leaves(part))

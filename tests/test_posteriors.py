@@ -24,7 +24,7 @@ from dgmjax.distributions.posteriors import (
     PosteriorMixture,
     posterior,
 )
-from dgmjax.layers.serialization import build, describe
+from dgmjax.layers.serialization import build, record_of
 from dgmjax.testing import cast, scramble
 from tests.instances import coupling
 
@@ -156,7 +156,7 @@ def test_a_fresh_posterior_is_standard_normal_or_a_gentle_squeeze_of_it(name, de
 
 def test_a_posterior_remembers_how_it_was_built():
     q = posterior("iaf", 4, depth=3, width=8, context_size=2, rngs=nnx.Rngs(0))
-    again = build(describe(q), rngs=nnx.Rngs(1))
+    again = build(record_of(q), rngs=nnx.Rngs(1))
     assert jax.tree.structure(again) == jax.tree.structure(q)
 
 

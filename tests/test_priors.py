@@ -12,7 +12,7 @@ import dgmjax as dgm
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.distributions.posteriors import DiagonalGaussian
 from dgmjax.distributions.priors import AggregatedPosterior, GaussianMixture, VampPrior
-from dgmjax.layers.serialization import build, describe
+from dgmjax.layers.serialization import build, record_of
 from dgmjax.models import FlowPrior
 from dgmjax.testing import cast, check_density, scramble
 
@@ -172,13 +172,13 @@ def test_pseudo_inputs_stay_in_the_scale_of_the_encoder_and_start_from_data():
         atol=1e-6,
     )
     close(vamp(init=0.5 * np.ones((5, 2, 3))).pseudo_inputs, 0.5, atol=1e-6)
-    describe(from_init)
+    record_of(from_init)
 
 
 def test_a_prior_started_from_many_images_can_be_saved():
     """The pseudo-inputs are parameters, so the record needs no data."""
     prior = VampPrior((100, 30), 50, rngs=nnx.Rngs(0)).with_data_init(np.zeros((50, 100, 30)))
-    again = build(describe(prior), rngs=nnx.Rngs(0))
+    again = build(record_of(prior), rngs=nnx.Rngs(0))
     assert jax.tree.structure(again) == jax.tree.structure(prior)
 
 

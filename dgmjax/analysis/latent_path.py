@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from dgmjax.analysis.interpolation import lerp, slerp
 from dgmjax.numerics.compiled import compiled
 
-PathKind = Literal["linear", "spherical", "cube"]
+BaseKind = Literal["linear", "spherical", "cube"]
 
 
 @compiled
@@ -43,7 +43,7 @@ def cube_lerp(a: jax.Array, b: jax.Array, t: ArrayLike) -> jax.Array:
 
 @compiled
 def latent_path(
-    z1: jax.Array, z2: jax.Array, num: int, *, kind: PathKind = "spherical"
+    z1: jax.Array, z2: jax.Array, num: int, *, kind: BaseKind = "spherical"
 ) -> jax.Array:
     """``num`` latents at even positions from ``z1`` to ``z2``: ``[num, *batch, d]``.
 
@@ -67,6 +67,6 @@ def latent_path(
     paths = {"linear": lerp, "spherical": slerp, "cube": cube_lerp}
     if kind not in paths:
         raise ValueError(
-            f"latent_path: kind: expected one of {list(get_args(PathKind))}, got {kind!r}."
+            f"latent_path: kind: expected one of {list(get_args(BaseKind))}, got {kind!r}."
         )
     return paths[kind](z1, z2, jnp.linspace(0, 1, num, dtype=z1.dtype))

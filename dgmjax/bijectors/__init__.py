@@ -32,7 +32,7 @@ from dgmjax.bijectors.coupling import (
     coupling_forward,
     coupling_inverse,
     merge,
-    split,
+    split_by_mask,
 )
 from dgmjax.bijectors.elementwise import (
     LeakyReLUTransformer,
@@ -222,7 +222,7 @@ __all__ = [
     "softplus_inverse",
     "spline_forward",
     "spline_inverse",
-    "split",
+    "split_by_mask",
     "squeeze",
     "squeezed_shape",
     "sylvester_forward",

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.squeeze import squeeze, unsqueeze
 
-Branch = Callable[[jax.Array], jax.Array]
+HalfMap = Callable[[jax.Array], jax.Array]
 
 
-def halves_inverse(x: jax.Array, branch: Branch, *, stride: int = 1) -> jax.Array:
+def halves_inverse(x: jax.Array, branch: HalfMap, *, stride: int = 1) -> jax.Array:
     """``(x1, x2) -> (x2, x1 + F(x2))``, data to latent; with a stride ``(s(x2), s(x1) + F(x2))``. Log-determinant 0.
 
     ``s`` makes blocks of ``stride x stride`` pixels the channels of one (`squeeze`, order ``"outer"``), of each half.
@@ -31,7 +31,7 @@ def halves_inverse(x: jax.Array, branch: Branch, *, stride: int = 1) -> jax.Arra
     return jnp.concatenate([x2, x1 + moved], axis=-1)
 
 
-def halves_forward(z: jax.Array, branch: Branch, *, stride: int = 1) -> jax.Array:
+def halves_forward(z: jax.Array, branch: HalfMap, *, stride: int = 1) -> jax.Array:
     """``(z1, z2) -> (z2 - F(z1), z1)``, latent to data: the inverse of `halves_inverse`.
 
     ``F`` is subtracted from the half it was added to, computed from the other: for a block of two,

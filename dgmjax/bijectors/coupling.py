@@ -22,7 +22,7 @@ def _stride(indices: np.ndarray) -> int | None:
     return 1 if indices.size == 1 else int(steps[0]) if steps.size == 1 else None
 
 
-def split(x: jax.Array, mask: np.ndarray) -> tuple[jax.Array, jax.Array]:
+def split_by_mask(x: jax.Array, mask: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """Split the last axis into the part where ``mask`` is ``True`` and the part where it is ``False``.
 
     The mask is concrete (NumPy), so a strided mask is two slices, whose gradient is a pad; the scatter-add that a
@@ -88,7 +88,7 @@ def coupling_forward(
     Returns:
       ``x`` of shape ``[*batch, d]`` and the log-determinant of ``dx/dz``, ``[*batch]``, natural log.
     """
-    kept, moved = split(z, mask)
+    kept, moved = split_by_mask(z, mask)
     if swap:
         kept, moved = moved, kept
     moved, log_derivative = transformer.forward(moved, conditioner(seen(kept)))
@@ -108,7 +108,7 @@ def coupling_inverse(
     Returns:
       ``z`` of shape ``[*batch, d]`` and the log-determinant of ``dz/dx``, ``[*batch]``, natural log.
     """
-    kept, moved = split(x, mask)
+    kept, moved = split_by_mask(x, mask)
     moved, log_derivative = transformer.inverse(moved, conditioner(seen(kept)))
     if swap:
         kept, moved = moved, kept

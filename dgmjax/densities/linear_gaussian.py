@@ -36,7 +36,7 @@ def linear_gaussian_log_prob(
     Source: Tipping and Bishop, 1999, *Probabilistic principal component analysis*, equations 4 and 5.
     """
     noise, loading, log_scale = _whitened(x, weight, bias, log_scale)
-    noise, verdict = ends.held(noise, 1, ends.largest(noise.dtype, 0.5))
+    noise, verdict = ends.within(noise, 1, ends.largest(noise.dtype, 0.5))
     mean, tril = _posterior(noise, loading)
     rest = noise - jnp.matmul(mean, loading.T, precision=_PRECISION)
     square = (rest**2).sum(-1) + (mean**2).sum(-1)

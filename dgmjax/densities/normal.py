@@ -72,7 +72,7 @@ def tril_normal_log_prob(x: jax.Array, mean: jax.Array, tril: jax.Array) -> jax.
     size = x.shape[-1]
     shape = (*batch, size)
     offset = jnp.broadcast_to(x, shape) - jnp.broadcast_to(mean, shape)
-    offset, verdict = ends.held(offset, 1, ends.largest(offset.dtype, 0.5))
+    offset, verdict = ends.within(offset, 1, ends.largest(offset.dtype, 0.5))
     factor = jnp.broadcast_to(tril, (*shape, size))
     noise = jax.lax.linalg.triangular_solve(factor, offset[..., None], left_side=True, lower=True)[
         ..., 0

@@ -168,7 +168,7 @@ class Flow(Density):
         where = f"{type(self).__name__}.log_prob"
         value, batch = float_event(value, self.event_shape, where=where, dtype=own_dtype(self))
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
-        value, verdict = ends.held(value, len(self.event_shape))
+        value, verdict = ends.within(value, len(self.event_shape))
         z, log_det = self.bijector.inverse_and_log_det(value, context, key=key)
         log_prob = log_density(self.base, z, widened(log_det), key=prng.fold_in(key, 0))
         return ends.judged(log_prob, verdict)
@@ -185,7 +185,7 @@ class Flow(Density):
         where = f"{type(self).__name__}.log_prob_and_update"
         value, batch = float_event(value, self.event_shape, where=where, dtype=own_dtype(self))
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
-        value, verdict = ends.held(value, len(self.event_shape))
+        value, verdict = ends.within(value, len(self.event_shape))
         z, log_det, bijector = self.bijector.inverse_and_update(value, context, key=key)
         log_prob, base = self.base.log_prob_and_update(z, key=prng.fold_in(key, 0))
         new = nnx.clone(self)
@@ -258,7 +258,7 @@ def log_density(
     """
     # Room for the scale of the base, by which it divides.
     bound = None if isinstance(base, Flow) else ends.largest(z.dtype)
-    z, verdict = ends.held(z, len(base.event_shape), bound)
+    z, verdict = ends.within(z, len(base.event_shape), bound)
     total = ends.judged(widened(base.log_prob(z, key=key)), verdict) + log_det
     # What the finite parts of a sum that is -inf would give: a gradient that belongs to no event.
     return jnp.where(total == -jnp.inf, jnp.full_like(total, -jnp.inf), total)

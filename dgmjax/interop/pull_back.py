@@ -7,12 +7,12 @@ import jax
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 
-LogDensity = Callable[[jax.Array], jax.Array]
-
 
 def pull_back(
-    log_density: LogDensity, bijector: Bijector | Flow, context: jax.Array | None = None
-) -> LogDensity:
+    log_density: Callable[[jax.Array], jax.Array],
+    bijector: Bijector | Flow,
+    context: jax.Array | None = None,
+) -> Callable[[jax.Array], jax.Array]:
     """The log-density of ``z`` whose image ``x = bijector.forward(z)`` has the density ``exp(log_density)``.
 
     ``z -> log_density(x) + log |det dx/dz|``. If the bijector is that of a flow fitted to the density, the result is

@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
     return np.asarray(value).item()
 
 
-def encode(value: Any, where: str) -> Any:
+def to_json(value: Any, where: str) -> Any:
     """``value`` as JSON.
 
     Args:
@@ -52,11 +52,11 @@ def encode(value: Any, where: str) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if is_record(value):
-        return encode_record(value, encode, where)
+        return encode_record(value, to_json, where)
     if isinstance(value, list | tuple):
-        return [encode(item, where) for item in value]
+        return [to_json(item, where) for item in value]
     if isinstance(value, dict):
-        return {str(key): encode(item, f"{where}.{key}") for key, item in value.items()}
+        return {str(key): to_json(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
         value = np.asarray(value)
     if isinstance(value, np.ndarray) and value.size <= _MAX_ARRAY_SIZE:
@@ -66,20 +66,20 @@ def encode(value: Any, where: str) -> Any:
         if record is not None and "error" not in record:
             return {"module": record}
     elif callable(value):
-        return encode_callable(value, encode, where)
+        return encode_callable(value, to_json, where)
     raise TypeError(
         f"{where}: an argument of type {type(value).__name__} cannot be saved as configuration; pass a name, a "
         f"number, a NumPy array, a frozen dataclass or a recorded module."
     )
 
 
-def decode(
+def from_json(
     value: Any,
     build: Callable[[dict[str, Any]], nnx.Module],
     rngs: nnx.Rngs,
     modules: Sequence[str] = (),
 ) -> Any:
-    """The argument that `encode` wrote.
+    """The argument that `to_json` wrote.
 
     Args:
       value: JSON.
@@ -90,7 +90,7 @@ def decode(
     Raises:
       ValueError: a name that may not or cannot be found.
     """
-    inner = functools.partial(decode, build=build, rngs=rngs, modules=modules)
+    inner = functools.partial(from_json, build=build, rngs=rngs, modules=modules)
     if isinstance(value, list):
         return [inner(item) for item in value]
     if not isinstance(value, dict):

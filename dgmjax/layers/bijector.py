@@ -213,10 +213,10 @@ def _checked(method: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
 
 
 def within_reach(layer: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`dgmjax.numerics.ends.held` for the events of a layer."""
+    """`dgmjax.numerics.ends.within` for the events of a layer."""
     x = jnp.asarray(x)
     bound = ends.largest(x.dtype, 0.5) if layer.reach == "half" else None
-    return ends.held(x, len(layer.event_shape), bound)
+    return ends.within(x, len(layer.event_shape), bound)
 
 
 def with_reach(layer: Layer, reach: Reach) -> Layer:

@@ -69,7 +69,7 @@ class ConditionalAffine(Bijector):
         """Data to latent."""
         z, log_derivative = affine_inverse(x, *self._moments(x, context))
         # Scales of the net have no lower bound; gradients hold squares of latents times activations.
-        z, verdict = ends.held(z, len(self.event_shape), ends.largest(z.dtype, 1 / 3))
+        z, verdict = ends.within(z, len(self.event_shape), ends.largest(z.dtype, 1 / 3))
         return z, ends.judged(log_derivative.sum(event_axes(self.event_shape)), verdict)
 
     def _moments(self, value: jax.Array, context: jax.Array | None) -> tuple[jax.Array, jax.Array]:

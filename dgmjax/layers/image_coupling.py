@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.coupling import coupling_forward, coupling_inverse, split
+from dgmjax.bijectors.coupling import coupling_forward, coupling_inverse, split_by_mask
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward, pixel_coupling_inverse
 from dgmjax.bijectors.masks import image_mask
 from dgmjax.bijectors.transformer import Transformer, check_transformer
@@ -139,7 +139,7 @@ class ImageCoupling(Bijector):
         if self.of_pixels:
             kept = x * jnp.broadcast_to(jnp.asarray(mask, x.dtype), x.shape)
         else:
-            kept = split(x, mask.ravel())[0]
+            kept = split_by_mask(x, mask.ravel())[0]
         context = None if self.context_shape is None else context
         new = nnx.clone(self)
         new.conditioner = self.conditioner.with_data_init(self._marked(kept), context)

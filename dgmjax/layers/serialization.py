@@ -1,6 +1,6 @@
 """Modules that remember how they were built, so that a saved model needs no pickle.
 
-``@recorded`` keeps the arguments of the constructor as one JSON string, a static attribute (`arguments`). `describe`
+``@recorded`` keeps the arguments of the constructor as one JSON string, a static attribute (`arguments`). `record_of`
 returns it as a dict and `build` makes the module again; the arrays are restored separately (see `dgmjax.save`). Modules
 of this library whose constructor took something else, such as a lambda, are described by what they hold (`structure`).
 """
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.arguments import ATTRIBUTE, decode, encode, plain, remembered
+from dgmjax.layers.arguments import ATTRIBUTE, from_json, plain, remembered, to_json
 from dgmjax.layers.names import RECORDED
 from dgmjax.layers.structure import assemble, attributes_of, class_name, find_class, is_known
 
@@ -29,7 +29,7 @@ def recorded(cls: T) -> T:
     Arguments may be None, bool, int, float, str, arrays, lists, tuples and dicts of those, and recorded modules; also
     frozen dataclasses, and functions and classes that their name finds again, ``functools.partial`` of them with
     keyword arguments too (`dgmjax.layers.names`). ``rngs`` is left out. Anything else is accepted by the constructor
-    but makes `describe`, and so `dgmjax.save`, raise an error that names the argument.
+    but makes `record_of`, and so `dgmjax.save`, raise an error that names the argument.
     """
     init = cls.__init__
     signature = inspect.signature(init)
@@ -54,7 +54,7 @@ def recorded(cls: T) -> T:
         arguments = dict(list(bound.arguments.items())[1:])
         arguments.pop("rngs", None)
         try:
-            record = {"class": cls.__name__, "arguments": encode(arguments, cls.__name__)}
+            record = {"class": cls.__name__, "arguments": to_json(arguments, cls.__name__)}
         except TypeError as error:
             record = {"class": cls.__name__, "error": str(error)}
         setattr(self, ATTRIBUTE, json.dumps(record))
@@ -76,7 +76,7 @@ def _is_number(annotation: Any) -> bool:
     return kinds <= {bool, int, float, type(None)}
 
 
-def describe(module: nnx.Module, *, by_structure: bool = False) -> dict[str, Any]:
+def record_of(module: nnx.Module, *, by_structure: bool = False) -> dict[str, Any]:
     """The class name and constructor arguments of a recorded module, as JSON-compatible values.
 
     A module of this library without such a record, and a recorded one with an argument that cannot be written, is
@@ -103,7 +103,7 @@ def describe(module: nnx.Module, *, by_structure: bool = False) -> dict[str, Any
         )
     name = type(module).__name__
     try:
-        held = attributes_of(module, lambda inner, _: describe(inner, by_structure=True), name)
+        held = attributes_of(module, lambda inner, _: record_of(inner, by_structure=True), name)
     except TypeError as error:
         if arguments is not None:
             return arguments
@@ -129,10 +129,10 @@ def _linear(record: dict[str, Any], rngs: nnx.Rngs) -> nnx.Linear:
 
 
 def build(record: dict[str, Any], *, rngs: nnx.Rngs, modules: Sequence[str] = ()) -> nnx.Module:
-    """Build the module that `describe` described, with fresh parameters.
+    """Build the module that `record_of` described, with fresh parameters.
 
     Args:
-      record: from `describe`.
+      record: from `record_of`.
       rngs: for the parameters.
       modules: modules that may be imported for functions and dataclasses, see `dgmjax.layers.names.find`.
 
@@ -153,7 +153,7 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs, modules: Sequence[str] = ()
         )
     cls = RECORDED[name]
     arguments = {
-        key: decode(value, inner, rngs, modules) for key, value in record["arguments"].items()
+        key: from_json(value, inner, rngs, modules) for key, value in record["arguments"].items()
     }
     parameters = inspect.signature(cls.__init__).parameters
     passes_on = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

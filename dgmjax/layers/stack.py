@@ -240,6 +240,6 @@ def _rule(
         value = result[0] if isinstance(result, tuple) else result
         # An event that overflowed cannot be rebuilt. Its gradient is zero, at a finite activation only.
         shape = layer.latent_shape if direction == "inverse" else layer.event_shape
-        return ends.held(value, len(shape))[0]
+        return ends.within(value, len(shape))[0]
 
     return rule

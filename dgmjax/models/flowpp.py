@@ -32,7 +32,7 @@ from dgmjax.models.images import check_image
 from dgmjax.nets.gated_attention import GatedAttentionNet, GatedConvEncoder
 from dgmjax.nets.summary import Module
 
-Coupling = Literal["mixture", "affine"] | Transformer
+CouplingName = Literal["mixture", "affine"] | Transformer
 
 
 @recorded
@@ -87,7 +87,7 @@ class FlowPP(Flow):
         depth: int = 10,
         conditioner: MakeConditioner | None = None,
         num_components: int = 32,
-        coupling: Coupling = "mixture",
+        coupling: CouplingName = "mixture",
         scale_fn: ScaleFn = "tanh",
         attention: bool = True,
         num_heads: int = 4,
@@ -196,7 +196,7 @@ class FlowPPDequantizer(Flow):
         width: int = 96,
         depth: int = 2,
         num_components: int = 32,
-        coupling: Coupling = "mixture",
+        coupling: CouplingName = "mixture",
         scale_fn: ScaleFn = "tanh",
         attention: bool = True,
         num_heads: int = 4,
@@ -255,7 +255,7 @@ class _EncoderOfHalves(Module):
 
 
 def _transformer(
-    name: str, coupling: Coupling, num_components: int, scale_fn: ScaleFn
+    name: str, coupling: CouplingName, num_components: int, scale_fn: ScaleFn
 ) -> Transformer:
     named: dict[str, Callable[[], Transformer]] = {
         "mixture": lambda: MixtureCDFTransformer(num_components, scale_fn),

@@ -18,7 +18,7 @@ from dgmjax.distributions.posteriors import DiagonalGaussian
 from dgmjax.layers.serialization import recorded
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
-    LogProb,
+    Evaluate,
     PriorAndLikelihoodModel,
     as_prior,
     prior_with_data_init,
@@ -151,7 +151,7 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
 
     def _terms(
         self,
-        evaluate: LogProb,
+        evaluate: Evaluate,
         x: jax.Array,
         features: jax.Array,
         seed: jax.Array,

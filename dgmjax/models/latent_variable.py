@@ -16,7 +16,7 @@ from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.importance import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
 
-LogProb: TypeAlias = Callable[
+Evaluate: TypeAlias = Callable[
     ..., tuple[jax.Array, Any]
 ]  # (density, value, ...) to density's, and a new density
 
@@ -206,7 +206,7 @@ class PriorAndLikelihoodModel(LatentVariableModel):
 
     def _terms(
         self,
-        evaluate: LogProb,
+        evaluate: Evaluate,
         x: jax.Array,
         features: jax.Array,
         seed: jax.Array,

@@ -17,7 +17,7 @@ from dgmjax.distributions.posteriors import posterior as named_posterior
 from dgmjax.layers.serialization import recorded
 from dgmjax.models.codes import decoded
 from dgmjax.models.latent_variable import (
-    LogProb,
+    Evaluate,
     PriorAndLikelihoodModel,
     as_prior,
     log_prob_as_it_is,
@@ -164,7 +164,7 @@ class VAE(PriorAndLikelihoodModel):
 
     def _terms(
         self,
-        evaluate: LogProb,
+        evaluate: Evaluate,
         x: jax.Array,
         features: jax.Array,
         seed: jax.Array,
@@ -186,7 +186,7 @@ class VAE(PriorAndLikelihoodModel):
         return self._log_likelihood(log_prob_as_it_is, x, z, key)[0]
 
     def _log_likelihood(
-        self, evaluate: LogProb, x: jax.Array, z: jax.Array, key: jax.Array | None
+        self, evaluate: Evaluate, x: jax.Array, z: jax.Array, key: jax.Array | None
     ) -> tuple[jax.Array, Any]:
         decoder_key, key = (None, None) if key is None else prng.split(key)
         return evaluate(self.likelihood, x, self.decode(z, key=decoder_key), key=key)

@@ -58,7 +58,7 @@ class LayerNorm(Module):
         return (normal * scale + bias).astype(x.dtype)
 
 
-class GatedConv(Module):
+class GatedConvBranch(Module):
     """``x + gate(conv(drop(e(conv3x3(e(x)) + conv1x1(e(context))))))`` with ``e`` the concatenated ELU.
 
     Source: Ho et al., 2019, *Flow++*, arXiv:1902.00275, section 3.2 and the authors' code; Salimans et al., 2017,
@@ -158,7 +158,7 @@ class GatedBlock(Module):
         dropout: float,
         rngs: nnx.Rngs,
     ):
-        self.conv = GatedConv(channels, context_size=context_size, dropout=dropout, rngs=rngs)
+        self.conv = GatedConvBranch(channels, context_size=context_size, dropout=dropout, rngs=rngs)
         self.norm = LayerNorm(channels)
         self.attention = GatedAttention(
             channels, num_heads=num_heads, attend=attention, dropout=dropout, rngs=rngs

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.checks import batch_shape
-from dgmjax.nets.attention import GatedBlock, GatedConv
+from dgmjax.nets.attention import GatedBlock, GatedConvBranch
 from dgmjax.nets.conv import Conv
 from dgmjax.nets.mlp import check_compute_dtype
 from dgmjax.nets.summary import Module
@@ -168,7 +168,9 @@ class GatedConvEncoder(Module):
 
     def __init__(self, channels: int, *, width: int, depth: int, rngs: nnx.Rngs):
         self.first = Conv(3, channels, width, init=_INIT, rngs=rngs)
-        self.blocks = nnx.List([GatedConv(width, last_size=3, rngs=rngs) for _ in range(depth)])
+        self.blocks = nnx.List(
+            [GatedConvBranch(width, last_size=3, rngs=rngs) for _ in range(depth)]
+        )
 
     @compiled
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -42,7 +42,9 @@ def bounded(x: jax.Array, bound: float) -> jax.Array:
     return -at_least(-at_least(x, -bound), -bound)
 
 
-def held(x: jax.Array, event_ndim: int, bound: float | None = None) -> tuple[jax.Array, jax.Array]:
+def within(
+    x: jax.Array, event_ndim: int, bound: float | None = None
+) -> tuple[jax.Array, jax.Array]:
     """The events ``x`` with zeros in place of those that hold NaN, infinity or a number beyond ``bound``.
 
     Args:
@@ -65,7 +67,7 @@ def held(x: jax.Array, event_ndim: int, bound: float | None = None) -> tuple[jax
 
 
 def judged(log_values: jax.Array, verdict: jax.Array) -> jax.Array:
-    """``log_values`` of the events that `held` keeps, the verdict for the others; NaN, of parameters, stays NaN."""
+    """``log_values`` of the events that `within` keeps, the verdict for the others; NaN, of parameters, stays NaN."""
     verdict = verdict.astype(log_values.dtype)
     return jnp.where((verdict == 0) | jnp.isnan(log_values), log_values, verdict)
 

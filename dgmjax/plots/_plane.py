@@ -7,7 +7,7 @@ import numpy as np
 
 from dgmjax.numerics.rows import map_rows
 
-LogProb = Callable[[jax.Array], jax.Array]
+PlaneDensity = Callable[[jax.Array], jax.Array]
 
 
 def picture_window(data: np.ndarray, limits: tuple[float, float] | None) -> np.ndarray:
@@ -30,7 +30,7 @@ def picture_grid(window: np.ndarray, resolution: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
-def density_on(log_prob: LogProb, grid: jax.Array, name: str) -> np.ndarray:
+def density_on(log_prob: PlaneDensity, grid: jax.Array, name: str) -> np.ndarray:
     """``exp(log_prob)`` at the points of the grid, ``[n]``."""
     compiled = jax.jit(log_prob)
 

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.plots._plane import LogProb, density_on, picture_grid, picture_window, robust_maximum
+from dgmjax.plots._plane import (
+    PlaneDensity,
+    density_on,
+    picture_grid,
+    picture_window,
+    robust_maximum,
+)
 from dgmjax.plots.canvas import INK, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -25,14 +31,14 @@ _MAX_LEGEND = 40
 
 
 def density_2d(
-    log_prob: LogProb | None,
+    log_prob: PlaneDensity | None,
     path: str | os.PathLike[str],
     *,
     data: ArrayLike,
     samples: ArrayLike,
     title: str | None = None,
     limits: tuple[float, float] | None = None,
-    true_log_prob: LogProb | None = None,
+    true_log_prob: PlaneDensity | None = None,
     resolution: int = 200,
     classes: tuple[ArrayLike, ArrayLike] | None = None,
     class_names: Sequence[str] | None = None,

@@ -8,14 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.plots._plane import LogProb, density_on, picture_grid, picture_window, robust_maximum
+from dgmjax.plots._plane import (
+    PlaneDensity,
+    density_on,
+    picture_grid,
+    picture_window,
+    robust_maximum,
+)
 from dgmjax.plots.canvas import INK, new_figure, save_figure
 
 _CELL, _GAP, _LEFT, _TOP = 1.5, 0.06, 0.95, 0.35  # inches
 
 
 def density_table(
-    rows: Mapping[str, Mapping[str, LogProb]],
+    rows: Mapping[str, Mapping[str, PlaneDensity]],
     path: str | os.PathLike[str],
     *,
     data: Mapping[str, ArrayLike],

@@ -10,7 +10,7 @@ from dgmjax.testing import _hints
 from dgmjax.testing._distribution import Subject
 from dgmjax.testing._report import JIT_HINT, Report, is_floating
 from dgmjax.testing._tolerance import Tolerance
-from dgmjax.testing._variants import BATCH_HINT, Variant, evaluate
+from dgmjax.testing._variants import BATCH_HINT, Version, evaluate
 
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (3,), (2, 3))
 
@@ -122,10 +122,10 @@ def check_transforms(
     half, few = count // 2, min(3, count)
     call = subject.pure_log_prob
     variants = {
-        Variant("jit", "jax.jit = eager", call, JIT_HINT): count,
-        Variant("batching", "jax.vmap = batched", _mapped(call), BATCH_HINT): count,
-        Variant("batching", "two batch axes = one", _folded(call, half), BATCH_HINT): 2 * half,
-        Variant("batching", "single events = batched", _looped(call, few), BATCH_HINT): few,
+        Version("jit", "jax.jit = eager", call, JIT_HINT): count,
+        Version("batching", "jax.vmap = batched", _mapped(call), BATCH_HINT): count,
+        Version("batching", "two batch axes = one", _folded(call, half), BATCH_HINT): 2 * half,
+        Version("batching", "single events = batched", _looped(call, few), BATCH_HINT): few,
     }
     for variant, result in evaluate(report, "log_prob", [*variants], subject.arrays, samples):
         report.close(

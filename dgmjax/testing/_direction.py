@@ -13,7 +13,7 @@ from dgmjax.testing import _hints
 from dgmjax.testing._pytree import split_arrays, split_floating
 from dgmjax.testing._report import JIT_HINT, Report, as_float
 from dgmjax.testing._setup import Setup
-from dgmjax.testing._variants import BATCH_HINT, Variant, evaluate
+from dgmjax.testing._variants import BATCH_HINT, Version, evaluate
 
 # These programs run a few times: compiling them well takes longer than running them.
 _QUICK = {"xla_backend_optimization_level": 0}
@@ -113,12 +113,12 @@ class Direction:
 
     def check_transformed(self, report: Report) -> None:
         """The laws ``jit`` and ``batching``, the latter but for single events."""
-        variants = [Variant("jit", "jax.jit = eager", self.pure, JIT_HINT)]
+        variants = [Version("jit", "jax.jit = eager", self.pure, JIT_HINT)]
         if self.setup.key is None:
             widened = "one more leading batch axis = batched"
             variants += [
-                Variant("batching", "jax.vmap = batched", self._mapped, BATCH_HINT),
-                Variant("batching", widened, self._widened, BATCH_HINT),
+                Version("batching", "jax.vmap = batched", self._mapped, BATCH_HINT),
+                Version("batching", widened, self._widened, BATCH_HINT),
             ]
         args = self.arrays, self.value, self.setup.context
         for variant, result in evaluate(report, self.name, variants, *args):

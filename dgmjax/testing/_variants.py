@@ -12,7 +12,7 @@ BATCH_HINT = "an axis is counted from the front, or a statistic is taken over th
 
 
 @dataclasses.dataclass(frozen=True)
-class Variant:
+class Version:
     """A way to compute what the eager call computes, and the law that they agree."""
 
     law: str
@@ -22,8 +22,8 @@ class Variant:
 
 
 def evaluate(
-    report: Report, label: str, variants: Sequence[Variant], *args: Any
-) -> Iterator[tuple[Variant, Any]]:
+    report: Report, label: str, variants: Sequence[Version], *args: Any
+) -> Iterator[tuple[Version, Any]]:
     """Yields each variant with its result; those that raise are reported and left out.
 
     One compilation for all, since a small program costs XLA little more than an empty one.

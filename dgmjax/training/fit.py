@@ -16,7 +16,7 @@ from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_lo
 from dgmjax.training.arrays import prepare_data
 from dgmjax.training.distributed import check_same, is_first
 from dgmjax.training.gradient import Loss
-from dgmjax.training.identity import describe_call, name_of
+from dgmjax.training.identity import describe_call, identity_of
 from dgmjax.training.inputs import Transform, on_data
 from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.metrics import MetricsLog
@@ -169,8 +169,8 @@ def fit(
             patience=patience,
             data_init=init_rows != 0,
             init_rows=init_rows or None,
-            augment=name_of(augment),
-            transform=name_of(transform),
+            augment=identity_of(augment),
+            transform=identity_of(transform),
             monitor=None if monitor == "nats" else monitor,
             settings=None if watch.settings is None else dict(watch.settings),
         )

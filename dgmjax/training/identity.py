@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.serialization import describe
+from dgmjax.layers.serialization import record_of
 from dgmjax.training.arrays import Data, is_mapped
 from dgmjax.training.workdir import Settings, as_json
 
@@ -21,12 +21,12 @@ _MUCH = 10**9
 def describe_model(model: Any) -> Any:
     """Class and constructor arguments; the name of the class if it does not record them."""
     try:
-        return describe(model)
+        return record_of(model)
     except TypeError:
         return type(model).__name__
 
 
-def name_of(value: Any) -> str | None:
+def identity_of(value: Any) -> str | None:
     """The place of a function, the settings of an object; no address in memory, which no other process shares."""
     if value is None:
         return None
@@ -35,11 +35,11 @@ def name_of(value: Any) -> str | None:
             *map(_said, value.args),
             *(f"{k}={_said(v)}" for k, v in value.keywords.items()),
         ]
-        return f"{name_of(value.func)}({', '.join(settings)})"
+        return f"{identity_of(value.func)}({', '.join(settings)})"
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     if type(value).__repr__ is object.__repr__:
-        return name_of(type(value))
+        return identity_of(type(value))
     return _said(value)
 
 
@@ -64,7 +64,7 @@ def identify(data: Data | None, *, read: bool = True) -> str | None:
     if data is None:
         return None
     if not isinstance(data, dict):
-        return f"{len(data)} rows of {name_of(data)}"
+        return f"{len(data)} rows of {identity_of(data)}"
     if not read and any(is_mapped(a) or a.nbytes > _MUCH for a in data.values()):
         return UNREAD
     return digest(data)

@@ -18,7 +18,7 @@ from dgmjax.training.step import Optimizer, TrainState, averaged_params, init_st
 from dgmjax.training.workdir import Settings
 
 
-class Prepared(NamedTuple):
+class Ready(NamedTuple):
     """All that a run begins with, if no earlier one counts.
 
     Attributes:
@@ -71,7 +71,7 @@ def prepare(
     transform: Transform | None,
     steps_per_call: int,
     execution: Execution,
-) -> tuple[Prepared, TrainState]:
+) -> tuple[Ready, TrainState]:
     """Set up what `dgmjax.fit` trains, whose arguments these are; ``source`` is to be closed.
 
     The state is that before the first step, not yet spread over devices.
@@ -99,7 +99,7 @@ def prepare(
         on_device=execution.on_device,
         workers=execution.workers,
     )
-    prepared = Prepared(
+    prepared = Ready(
         merge=merge,
         fixed=fixed,
         statistics=statistics,

@@ -14,7 +14,7 @@ from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog
 from dgmjax.training.options import Watch
 from dgmjax.training.partition import Arrays
-from dgmjax.training.prepare import Prepared
+from dgmjax.training.prepare import Ready
 from dgmjax.training.run_state import RunState
 from dgmjax.training.schedule import Schedule
 from dgmjax.training.step import make_eval_step, make_train_step
@@ -23,7 +23,7 @@ from dgmjax.training.watch.program import Program
 
 
 def make_evaluation(
-    prepared: Prepared, validation_loss: Loss, held_out: Data | None, *, monitor: str
+    prepared: Ready, validation_loss: Loss, held_out: Data | None, *, monitor: str
 ) -> Evaluation:
     """Averaged weights, by ``validation_loss`` over ``held_out`` if there is any."""
     merge, parallel = prepared.merge, prepared.parallel
@@ -40,7 +40,7 @@ def make_evaluation(
 
 
 def make_loop(
-    prepared: Prepared,
+    prepared: Ready,
     loss: Loss | Mapping[str, Loss],
     evaluation: Evaluation,
     schedule: Schedule,

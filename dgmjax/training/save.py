@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.serialization import build, describe
+from dgmjax.layers.serialization import build, record_of
 from dgmjax.nets.data_init import MEMORY
 from dgmjax.training.distributed import agree, whole
 from dgmjax.training.manifest import find_damage, write_manifest
@@ -60,7 +60,7 @@ def _write(path: pathlib.Path, model: nnx.Module, arrays: dict[str, np.ndarray])
     if path.exists() and not (path / "model.json").exists():
         raise FileExistsError(f"{path} exists and is not a saved model; choose another path.")
     record = {
-        "model": describe(model),
+        "model": record_of(model),
         "arrays": {
             name: {"shape": list(array.shape), "dtype": np.dtype(array.dtype).name}
             for name, array in arrays.items()

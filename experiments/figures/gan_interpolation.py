@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import dgmjax as dgm
-from dgmjax.analysis.latent_path import PathKind
+from dgmjax.analysis.latent_path import BaseKind
 from dgmjax.plots.canvas import INK, new_figure, save_figure
 from experiments.figures._gan import generated, load, train
 from experiments.figures._mosaic import mosaic, show_images
@@ -53,7 +53,7 @@ def draw(
     model, _ = train(config, settings, dataset, seed=seed, epochs=epochs)
     shape = (2, _FOR_NUMBERS, settings.latent_dim)
     first, second = jax.random.normal(jax.random.key(seed + 1), shape)
-    kinds: tuple[PathKind, ...] = get_args(PathKind)[::-1]
+    kinds: tuple[BaseKind, ...] = get_args(BaseKind)[::-1]
     paths = {kind: dgm.analysis.latent_path(first, second, num, kind=kind) for kind in kinds}
     squares = {
         kind: [float(value) for value in (path**2).mean((1, 2))] for kind, path in paths.items()

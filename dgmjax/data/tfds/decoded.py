@@ -25,7 +25,7 @@ def cache_dir(kind: str = "decoded") -> pathlib.Path:
     return pathlib.Path(home).expanduser() / "dgmjax" / kind
 
 
-def decode(records: ImageRecords, *, cache: bool = True) -> dict[str, np.ndarray]:
+def decode_images(records: ImageRecords, *, cache: bool = True) -> dict[str, np.ndarray]:
     """All rows of ``records``, in order.
 
     With ``cache`` they are read from a file if there is one for the same metadata, names, sizes and modification
@@ -49,13 +49,13 @@ def decode(records: ImageRecords, *, cache: bool = True) -> dict[str, np.ndarray
 
 
 def decode_to_disk(parts: Mapping[str, ImageRecords]) -> dict[str, dict[str, np.ndarray]]:
-    """All rows of each part, in order, as `decode` has them, with the images memory-mapped, read-only.
+    """All rows of each part, in order, as `decode_images` has them, with the images memory-mapped, read-only.
 
     Memory is needed for a chunk of rows only: a part is decoded chunk by chunk into ``.npy`` files in `cache_dir`, and
     pages of the files come in as rows are read. They are decoded again if metadata, names, sizes or modification times
     of the record files change. A file is written whole or not at all, so several processes may do it at once, each
     with space for its own copy until it is done; one of another length is replaced, but there are no checksums as in
-    the archives of `decode`.
+    the archives of `decode_images`.
 
     Raises:
       OSError: not enough free space on the disk, or no files can be written there.
@@ -90,7 +90,7 @@ def how_to_stream(name: str, split: str) -> str:
 
 def _mapped(records: ImageRecords) -> dict[str, np.ndarray] | None:
     """What `_write_rows` wrote, or None."""
-    with contextlib.suppress(Exception):  # as in decode; a file cut short cannot be mapped
+    with contextlib.suppress(Exception):  # as in decode_images; a file cut short cannot be mapped
         arrays = {
             name: np.load(path, mmap_mode="r" if name == "x" else None, allow_pickle=False)
             for name, path in _files(records).items()

@@ -3,7 +3,7 @@
 import os
 
 from dgmjax.data.dataset import Dataset
-from dgmjax.data.tfds.decoded import decode, decode_to_disk, how_to_stream
+from dgmjax.data.tfds.decoded import decode_images, decode_to_disk, how_to_stream
 from dgmjax.data.tfds.prepared import find_prepared
 from dgmjax.data.tfds.records import ImageRecords
 
@@ -48,7 +48,8 @@ def tfds_dataset(
       labels: name of a feature to keep as ``Dataset.labels``, see `ImageRecords`; None for none. A set without a
         feature ``label`` has no labels unless another is named.
       max_bytes: images of more than this are decoded into files and mapped, not into memory.
-      cache: keep decoded arrays under the user's cache directory, see `decode`; without it, large sets are refused.
+      cache: keep decoded arrays under the user's cache directory, see `decode_images`; without it, large sets are
+        refused.
 
     Raises:
       DataNotFound: not prepared; raised before anything is imported, with what to do.
@@ -75,7 +76,7 @@ def tfds_dataset(
     arrays = (
         decode_to_disk(records)
         if large
-        else {part: decode(source, cache=cache) for part, source in records.items()}
+        else {part: decode_images(source, cache=cache) for part, source in records.items()}
     )
     return Dataset(
         prepared.name,

@@ -261,7 +261,7 @@ class StochasticFlow(Density):
         where, dtype, verdict = f"StochasticFlow.{method}", floating_dtype(self), None
         if self.num_levels is None:
             value, batch = float_event(value, self.event_shape, where=where, dtype=dtype)
-            value, verdict = ends.held(value, len(self.event_shape))
+            value, verdict = ends.within(value, len(self.event_shape))
         else:
             batch = batch_shape(value, self.event_shape, where=where)
         context = as_context(context, self.context_shape, batch, where=where, dtype=dtype)
