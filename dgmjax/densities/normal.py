@@ -10,6 +10,7 @@ from dgmjax.densities._arguments import broadcast_arguments
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
+_LOG_SCALE_BOUND = 7.0
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 # Of expm1(v) - v below a half: after 17 terms the rest is below the rounding of float64.
 _SERIES = [1.0 / math.factorial(k) for k in range(2, 18)]
@@ -27,6 +28,11 @@ def normal_log_prob(x: jax.Array, mean: ArrayLike, log_scale: ArrayLike) -> jax.
     far = jnp.abs(noise) > math.sqrt(float(jnp.finfo(x.dtype).max))
     noise = (jnp.where(far, mean, x) - mean) * jnp.exp(-log_scale)
     return ends.outside(far, -0.5 * noise**2 - log_scale - _LOG_SQRT_TWO_PI)
+
+
+def bounded_log_scale(raw: jax.Array) -> jax.Array:
+    """``7 tanh(raw / 7)``, elementwise: the identity near 0, and scales within [1e-3, 1e3] whatever a network returns."""
+    return _LOG_SCALE_BOUND * jnp.tanh(raw / _LOG_SCALE_BOUND)
 
 
 @compiled

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.checks import Shape, num_levels_of, widened
-from dgmjax.densities.normal import normal_log_prob
+from dgmjax.densities.normal import bounded_log_scale, normal_log_prob
 from dgmjax.distributions.base import Density, as_density
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.conditioner import call_network
@@ -16,9 +16,6 @@ from dgmjax.layers.held import held
 from dgmjax.layers.serialization import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
-
-# Standard deviations stay in [1e-3, 1e3], as in the Gaussian posteriors.
-_LOG_SCALE_BOUND = 7.0
 
 
 @recorded
@@ -72,7 +69,7 @@ class ConditionalGaussian(Density):
         batch = context.shape[: context.ndim - len(self.context_shape)]
         moments = call_network(self.net, context, key=key)
         moments = moments.reshape(*batch, *self.event_shape, 2)
-        return moments[..., 0], _LOG_SCALE_BOUND * jnp.tanh(moments[..., 1] / _LOG_SCALE_BOUND)
+        return moments[..., 0], bounded_log_scale(moments[..., 1])
 
 
 @recorded

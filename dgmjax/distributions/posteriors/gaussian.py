@@ -6,6 +6,7 @@ import numpy as np
 
 from dgmjax.checks import as_shape, widened
 from dgmjax.densities.normal import (
+    bounded_log_scale,
     normal_kl_standard,
     normal_log_prob,
     tril_normal_kl_standard,
@@ -16,8 +17,6 @@ from dgmjax.layers.serialization import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
-# Standard deviations stay in [1e-3, 1e3].
-_LOG_SCALE_BOUND = 7.0
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
@@ -47,7 +46,7 @@ class DiagonalGaussian(Posterior):
         """Mean and log-standard-deviation, each ``[*batch, d]``."""
         self._check_features(features, "moments")
         mean, raw = jnp.split(features, 2, axis=-1)
-        return mean, _bounded(raw)
+        return mean, bounded_log_scale(raw)
 
     def centre(self, features: jax.Array) -> jax.Array:
         """The mean, ``[*batch, d]``."""
@@ -126,7 +125,7 @@ class FullCovarianceGaussian(Posterior):
         rows, columns = np.tril_indices(size, -1)
         diagonal = np.arange(size)
         tril = jnp.zeros((*mean.shape, size), features.dtype).at[..., rows, columns].set(below)
-        return mean, tril.at[..., diagonal, diagonal].set(jnp.exp(_bounded(raw)))
+        return mean, tril.at[..., diagonal, diagonal].set(jnp.exp(bounded_log_scale(raw)))
 
     def centre(self, features: jax.Array) -> jax.Array:
         """The mean, ``[*batch, d]``."""
@@ -165,10 +164,6 @@ class FullCovarianceGaussian(Posterior):
         log_scale = jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)).sum(-1)
         log_q = normal_log_prob(noise, 0.0, 0.0).sum(-2)
         return widened(log_q - jnp.broadcast_to(log_scale[:, None], log_q.shape)).T
-
-
-def _bounded(raw: jax.Array) -> jax.Array:
-    return _LOG_SCALE_BOUND * jnp.tanh(raw / _LOG_SCALE_BOUND)
 
 
 def _noise(seed: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
