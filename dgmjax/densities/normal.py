@@ -31,7 +31,7 @@ def normal_log_prob(x: jax.Array, mean: ArrayLike, log_scale: ArrayLike) -> jax.
 
 
 def bounded_log_scale(raw: jax.Array) -> jax.Array:
-    """``7 tanh(raw / 7)``, elementwise: the identity near 0, and scales within [1e-3, 1e3] whatever a network returns."""
+    """``7 tanh(raw / 7)``, elementwise: the identity near 0, and scales within [1e-3, 1e3] for any output."""
     return _LOG_SCALE_BOUND * jnp.tanh(raw / _LOG_SCALE_BOUND)
 
 

@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dgmjax.densities.normal import bounded_log_scale
 from dgmjax.distributions.likelihoods.base import Likelihood
 from dgmjax.layers.serialization import recorded
 
 Variance = Literal["fixed", "global", "pixel"]
 
 VARIANCES: tuple[Variance, ...] = ("fixed", "global", "pixel")
-# Standard deviations of scale times 1e-3 to 1e3: without a bound one element without noise has an infinite density.
-_MAX_LOG_RATIO = 7.0
 
 
 @recorded
@@ -66,7 +65,7 @@ class Gaussian(Likelihood):
             raw = self.raw[...].astype(output.dtype)
         else:
             raw = jnp.zeros((), output.dtype)
-        log_std = math.log(self.scale) + _MAX_LOG_RATIO * jnp.tanh(raw / _MAX_LOG_RATIO)
+        log_std = math.log(self.scale) + bounded_log_scale(raw)
         return output, jnp.broadcast_to(log_std, output.shape)
 
     def _log_probs(self, x: jax.Array, output: jax.Array) -> jax.Array:
