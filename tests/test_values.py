@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dgmjax import bijectors, densities, layers
+from dgmjax import bijectors, densities, distributions, layers
 from dgmjax.nets.lipschitz import LipschitzMLP
 from dgmjax.numerics.statistics import standard_error
 from dgmjax.numerics.tails import log_tails
@@ -127,7 +127,7 @@ def test_a_conditional_gaussian_bounds_its_log_scale_and_is_the_identity_near_ze
         def __call__(self, context):
             return jnp.stack([jnp.zeros_like(context), context], -1)
 
-    density = layers.ConditionalGaussian((1,), (1,), Same())
+    density = distributions.ConditionalGaussian((1,), (1,), Same())
     value, raw = jnp.zeros((3, 1)), jnp.array([[0.01], [7.0], [1e6]])
     log_scale = -density.log_prob(value, raw) - 0.5 * math.log(2.0 * math.pi)
     np.testing.assert_allclose(log_scale, [0.01, 7.0 * math.tanh(1.0), 7.0], rtol=1e-5)
@@ -142,7 +142,7 @@ def test_a_radial_flow_keeps_its_centre():
 
 
 def test_gaussian_noise_has_the_density_of_its_scale():
-    noise = layers.GaussianNoise((2,), scale=3.0)
+    noise = distributions.GaussianNoise((2,), scale=3.0)
     y = jnp.array([[1, 4]])
     x, log_q = noise.dequantize(y, seed=jax.random.key(0), dtype=jnp.float64)
     expected = jax.scipy.stats.norm.logpdf(x, jnp.array([[1.5, 4.5]]), 3.0).sum(-1)
@@ -157,10 +157,10 @@ def test_noise_sees_levels_as_the_middles_of_their_bins_around_zero():
             )
 
     prior = layers.ConditionalAffine((1,), context_shape=(1,), net=Same(), rngs=nnx.Rngs(0))
-    flow = layers.Flow(
+    flow = distributions.Flow(
         layers.Chain([layers.Elementwise(bijectors.SigmoidTransformer(), (1,)), prior])
     )
-    noise = layers.VariationalDequantization(flow, 4)
+    noise = distributions.VariationalDequantization(flow, 4)
     u, _ = noise.noise(jnp.array([[0], [3]]), seed=jax.random.key(0), dtype=jnp.float32)
     seen = jnp.log(u) - jnp.log1p(-u)
     np.testing.assert_allclose(seen, [[-0.375], [0.375]], rtol=1e-5)

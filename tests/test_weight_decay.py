@@ -60,8 +60,10 @@ MODELS = {
     "VLAE": lambda r: dgm.VLAE((8, 8, 1), 4, latent_dim=2, prior_width=4, pixel_width=4, context_channels=2,
                               **SMALL, rngs=r),
 }  # fmt: skip
-# Classes without arrays of their own, or inside those above.
-PARTS = {"Classifier", "LadderLayer", "LayerTerms", "LatentVariableModel", "LocalPixelCNN"}
+# Functions that make flows, classes without arrays of their own, or inside those above.
+PARTS = {
+    "Classifier", "FlowPrior", "LadderLayer", "LayerTerms", "LatentVariableModel", "LocalPixelCNN",
+}  # fmt: skip
 
 
 def names_of(model) -> dict[str, bool]:

@@ -128,7 +128,7 @@ def _refused(x: jax.Array, log_densities: jax.Array, step: int) -> str | None:
     if kinds["-inf"].any():
         text += (
             " A density that is zero outside a region needs a model whose samples stay inside: let its first layer map "
-            "onto the region, e.g. dgmjax.Flow(dgmjax.Chain([dgmjax.layers.Sigmoid(shape), *layers])) for (0, 1)^d; "
+            "onto the region, e.g. dgmjax.Elementwise(dgmjax.SigmoidTransformer(), shape) for (0, 1)^d; "
             "for another box write log_density as a function of (x - low) / (high - low)."
         )
     if kinds["NaN"].any() or kinds["inf"].any():
