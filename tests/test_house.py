@@ -138,3 +138,13 @@ def test_the_api_page_lists_every_public_name(package):
         if not (inspect.isclass(thing) or inspect.isfunction(thing) or inspect.ismodule(thing)):
             called = callable(thing) and inspect.isfunction(getattr(thing, "__wrapped__", None))
             assert called or f".. py:data:: {package}.{name}\n" in API
+
+
+def test_nothing_lies_in_the_rooms_but_what_belongs_there():
+    kinds = {
+        path.suffix
+        for room in (ROOT, EXPERIMENTS, ROOT.parent / "tests")
+        for path in room.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert kinds == {".py", ".txt", ".typed"}
