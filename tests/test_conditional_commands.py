@@ -49,8 +49,12 @@ RUNS = {
         {"width": 4, "depth": 1, "latent_dim": 2, "pixel_width": 4, "num_components": 1},
         {},
     ),
-    "gan": ("gan_digits", {"width": 4, "depth": 1, "latent_dim": 3}, {}),
-    "resnet": ("resnet_digits", {"depth": 1, "width": 4, "filters": (4,)}, {}),
+    "gan": (
+        "gan_digits",
+        {"generator_widths": (4,), "discriminator_widths": (4,), "latent_dim": 3},
+        {},
+    ),
+    "resnet": ("resnet_digits", {"filters": (4, 4), "units": (1,)}, {}),
 }
 ROWS, NAMES = 60, np.array(["red", "a green", "blue"])
 

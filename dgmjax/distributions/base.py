@@ -48,8 +48,11 @@ def _call(method: Callable[..., Any], *args: Any, where: str, **options: Any) ->
         return method(*args, **options)
     for name, default in _DEFAULTS.items():
         value = options.get(name, default)
-        if name not in known and not (value is default or value == default):
-            raise ValueError(f"{where}: this density has no {name}, and one is given.")
+        is_default = value is default or (
+            isinstance(value, int | float | tuple) and value == default
+        )
+        if name not in known and not is_default:
+            raise ValueError(f"{where}: got a {name}, but this density takes none.")
     ignored = {name for name in _OPTIONS if name not in known}
     return method(*args, **{name: value for name, value in options.items() if name not in ignored})
 

@@ -19,7 +19,7 @@ def tiny(name: str) -> Config:
     return dataclasses.replace(
         config,
         max_rows=64,
-        model=dataclasses.replace(config.model, depth=1, filters=(4, 4, 4), width=4),
+        model=dataclasses.replace(config.model, filters=(4, 4, 4, 4), units=(1, 1, 1)),
         training=dataclasses.replace(config.training, steps=4, batch_size=16, eval_every=4),
     )
 
