@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import distrax
@@ -24,26 +24,32 @@ _METHODS = ("log_prob", "log_prob_and_update", "sample", "sample_and_log_prob", 
 
 def _accepting(method: Callable[..., Any]) -> Callable[..., Any]:
     """``method`` of a density, which may now be given all arguments of the contract."""
-    if set(_OPTIONS) <= inspect.signature(method).parameters.keys():
+    known = inspect.signature(method).parameters  # once, not in every call
+    if set(_OPTIONS) <= known.keys():
         return method
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **options: Any) -> Any:
         where = f"{type(self).__name__}.{method.__name__}"
-        if len(args) == 2:
-            *args, options["context"] = args  # type: ignore[assignment]
-        return _call(functools.partial(method, self), *args, where=where, **options)
+        return _call(functools.partial(method, self), known, *args, where=where, **options)
 
     return call
 
 
-def _call(method: Callable[..., Any], *args: Any, where: str, **options: Any) -> Any:
-    """``method`` without the options that it does not know.
+def _call(
+    method: Callable[..., Any],
+    known: Mapping[str, inspect.Parameter],
+    *args: Any,
+    where: str,
+    **options: Any,
+) -> Any:
+    """Call ``method`` without the options that are not among its ``known`` parameters.
 
     Raises:
       ValueError: it does not know the context, the sample shape or the temperature, and one is given.
     """
-    known = inspect.signature(method).parameters
+    if len(args) == 2:
+        *args, options["context"] = args  # type: ignore[assignment]
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
         return method(*args, **options)
     for name, default in _DEFAULTS.items():
@@ -87,7 +93,7 @@ class Density(Module):
                 setattr(cls, name, _accepting(cls.__dict__[name]))
 
     def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` with ``num_samples`` returns: exact, unless the class says otherwise."""
+        """The label of `log_prob` with ``num_samples``: exact, unless the class says otherwise."""
         del num_samples
         return EXACT
 
@@ -160,11 +166,11 @@ class Adapted(Density):
         return EXACT if exact else Bound("unlabelled")
 
     def log_prob(self, *args: Any, **options: Any) -> jax.Array:
-        """That of the distribution, without the arguments that it does not know."""
+        """Log-density of the distribution, called without the arguments that it does not know."""
         return self._call("log_prob", *args, **options)
 
     def log_prob_and_update(self, *args: Any, **options: Any) -> tuple[jax.Array, Any]:
-        """That of the distribution if it has one."""
+        """Log-density in training and new statistics, if the distribution has any."""
         if not hasattr(self.distribution, "log_prob_and_update"):
             return self.log_prob(*args, **options), self
         log_prob, new = self._call("log_prob_and_update", *args, **options)
@@ -178,7 +184,7 @@ class Adapted(Density):
         context: jax.Array | None = None,
         **options: Any,
     ) -> jax.Array:
-        """That of the distribution, which need not know keys of examples where there is no context."""
+        """Draw from the distribution, which need not know keys of examples where there is no context."""
         if context is not None:
             options |= {"sample_shape": sample_shape, "context": context}
             return self._call("sample", seed=seed, **options)
@@ -191,23 +197,22 @@ class Adapted(Density):
     def sample_and_log_prob(
         self, *, seed: jax.Array, **options: Any
     ) -> tuple[jax.Array, jax.Array]:
-        """That of the distribution if it has one and knows the keys."""
+        """Draw with log-densities, in one call if the distribution has one that knows the keys."""
         own = hasattr(self.distribution, "sample_and_log_prob")
         if own and (seed.ndim == 0 or options.get("context") is not None):
             return self._call("sample_and_log_prob", seed=seed, **options)
         return super().sample_and_log_prob(seed=seed, **options)
 
     def with_data_init(self, *args: Any, **options: Any) -> Self:
-        """That of the distribution if it has one."""
+        """Set the data-dependent parts of the distribution, if it has any."""
         if not hasattr(self.distribution, "with_data_init"):
             return self
         return type(self)(self._call("with_data_init", *args, **options))
 
     def _call(self, name: str, *args: Any, **options: Any) -> Any:
-        if len(args) == 2:
-            *args, options["context"] = args  # type: ignore[assignment]
+        method = getattr(self.distribution, name)
         where = f"{type(self.distribution).__name__}.{name}"
-        return _call(getattr(self.distribution, name), *args, where=where, **options)
+        return _call(method, inspect.signature(method).parameters, *args, where=where, **options)
 
 
 def as_density(distribution: Any) -> Density:

@@ -147,5 +147,5 @@ def seen_by(density: Density, context: jax.Array) -> jax.Array | None:
 
 
 def one_each(density: Density, context: jax.Array, batch: Shape) -> dict[str, Any]:
-    """What ``density.sample`` takes to draw one event for every context; ``batch`` are their batch axes."""
+    """Arguments of ``density.sample`` that draw one event a context; ``batch`` are the batch axes of contexts."""
     return {"sample_shape": batch} if density.context_shape is None else {"context": context}

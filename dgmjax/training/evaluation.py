@@ -1,4 +1,4 @@
-"""Which weights are evaluated, by metrics over a whole split, and which are kept."""
+"""Evaluation of weights by metrics over a whole split, and the choice of those that are kept."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from dgmjax.training.step import TrainState, averaged_params
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Which parameters of a run are evaluated and kept, and by which metric the best ones are chosen.
+    """The parameters of a run that are evaluated and kept, and the metric that chooses the best ones.
 
     Attributes:
       params: ``state -> params`` to evaluate and keep, fresh arrays; the average of the weights.

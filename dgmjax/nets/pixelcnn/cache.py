@@ -153,7 +153,7 @@ def write(buffers: Any, entries: Any, row: jax.Array, column: jax.Array) -> Any:
 
 
 def current(windows: Any) -> Any:
-    """What the places of the windows hold."""
+    """The contents of the places of the windows."""
     return jax.tree.map(
         lambda window: window.current, windows, is_leaf=lambda x: isinstance(x, Window)
     )
