@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.bijectors.autoregressive import made_degrees
+from dgmjax.bijectors.made_masks import made_degrees
 from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.testing import cast, scramble
 
@@ -27,6 +27,15 @@ def test_parameters_depend_on_earlier_elements_only_and_on_all_of_them(order):
     depends = (jacobian != 0).any(1)
     rank = np.argsort(order)
     np.testing.assert_array_equal(depends, rank[None, :] < rank[:, None])
+
+
+@pytest.mark.parametrize(("order", "zeros"), [("sequential", np.triu), ("reverse", np.tril)])
+def test_orders_by_name_begin_with_the_first_or_the_last_element(order, zeros):
+    latent = layer(3, order=order).inverse
+    jacobian = jax.jacobian(latent)(jnp.array([0.1, -0.3, 0.2]))
+    strictly = {np.triu: 1, np.tril: -1}[zeros]
+    np.testing.assert_array_equal(zeros(jacobian, strictly), 0.0)
+    assert (jacobian.T if zeros is np.triu else jacobian)[0, 2] != 0.0
 
 
 def test_a_context_reaches_the_first_element():

@@ -14,8 +14,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers import names
-from dgmjax.layers.serialization import build, record_of
+from dgmjax.layers.serialization import callables
+from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.testing import scramble
 
 pytestmark = pytest.mark.usefixtures("x32")
@@ -203,7 +203,7 @@ def test_arguments_of_a_partial_have_names():
     with pytest.raises(
         TypeError, match=r"here: .*vector_net with positional arguments.*by keyword"
     ):
-        names.encode_callable(functools.partial(vector_net, 1), lambda item, _: item, "here")
+        callables.encode_callable(functools.partial(vector_net, 1), lambda item, _: item, "here")
 
 
 @pytest.mark.parametrize(
@@ -218,16 +218,16 @@ def test_arguments_of_a_partial_have_names():
 )
 def test_names_lead_to_what_is_defined_there_only(name, message):
     with pytest.raises(ValueError, match=message):
-        names.find(name)
+        callables.find(name)
 
 
 def test_names_are_those_of_public_modules():
-    assert names.name_of(jax.nn.mish) == "jax.nn:mish"
-    assert names.name_of(dgm.nets.MLP) == "dgmjax.nets:MLP"
-    assert names.name_of(dgm.SplineTransformer) == "dgmjax:SplineTransformer"
-    assert names.name_of(arcsinh) == f"{HERE}:arcsinh"
-    assert names.find(f"{HERE}:arcsinh", [HERE]) is arcsinh
-    assert names.name_of(Scaled().forward) is None
+    assert callables.name_of(jax.nn.mish) == "jax.nn:mish"
+    assert callables.name_of(dgm.nets.MLP) == "dgmjax.nets:MLP"
+    assert callables.name_of(dgm.SplineTransformer) == "dgmjax:SplineTransformer"
+    assert callables.name_of(arcsinh) == f"{HERE}:arcsinh"
+    assert callables.find(f"{HERE}:arcsinh", [HERE]) is arcsinh
+    assert callables.name_of(Scaled().forward) is None
 
 
 def test_a_dataclass_is_its_class_and_its_fields():
@@ -239,7 +239,7 @@ def test_a_dataclass_is_its_class_and_its_fields():
     for one in (record, record_of(layer, by_structure=True)):
         assert build(one, rngs=nnx.Rngs(0), modules=[HERE]).transformer == Scaled(5.0)
     with pytest.raises(ValueError, match="is no frozen dataclass"):
-        names.decode_record({"record": "dgmjax.nets:MLP", "fields": {}}, lambda item: item, [])
+        callables.decode_record({"record": "dgmjax.nets:MLP", "fields": {}}, lambda item: item, [])
 
 
 TRANSFORMERS = {

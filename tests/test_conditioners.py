@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.serialization import record_of
+from dgmjax.layers.serialization.recorded import record_of
 from dgmjax.testing import scramble
 
 KEY = jax.random.key(0)

@@ -211,3 +211,31 @@ def test_models_saved_before_they_remembered_load_as_initialised(x32, tmp_path):
         checkpointer.save(path / "arrays", arrays)
     dgm.training.manifest.write_manifest(path)
     assert same(dgm.load(path), model)
+
+
+class Marks(dgm.Bijector):
+    """The identity, which remembers the context of its start."""
+
+    depends_on_data = True
+
+    def __init__(self):
+        self.event_shape = (2,)
+        self.context_shape = (1,)
+        self.mark = nnx.data(jnp.zeros(()))
+
+    def forward_and_log_det(self, z, context=None):
+        return z, jnp.zeros(z.shape[:-1])
+
+    inverse_and_log_det = forward_and_log_det
+
+    def with_data_init(self, x, context=None):
+        new = nnx.clone(self)
+        new.mark = context.sum()
+        return new
+
+
+def test_every_layer_of_a_chain_starts_from_the_context_too():
+    chain = dgm.Chain([Marks(), dgm.Chain([Marks()])])
+    made = chain.with_data_init(jnp.zeros((3, 2)), jnp.array([[1.0], [2.0], [4.0]]))
+    assert float(made.layers[0].mark) == 7.0
+    assert float(made.layers[1].layers[0].mark) == 7.0

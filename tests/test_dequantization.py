@@ -281,6 +281,20 @@ def test_data_dependent_layers_of_the_noise_start_near_uniform():
     assert abs(float(log_q.mean())) < 0.1 * y[0].size
 
 
+@pytest.mark.parametrize("level", [3, 200])
+def test_noise_next_to_one_stays_in_its_bin(level):
+    class AlmostOne(dgm.distributions.Dequantization):
+        def noise(self, y, *, seed, dtype, key):
+            u = jnp.full(y.shape, 1.0 - 2.0**-24, dtype)
+            return u, jnp.zeros(y.shape[:-1], dtype)
+
+    noise = AlmostOne((1,))
+    y = jnp.array([[level]])
+    x, _ = noise.dequantize(y, seed=jax.random.key(0), dtype=jnp.float32)
+    assert float(x[0, 0]) < level + 1
+    assert int(noise.quantize(x, 256)[0, 0]) == level
+
+
 def test_wrong_use_says_what_to_do():
     flow = dgm.RealNVP((2,), context_shape=(3,), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"expected context_shape \(2,\) or None, got \(3,\)"):

@@ -10,11 +10,12 @@ from flax import nnx
 
 import dgmjax as dgm
 from dgmjax.bijectors.checkerboard import checkerboard_halves, checkerboard_image
-from dgmjax.bijectors.masks import checkerboard_mask
+from dgmjax.bijectors.coupling_masks import checkerboard_mask
 from dgmjax.densities import logistic_mixture
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.halves_conv import HalvesConv
-from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
+from dgmjax.models.flowpp import FlowPP
+from dgmjax.models.flowpp_dequantizer import FlowPPDequantizer
 from dgmjax.nets.gated_attention import GatedAttentionNet
 from dgmjax.testing import cast, scramble
 

@@ -9,9 +9,9 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
+from dgmjax.bijectors.coupling_masks import checkerboard_mask, half_mask, image_mask
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward
 from dgmjax.bijectors.linear import plu_forward
-from dgmjax.bijectors.masks import checkerboard_mask, half_mask, image_mask
 from dgmjax.bijectors.squeeze import squeeze, squeezed_shape, unsqueeze
 from dgmjax.layers import serialization
 from dgmjax.layers.image_coupling import ImageCoupling

@@ -470,7 +470,6 @@ def test_a_trained_and_loaded_flow_is_a_part_of_distrax(flow, tmp_path):
     assert float(jax.vmap(banana)((x - 10.0) / 2.0).mean()) > -3.5  # -2.14 on average if perfect
 
 
-@pytest.mark.slow
 def test_a_conditional_flow_with_a_row_a_component_is_a_distrax_mixture():
     flow = conditional()
     context = jnp.array([[1.0, 0.0, 0.0], [0.0, 2.0, -1.0]])

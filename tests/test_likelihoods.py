@@ -24,7 +24,7 @@ from dgmjax.distributions.likelihoods import (
     Likelihood,
     likelihood,
 )
-from dgmjax.layers.serialization import build, record_of
+from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.numerics.prng import example_keys
 
 L = 5

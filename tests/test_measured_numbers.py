@@ -19,7 +19,7 @@ from experiments.run import results
 from experiments.settings import gans
 from experiments.settings.classifiers import IRevNetConfig, PreActResNetConfig
 from experiments.settings.gans import GANConfig
-from experiments.settings.likelihoods import (
+from experiments.settings.measured_likelihood import (
     NOISE_DRAWS,
     as_record,
     likelihood_on,

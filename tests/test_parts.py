@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.held import Held
-from dgmjax.layers.serialization import build, record_of
+from dgmjax.layers.distrax_attribute import Held
+from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.testing import scramble
 from tests.models import MODELS, events, log_prob
 

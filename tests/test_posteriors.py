@@ -24,7 +24,7 @@ from dgmjax.distributions.posteriors import (
     PosteriorMixture,
     posterior,
 )
-from dgmjax.layers.serialization import build, record_of
+from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.testing import cast, scramble
 from tests.instances import coupling
 

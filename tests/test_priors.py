@@ -12,7 +12,7 @@ import dgmjax as dgm
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.distributions.posteriors import DiagonalGaussian
 from dgmjax.distributions.priors import AggregatedPosterior, GaussianMixture, VampPrior
-from dgmjax.layers.serialization import build, record_of
+from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.models import FlowPrior
 from dgmjax.testing import cast, check_density, scramble
 

@@ -9,7 +9,7 @@ from jax.scipy.stats import norm
 
 from dgmjax.bijectors.mixture_cdf import MixtureCDFTransformer
 from dgmjax.bijectors.spline import SplineTransformer
-from dgmjax.densities.discretized import (
+from dgmjax.densities.discretized_mixture import (
     discretized_log_prob,
     discretized_logistic_mixture_log_prob,
 )

@@ -12,7 +12,7 @@ from flax import nnx
 
 from dgmjax import bijectors, densities, distributions, layers
 from dgmjax.nets.lipschitz import LipschitzMLP
-from dgmjax.numerics.statistics import standard_error
+from dgmjax.numerics.moments import standard_error
 from dgmjax.numerics.tails import log_tails
 
 

@@ -8,7 +8,7 @@ from dgmjax.analysis.interpolation import decode_path, interpolate, lerp, slerp
 from dgmjax.analysis.latent_path import latent_path
 from dgmjax.analysis.latents import decode, encode, encode_in_batches
 from dgmjax.analysis.outliers import auroc, code_length, complexity_corrected, typicality
-from dgmjax.analysis.sample_scores import (
+from dgmjax.analysis.sample_quality import (
     ClassBalance,
     PrecisionRecall,
     SampleScores,

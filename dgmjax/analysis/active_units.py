@@ -63,7 +63,7 @@ def active_units(
     if len(data) < 2:
         raise ValueError(f"active_units: a variance needs at least two events, got {len(data)}.")
     features = encode_all(model, data, batch_size=batch_size)
-    if hasattr(model.posterior, "moments"):
+    if model.posterior.centre_is_mean:
         means = np.asarray(_means(model.posterior, features), np.float64)
         variances = means.var(0, ddof=1)
     else:
@@ -86,7 +86,7 @@ def active_units(
 
 @jax.jit
 def _means(posterior: Any, features: jax.Array) -> jax.Array:
-    return posterior.moments(features)[0]
+    return posterior.centre(features)
 
 
 def _sampled_moments(

@@ -15,13 +15,7 @@ from dgmjax.bijectors.affine import (
     shift_scale_forward,
     shift_scale_inverse,
 )
-from dgmjax.bijectors.autoregressive import (
-    Degrees,
-    jacobi_forward,
-    made_degrees,
-    made_masks,
-    sequential_forward,
-)
+from dgmjax.bijectors.autoregressive import jacobi_forward, sequential_forward
 from dgmjax.bijectors.batchnorm import (
     BatchNormParams,
     batch_norm_forward,
@@ -33,6 +27,13 @@ from dgmjax.bijectors.coupling import (
     coupling_inverse,
     merge,
     split_by_mask,
+)
+from dgmjax.bijectors.coupling_masks import (
+    alternating_mask,
+    checkerboard_mask,
+    half_mask,
+    image_mask,
+    vector_mask,
 )
 from dgmjax.bijectors.elementwise import (
     LeakyReLUTransformer,
@@ -74,13 +75,7 @@ from dgmjax.bijectors.linear import (
     plu_triangles,
 )
 from dgmjax.bijectors.logit import logit_forward, logit_inverse
-from dgmjax.bijectors.masks import (
-    alternating_mask,
-    checkerboard_mask,
-    half_mask,
-    image_mask,
-    vector_mask,
-)
+from dgmjax.bijectors.made_masks import Degrees, made_degrees, made_masks
 from dgmjax.bijectors.mixture_cdf import (
     MixtureCDFTransformer,
     mixture_cdf_forward,

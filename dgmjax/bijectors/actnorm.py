@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgmjax.numerics.statistics import moments
+from dgmjax.numerics.moments import moments
 
 
 def actnorm_init(x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""Masked autoregressive maps of a vector: MADE's masks, the parallel direction and the incremental sequential one.
+"""Masked autoregressive maps of a vector: the parallel direction and the incremental sequential one.
 
 ``z_i = f^-1(x_i; h_i(x_<i))`` for every ``i`` at once from data, and ``x_i = f(z_i; h_i(x_<i))`` one after the other
 from latents. The Jacobian is triangular, so the log-determinant is the sum of elementwise log-derivatives.
@@ -10,60 +10,18 @@ flow*, arXiv:1705.07057, section 3.
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.bijectors.coupling import seen
+from dgmjax.bijectors.made_masks import Degrees
 from dgmjax.bijectors.transformer import Transformer
 from dgmjax.numerics import ends
 from dgmjax.numerics.fixed_point import residual_fixed_point
 from dgmjax.numerics.sharding import varying
-
-
-class Degrees(NamedTuple):
-    """The order of a MADE.
-
-    Attributes:
-      order: ``order[r]`` is the element that comes ``r``-th; a permutation of ``0 .. d - 1``.
-      hidden: degree of every hidden unit, ascending: a unit of degree ``r`` sees the first ``r`` elements only.
-    """
-
-    order: np.ndarray
-    hidden: np.ndarray
-
-    @property
-    def rank(self) -> np.ndarray:
-        """``rank[i]``: the place of element ``i`` in the order."""
-        return np.argsort(self.order)
-
-
-def made_degrees(order: Sequence[int] | np.ndarray, width: int, *, context: bool) -> Degrees:
-    """Degrees of a MADE with hidden layers of ``width`` units, spread evenly.
-
-    With a context some units have degree 0 and see the context only, so that the first element depends on it.
-
-    Raises:
-      ValueError: ``order`` is no permutation, or there are too few units.
-    """
-    order = np.asarray(order)
-    size = order.size
-    if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(size)):
-        raise ValueError(f"order: expected a permutation of 0 .. {size - 1}, got {order.tolist()}.")
-    low = 0 if context or size == 1 else 1
-    hidden = low + (np.arange(width) * max(size - low, 1)) // width
-    return Degrees(order, hidden)
-
-
-def made_masks(degrees: Degrees, num_hidden_layers: int, num_params: int) -> list[np.ndarray]:
-    """Masks ``[in, out]`` of the kernels, input to output; output ``[d * num_params]`` keeps an element's together."""
-    rank, hidden = degrees.rank, degrees.hidden
-    first = hidden[None, :] > rank[:, None]
-    between = hidden[None, :] >= hidden[:, None]
-    last = np.repeat(rank[None, :] >= hidden[:, None], num_params, axis=1)
-    return [first, *[between] * (num_hidden_layers - 1), last]
 
 
 def sequential_forward(

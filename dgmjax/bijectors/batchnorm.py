@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
 from dgmjax.checks import widened
 from dgmjax.numerics.compiled import compiled
-from dgmjax.numerics.statistics import moments
+from dgmjax.numerics.moments import moments
 
 
 class BatchNormParams(NamedTuple):

@@ -36,8 +36,8 @@ def halves_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def checkerboard_halves(x: jax.Array, *, pattern: Pattern = "checkerboard") -> jax.Array:
     """``z[i, j, :c] = x[i, 2 j + i % 2]`` and ``z[i, j, c:] = x[i, 2 j + 1 - i % 2]``, so a half is ``c`` channels.
 
-    The first half are the pixels with an even row + column, where `dgmjax.bijectors.masks.checkerboard_mask` is
-    ``True``, the second half the others; neighbours stay neighbours. With the pattern ``"columns"`` they are the even
+    The first half are the pixels with an even row + column, where `dgmjax.bijectors.checkerboard_mask` is ``True``,
+    the second half the others; neighbours stay neighbours. With the pattern ``"columns"`` they are the even
     and the odd columns. A permutation of the elements: its log-determinant is 0. A coupling of the channels of ``z`` is
     one of the halves of ``x`` that computes nothing for pixels that pass through.
 

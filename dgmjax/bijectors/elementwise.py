@@ -9,7 +9,9 @@ of the nearest number inside.
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -96,8 +98,26 @@ def tanh_inverse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return 0.5 * (log_right - log_left), ends.outside(end, -log_right - log_left)
 
 
+class _Fixed:
+    """A transformer without parameters: the pair of pure functions that a subclass names."""
+
+    num_params: ClassVar[int] = 0
+    _forward: ClassVar[Callable[..., tuple[jax.Array, jax.Array]]]
+    _inverse: ClassVar[Callable[..., tuple[jax.Array, jax.Array]]]
+
+    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
+        del params
+        return self._forward(z, *dataclasses.astuple(self))  # type: ignore[call-overload]
+
+    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
+        del params
+        return self._inverse(x, *dataclasses.astuple(self))  # type: ignore[call-overload]
+
+
 @dataclasses.dataclass(frozen=True)
-class LeakyReLUTransformer:
+class LeakyReLUTransformer(_Fixed):
     """``x = z`` for ``z >= 0``, ``negative_slope * z`` below: real data, piecewise linear; no parameters.
 
     Attributes:
@@ -108,7 +128,8 @@ class LeakyReLUTransformer:
     """
 
     negative_slope: float = 0.01
-    num_params: ClassVar[int] = 0
+    _forward = staticmethod(leaky_relu_forward)
+    _inverse = staticmethod(leaky_relu_inverse)
 
     def __post_init__(self) -> None:
         """Reject a map without an inverse."""
@@ -118,63 +139,26 @@ class LeakyReLUTransformer:
                 f"has no inverse."
             )
 
-    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
-        del params
-        return leaky_relu_forward(z, self.negative_slope)
-
-    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
-        del params
-        return leaky_relu_inverse(x, self.negative_slope)
-
 
 @dataclasses.dataclass(frozen=True)
-class SoftplusTransformer:
+class SoftplusTransformer(_Fixed):
     """``x = log(1 + exp(z))``: positive data; no parameters."""
 
-    num_params: ClassVar[int] = 0
-
-    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
-        del params
-        return softplus_forward(z)
-
-    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
-        del params
-        return softplus_inverse(x)
+    _forward = staticmethod(softplus_forward)
+    _inverse = staticmethod(softplus_inverse)
 
 
 @dataclasses.dataclass(frozen=True)
-class SigmoidTransformer:
+class SigmoidTransformer(_Fixed):
     """``x = 1 / (1 + exp(-z))``: data in ``(0, 1)``; no parameters. `dgmjax.Logit` is for pixels."""
 
-    num_params: ClassVar[int] = 0
-
-    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
-        del params
-        return logit_forward(z, 1.0, 0.0)
-
-    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
-        del params
-        return logit_inverse(x, 1.0, 0.0)
+    _forward = staticmethod(functools.partial(logit_forward, levels=1.0, alpha=0.0))
+    _inverse = staticmethod(functools.partial(logit_inverse, levels=1.0, alpha=0.0))
 
 
 @dataclasses.dataclass(frozen=True)
-class TanhTransformer:
+class TanhTransformer(_Fixed):
     """``x = tanh(z)``: data in ``(-1, 1)``; no parameters."""
 
-    num_params: ClassVar[int] = 0
-
-    def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Latent to data; ``params`` has shape ``[*z.shape, 0]``; log-derivative elementwise."""
-        del params
-        return tanh_forward(z)
-
-    def inverse(self, x: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Data to latent; ``params`` has shape ``[*x.shape, 0]``; log-derivative elementwise."""
-        del params
-        return tanh_inverse(x)
+    _forward = staticmethod(tanh_forward)
+    _inverse = staticmethod(tanh_inverse)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.linear import PLU, plu_triangles
 from dgmjax.numerics.compiled import compiled
-from dgmjax.numerics.statistics import moments
+from dgmjax.numerics.moments import moments
 from dgmjax.numerics.triangular import solve_triangular
 
 

@@ -4,9 +4,9 @@ from dgmjax.data.batches import Batches
 from dgmjax.data.binarization import binarized, static_binarization
 from dgmjax.data.checks import check_data
 from dgmjax.data.dataset import Dataset
+from dgmjax.data.datasets import DATASETS, digits, load_dataset, toy_dataset
 from dgmjax.data.order import Order
 from dgmjax.data.random_warp import RandomWarp
-from dgmjax.data.sources import DATASETS, digits, load_dataset, toy_dataset
 from dgmjax.data.stream import Stream
 from dgmjax.data.tfds.named import TFDS_NAMES, split_parts, tfds_dataset
 from dgmjax.data.tfds.preparation import SourceFile, prepare

@@ -1,11 +1,11 @@
 """Pure log-densities and samplers that distrax lacks, and the labels of likelihoods; jax only."""
 
 from dgmjax.densities.bound import EXACT, Bound, bits_per_dim
-from dgmjax.densities.discretized import (
+from dgmjax.densities.discretized_distribution import DiscretizedFromCDF
+from dgmjax.densities.discretized_mixture import (
     discretized_log_prob,
     discretized_logistic_mixture_log_prob,
 )
-from dgmjax.densities.discretized_distribution import DiscretizedFromCDF
 from dgmjax.densities.linear_gaussian import linear_gaussian_log_prob, linear_gaussian_posterior
 from dgmjax.densities.logistic_mixture import (
     logistic_mixture_logit_cdf,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.checks import as_shape, floating_dtype
-from dgmjax.densities.discretized import discretized_log_prob
+from dgmjax.densities.discretized_mixture import discretized_log_prob
 from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.tails import log_tails, over_batch
 

@@ -20,7 +20,7 @@ import numpy as np
 from jax.nn import log_softmax
 from jax.typing import ArrayLike
 
-from dgmjax.densities.discretized import (
+from dgmjax.densities.discretized_mixture import (
     discretized_logistic_mixture_log_prob,
     known_levels,
 )

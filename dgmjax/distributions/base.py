@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import distrax
 import jax
@@ -11,7 +11,7 @@ from flax import nnx
 
 from dgmjax.checks import as_shape, context_shape_of, num_levels_of
 from dgmjax.densities.bound import EXACT, Bound
-from dgmjax.layers.held import held
+from dgmjax.layers.distrax_attribute import distrax_attribute
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
@@ -141,6 +141,22 @@ class Density(Module):
         return self
 
 
+class DistributionLike(Protocol):
+    """What becomes a `Density`: a distribution of distrax, or an object of a user's with these three."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one event."""
+
+    @property
+    def log_prob(self) -> Callable[..., jax.Array]:
+        """Log-densities of events."""
+
+    @property
+    def sample(self) -> Callable[..., jax.Array]:
+        """Draws events, ``(*, seed, sample_shape=())``."""
+
+
 class Adapted(Density):
     """A distribution of distrax, or an object of a user's with ``log_prob`` and ``sample``, as a `Density`.
 
@@ -150,9 +166,9 @@ class Adapted(Density):
         have no ``bound`` are "unlabelled".
     """
 
-    distribution = held()
+    distribution = distrax_attribute()
 
-    def __init__(self, distribution: Any):
+    def __init__(self, distribution: DistributionLike):
         self.distribution = nnx.data(distribution)
         self.event_shape = tuple(distribution.event_shape)
         self.context_shape = context_shape_of(distribution)
@@ -215,7 +231,7 @@ class Adapted(Density):
         return _call(method, inspect.signature(method).parameters, *args, where=where, **options)
 
 
-def as_density(distribution: Any) -> Density:
+def as_density(distribution: DistributionLike) -> Density:
     """``distribution``, or what makes a `Density` of it, see `Adapted`."""
     return distribution if isinstance(distribution, Density) else Adapted(distribution)
 

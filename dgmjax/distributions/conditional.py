@@ -12,8 +12,8 @@ from dgmjax.densities.normal import bounded_log_scale, normal_log_prob
 from dgmjax.distributions.base import Density, as_density
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.conditioner import call_network
-from dgmjax.layers.held import held
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.distrax_attribute import distrax_attribute
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
@@ -84,7 +84,7 @@ class NetworkDensity(Density):
       context_shape: shape of one context.
     """
 
-    family = held()
+    family = distrax_attribute()
 
     def __init__(self, net: nnx.Module, family: Any, context_shape: Sequence[int]):
         self.net = net

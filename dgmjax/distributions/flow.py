@@ -1,7 +1,7 @@
 """A normalizing flow: base distribution and bijector."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import distrax
 import jax
@@ -19,12 +19,12 @@ from dgmjax.checks import (
     sample_batch,
     widened,
 )
-from dgmjax.distributions.base import Density, as_density
+from dgmjax.distributions.base import Density, DistributionLike, as_density
 from dgmjax.layers.bijector import Bijector, event_axes
 from dgmjax.layers.combinators import Chain
-from dgmjax.layers.held import held
+from dgmjax.layers.distrax_attribute import distrax_attribute
 from dgmjax.layers.multi_scale import MultiScale
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
 
@@ -40,7 +40,7 @@ class IID(Density):
       event_shape: shape of one event.
     """
 
-    element = held()
+    element = distrax_attribute()
 
     def __init__(self, element: distrax.Distribution, event_shape: Sequence[int]):
         if element.event_shape or element.batch_shape:
@@ -102,7 +102,7 @@ class Flow(Density):
 
     base: Density
 
-    def __init__(self, bijector: Bijector, base: Any = None):
+    def __init__(self, bijector: Bijector, base: DistributionLike | None = None):
         base = as_density(standard_normal(bijector.latent_shape) if base is None else base)
         if base.event_shape != bijector.latent_shape:
             raise ValueError(

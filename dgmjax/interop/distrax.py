@@ -17,7 +17,7 @@ from dgmjax.checks import (
 )
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.held import held
+from dgmjax.layers.distrax_attribute import distrax_attribute
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled
 
@@ -101,7 +101,7 @@ class DistraxLayer(Bijector):
       ValueError: an event of lower rank than the bijector's.
     """
 
-    bijector = held()
+    bijector = distrax_attribute()
 
     def __init__(self, bijector: distrax.Bijector, event_shape: Sequence[int]):
         self.event_shape = tuple(event_shape)

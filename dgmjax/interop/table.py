@@ -10,7 +10,7 @@ from flax import nnx
 from dgmjax.distributions.flow import Flow
 from dgmjax.interop._columns import Labels, labels_of, matrix_of, table_of
 from dgmjax.layers.preprocess import Standardize
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.maf import MAF
 from dgmjax.models.spline_flow import NeuralSplineFlow
 from dgmjax.nets.summary import Module

@@ -33,7 +33,7 @@ from dgmjax.layers.radial import Radial
 from dgmjax.layers.reshape import Reshape
 from dgmjax.layers.residual import Residual
 from dgmjax.layers.reversible import IRevBlock, RevBlock
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.layers.sylvester import Sylvester

@@ -11,7 +11,7 @@ from dgmjax.bijectors.actnorm import actnorm_init
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

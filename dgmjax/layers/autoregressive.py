@@ -7,13 +7,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.autoregressive import (
-    Degrees,
-    jacobi_forward,
-    made_degrees,
-    sequential_forward,
-)
+from dgmjax.bijectors.autoregressive import jacobi_forward, sequential_forward
 from dgmjax.bijectors.coupling import seen
+from dgmjax.bijectors.made_masks import Degrees, made_degrees
 from dgmjax.bijectors.transformer import Transformer, check_transformer, no_params
 from dgmjax.layers.bijector import Bijector
 from dgmjax.nets.activations import Activation, activation_fn

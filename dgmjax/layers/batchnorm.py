@@ -16,7 +16,7 @@ from dgmjax.bijectors.batchnorm import (
 )
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

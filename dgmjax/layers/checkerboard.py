@@ -13,7 +13,7 @@ from dgmjax.bijectors.checkerboard import (
     halves_shape,
 )
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

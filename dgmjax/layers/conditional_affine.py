@@ -8,7 +8,7 @@ from flax import nnx
 
 from dgmjax.bijectors.affine import affine_forward, affine_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import ends
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.coupling import coupling_forward, coupling_inverse
-from dgmjax.bijectors.masks import vector_mask
+from dgmjax.bijectors.coupling_masks import vector_mask
 from dgmjax.bijectors.transformer import Transformer, check_transformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.conditioner import call_conditioner

@@ -8,7 +8,7 @@ from flax import nnx
 
 from dgmjax.bijectors.transformer import Transformer, check_transformer, no_params
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

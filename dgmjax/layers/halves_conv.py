@@ -8,7 +8,7 @@ from flax import nnx
 
 from dgmjax.bijectors.invertible_conv import conv1x1, conv1x1_log_det
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 _NOISE = 0.001
 

@@ -9,8 +9,8 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.coupling import coupling_forward, coupling_inverse, split_by_mask
+from dgmjax.bijectors.coupling_masks import image_mask
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward, pixel_coupling_inverse
-from dgmjax.bijectors.masks import image_mask
 from dgmjax.bijectors.transformer import Transformer, check_transformer
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector

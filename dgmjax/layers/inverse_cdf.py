@@ -18,8 +18,8 @@ from dgmjax.bijectors.rosenblatt import (
     rosenblatt_inverse,
 )
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.held import held
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.distrax_attribute import distrax_attribute
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics.tails import log_tails, over_batch
 
 
@@ -43,7 +43,7 @@ class InverseCDF(Bijector):
     """
 
     reach = "finite"
-    dist = held()
+    dist = distrax_attribute()
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from dgmjax.bijectors.invertible_conv import (
 from dgmjax.bijectors.linear import PLU, plu_factors, plu_matrix
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 Parametrization = Literal["plu", "dense"]
 ConvInit = Literal["random", "principal"]

@@ -20,7 +20,7 @@ from dgmjax.bijectors.linear import (
     plu_inverse,
 )
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 

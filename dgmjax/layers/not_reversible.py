@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from flax import nnx
 
-from dgmjax.layers.serialization import with_argument
+from dgmjax.layers.serialization.recorded import with_argument
 
 Model = TypeVar("Model", bound=nnx.Module)
 

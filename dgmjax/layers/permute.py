@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.bijectors.permute import permute_forward, permute_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.nets.static import StaticArray
 
 

@@ -10,7 +10,7 @@ from dgmjax.bijectors.nonlinearity import Nonlinearity, NonlinearityName, nonlin
 from dgmjax.bijectors.planar import planar_constrain, planar_forward, planar_inverse
 from dgmjax.layers.amortized import AmortizedParameters, MakeConditioner, vector_event
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

@@ -15,8 +15,8 @@ from dgmjax.bijectors.histogram import (
 )
 from dgmjax.bijectors.logit import logit_forward, logit_inverse
 from dgmjax.layers.bijector import Bijector, event_axes
-from dgmjax.layers.serialization import recorded
-from dgmjax.numerics.statistics import moments
+from dgmjax.layers.serialization.recorded import recorded
+from dgmjax.numerics.moments import moments
 
 
 @recorded

@@ -9,7 +9,7 @@ from flax import nnx
 from dgmjax.bijectors.radial import radial_constrain, radial_forward, radial_inverse
 from dgmjax.layers.amortized import AmortizedParameters, MakeConditioner, vector_event
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

@@ -10,7 +10,7 @@ from flax import nnx
 from dgmjax.bijectors.additive_halves import halves_forward, halves_inverse
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.nets.pre_activation import PreActivationNet, ResidualKind
 
 

@@ -10,12 +10,12 @@ from flax import nnx
 
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.loop_dtype import steady
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.sharding import varying
-from dgmjax.numerics.steady import steady
 
 
 @recorded

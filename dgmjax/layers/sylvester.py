@@ -15,7 +15,7 @@ from dgmjax.bijectors.sylvester import (
 )
 from dgmjax.layers.amortized import AmortizedParameters, MakeConditioner, vector_event
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

@@ -3,7 +3,8 @@
 from dgmjax.models.autoencoder import SparseAutoencoder
 from dgmjax.models.classifier import Classifier
 from dgmjax.models.flow_prior import FlowPrior
-from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
+from dgmjax.models.flowpp import FlowPP
+from dgmjax.models.flowpp_dequantizer import FlowPPDequantizer
 from dgmjax.models.gan import GAN
 from dgmjax.models.glow import Glow
 from dgmjax.models.hierarchical_vae import HierarchicalVAE

@@ -9,7 +9,7 @@ from flax import nnx
 
 from dgmjax.checks import batch_shape, check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.rgb_mixture import rescaled
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.vae_networks import NetworkName, make_decoder, make_encoder
 from dgmjax.nets.activations import Activation
 from dgmjax.nets.summary import Module

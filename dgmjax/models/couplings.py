@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from dgmjax.bijectors.masks import vector_mask
+from dgmjax.bijectors.coupling_masks import vector_mask
 from dgmjax.bijectors.transformer import Transformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain

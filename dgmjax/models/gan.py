@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from dgmjax.checks import as_shape, batch_shape, floating_dtype, level_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.nets.gan.dcgan import ConvDiscriminator, ConvGenerator
 from dgmjax.nets.gan.mlp import MLPDiscriminator, MLPGenerator
 from dgmjax.nets.summary import Module

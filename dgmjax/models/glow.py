@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from flax import nnx
 
 from dgmjax.bijectors.affine import AdditiveTransformer, AffineTransformer
 from dgmjax.bijectors.scales import ScaleFn
 from dgmjax.bijectors.transformer import Transformer, choose_transformer
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.bijector import Bijector, with_reach
@@ -19,7 +20,7 @@ from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv, Parametrization
 from dgmjax.layers.multi_scale import MultiScale
 from dgmjax.layers.permute import Permute, Shuffle
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
@@ -98,7 +99,7 @@ class Glow(Flow):
         anchor_every: int | None = None,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         if levels < 1 or depth < 1:

@@ -11,12 +11,14 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import as_shape, widened
 from dgmjax.densities.normal import normal_kl
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import standard_normal
 from dgmjax.distributions.likelihoods import Likelihood
 from dgmjax.distributions.likelihoods import likelihood as named_likelihood
 from dgmjax.distributions.posteriors import DiagonalGaussian
-from dgmjax.layers.serialization import recorded
-from dgmjax.models.codes import decoded
+from dgmjax.distributions.posteriors.mixture import PosteriorMixturePrior
+from dgmjax.layers.serialization.recorded import recorded
+from dgmjax.models.decoder_mean import decoded
 from dgmjax.models.latent_variable import (
     Evaluate,
     PriorAndLikelihoodModel,
@@ -69,7 +71,7 @@ class HierarchicalVAE(PriorAndLikelihoodModel):
         latent_dims: Sequence[int] = (32, 32),
         likelihood: str | Likelihood = "bernoulli",
         num_levels: int | None = None,
-        prior: Any = None,
+        prior: DistributionLike | PosteriorMixturePrior | None = None,
         width: int = 300,
         depth: int = 2,
         dropout: float = 0.0,

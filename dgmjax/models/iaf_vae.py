@@ -13,8 +13,8 @@ from dgmjax.bijectors.squeeze import squeezed_shape, unsqueeze
 from dgmjax.checks import as_shape, floating_dtype
 from dgmjax.distributions.likelihoods import DiscretizedLogistic, Likelihood
 from dgmjax.distributions.likelihoods import likelihood as named_likelihood
-from dgmjax.layers.serialization import recorded
-from dgmjax.models.codes import decoded
+from dgmjax.layers.serialization.recorded import recorded
+from dgmjax.models.decoder_mean import decoded
 from dgmjax.models.iaf_ladder import LadderLayer
 from dgmjax.models.iaf_passes import Features, climb, code_of, descend, generate, output_of_code
 from dgmjax.models.latent_variable import LatentVariableModel

@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer
 from dgmjax.bijectors.scales import ScaleFn
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.batchnorm import BatchNorm
@@ -16,7 +17,7 @@ from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.conditioner import MakeConditioner, conditioner_factory
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.multi_scale import MultiScale
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.models.couplings import first_layer
 from dgmjax.models.images import alternating, check_image
@@ -98,7 +99,7 @@ class ImageRealNVP(Flow):
         remat: bool = False,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         if levels < 1 or depth < 2:

@@ -9,11 +9,11 @@ from flax import nnx
 from dgmjax.checks import check_float_event, check_integer_event, floating_dtype
 from dgmjax.densities.bound import Bound
 from dgmjax.densities.rgb_mixture import rescaled
-from dgmjax.distributions.base import Density, as_density
+from dgmjax.distributions.base import Density, DistributionLike, as_density
 from dgmjax.distributions.posteriors.mixture import PosteriorMixturePrior
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
-from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.importance_weighting import log_mean_weight
 from dgmjax.objectives.elbo import ELBOTerms
 
 Evaluate: TypeAlias = Callable[
@@ -21,7 +21,7 @@ Evaluate: TypeAlias = Callable[
 ]  # (density, value, ...) to density's, and a new density
 
 
-def as_prior(prior: Any) -> Density | PosteriorMixturePrior:
+def as_prior(prior: DistributionLike | PosteriorMixturePrior) -> Density | PosteriorMixturePrior:
     """The prior of a model, as `dgmjax.as_density`; one that is made of posteriors stays."""
     return prior if isinstance(prior, PosteriorMixturePrior) else as_density(prior)
 

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from dgmjax.checks import as_context, floating_dtype, level_dtype, sample_batch
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.pixel_cnn import PixelCNNpp, PixelLikelihood
 from dgmjax.nets.pixelcnn.network import PixelCNN
 from dgmjax.nets.pixelcnn.sampler import sample_cached, sample_naive

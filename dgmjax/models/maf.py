@@ -9,12 +9,13 @@ from dgmjax.bijectors.affine import AffineTransformer, GatedTransformer
 from dgmjax.bijectors.scales import ScaleFn
 from dgmjax.bijectors.spline import SplineTransformer
 from dgmjax.bijectors.transformer import Transformer, choose_transformer
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.autoregressive import MaskedAutoregressive
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.permute import Permute
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.nets.activations import Activation
@@ -76,7 +77,7 @@ class MAF(Flow):
         remat: bool = False,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         layers = _layers(
@@ -122,7 +123,7 @@ class IAF(Flow):
         remat: bool = False,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         layers = _layers(

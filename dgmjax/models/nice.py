@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import distrax
 import jax.numpy as jnp
@@ -10,13 +9,14 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.affine import AdditiveTransformer
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import IID, Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.linear import DiagonalLinear
 from dgmjax.layers.reshape import Reshape
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
 from dgmjax.nets.activations import Activation
 
@@ -66,7 +66,7 @@ class NICE(Flow):
         remat: bool = False,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         event_shape = tuple(event_shape)

@@ -27,7 +27,7 @@ from dgmjax.densities.rgb_mixture import (
     rgb_mixture_sample,
 )
 from dgmjax.distributions.base import Density
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.images import check_image
 from dgmjax.nets.pixelcnn.network import PixelCNN, Variant
 from dgmjax.nets.pixelcnn.sampler import sample_cached, sample_naive

@@ -7,12 +7,13 @@ from typing import Any
 from flax import nnx
 
 from dgmjax.bijectors.nonlinearity import Nonlinearity, NonlinearityName
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.radial import Radial
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.nets.mlp import MLP
@@ -52,7 +53,7 @@ class PlanarFlow(Flow):
         width: int = 64,
         hidden_layers: int = 2,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         make = functools.partial(Planar, event_shape, h=h, rngs=rngs)
@@ -84,7 +85,7 @@ class RadialFlow(Flow):
         width: int = 64,
         hidden_layers: int = 2,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         make = functools.partial(Radial, event_shape, rngs=rngs)

@@ -1,18 +1,18 @@
 """RealNVP on vectors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer
 from dgmjax.bijectors.scales import ScaleFn
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
 from dgmjax.nets.activations import Activation
 
@@ -81,7 +81,7 @@ class RealNVP(Flow):
         remat: bool = False,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         if len(tuple(event_shape)) == 3:

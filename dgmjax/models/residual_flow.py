@@ -1,17 +1,17 @@
 """Residual flows on vectors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from flax import nnx
 
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.actnorm import ActNorm
 from dgmjax.layers.amortized import vector_event
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.residual import Residual
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
 from dgmjax.nets.lipschitz import LipschitzMLP
@@ -58,7 +58,7 @@ class ResidualFlow(Flow):
         log_det: str = "exact",
         context_shape: Sequence[int] | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         (size,) = vector_event(event_shape, where="ResidualFlow")

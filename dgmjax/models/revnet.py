@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from dgmjax.layers.reversible import RevBlock
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.residual_classifier import Published, ResidualClassifier
 from dgmjax.nets.residual_units import ResidualUnit, ResidualUnits, RevTransition

@@ -1,17 +1,17 @@
 """Neural spline flows on vectors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.spline import SplineTransformer
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
 from dgmjax.nets.activations import Activation
 
@@ -61,7 +61,7 @@ class NeuralSplineFlow(Flow):
         remat: bool = False,
         compute_dtype: str | None = None,
         preprocess: Bijector | None = None,
-        base: Any = None,
+        base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
         couplings = alternating_couplings(

@@ -9,13 +9,15 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from dgmjax.checks import as_shape
+from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import standard_normal
 from dgmjax.distributions.likelihoods import Likelihood
 from dgmjax.distributions.likelihoods import likelihood as named_likelihood
 from dgmjax.distributions.posteriors import Posterior
 from dgmjax.distributions.posteriors import posterior as named_posterior
-from dgmjax.layers.serialization import recorded
-from dgmjax.models.codes import decoded
+from dgmjax.distributions.posteriors.mixture import PosteriorMixturePrior
+from dgmjax.layers.serialization.recorded import recorded
+from dgmjax.models.decoder_mean import decoded
 from dgmjax.models.latent_variable import (
     Evaluate,
     PriorAndLikelihoodModel,
@@ -84,7 +86,7 @@ class VAE(PriorAndLikelihoodModel):
         likelihood: str | Likelihood = "bernoulli",
         num_levels: int | None = None,
         num_components: int = 10,
-        prior: Any = None,
+        prior: DistributionLike | PosteriorMixturePrior | None = None,
         posterior: str | Posterior = "gaussian",
         network: NetworkName = "mlp",
         encoder: nnx.Module | None = None,

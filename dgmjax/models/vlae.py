@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from dgmjax.distributions.likelihoods import ConditionalModel
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.local_pixel_cnn import LocalPixelCNN, LocalVariant
 from dgmjax.models.maf import MAF
 from dgmjax.models.pixel_cnn import PixelLikelihood

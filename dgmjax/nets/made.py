@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.bijectors.autoregressive import Degrees, made_masks
+from dgmjax.bijectors.made_masks import Degrees, made_masks
 from dgmjax.nets.activations import Activation, activation_fn
 from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.nets.static import StaticArray

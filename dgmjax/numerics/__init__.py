@@ -4,7 +4,7 @@ from dgmjax.numerics import prng
 from dgmjax.numerics.compiler import avoid_wrong_sums
 from dgmjax.numerics.conv import conv2d
 from dgmjax.numerics.fixed_point import residual_fixed_point
-from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.importance_weighting import log_mean_weight
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.root import monotone_root
 from dgmjax.numerics.rows import map_rows

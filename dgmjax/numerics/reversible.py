@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.numerics.loop_dtype import steady
 from dgmjax.numerics.reverse_only import reverse_only
 from dgmjax.numerics.sharding import varying
-from dgmjax.numerics.steady import steady
 
 Apply = Callable[[Any, Any, Any], tuple[Any, ...]]
 Invert = Callable[[Any, Any, Any], Any]

@@ -1,17 +1,5 @@
 """Losses and likelihoods; each ``loss(model, batch, key) -> (scalar, metrics)`` fits the trainer."""
 
-from dgmjax.objectives.adversarial import (
-    discriminator_loss,
-    instance_noise,
-    non_saturating_generator_loss,
-    r1_penalty,
-    saturating_generator_loss,
-)
-from dgmjax.objectives.adversarial_losses import (
-    DiscriminatorLoss,
-    GeneratorLoss,
-    adversarial_losses,
-)
 from dgmjax.objectives.classification import classification_errors, cross_entropy
 from dgmjax.objectives.elbo import ELBOTerms, NegativeELBO, elbo, iwae
 from dgmjax.objectives.elbo_surgery import (
@@ -20,6 +8,18 @@ from dgmjax.objectives.elbo_surgery import (
     elbo_surgery,
     encode_all,
     hole_mass,
+)
+from dgmjax.objectives.gan_game import (
+    discriminator_loss,
+    instance_noise,
+    non_saturating_generator_loss,
+    r1_penalty,
+    saturating_generator_loss,
+)
+from dgmjax.objectives.gan_losses import (
+    DiscriminatorLoss,
+    GeneratorLoss,
+    adversarial_losses,
 )
 from dgmjax.objectives.likelihood import LogLikelihood, bound_of, log_likelihood, log_prob
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgmjax.distributions.statistics import has_statistics
+from dgmjax.distributions.running_statistics import has_statistics
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 from dgmjax.objectives.maximum_likelihood import Batch, likelihood_metrics

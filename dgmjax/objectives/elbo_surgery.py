@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from dgmjax.distributions.posteriors import PosteriorMixture
 from dgmjax.numerics import prng
+from dgmjax.numerics.moments import standard_error
 from dgmjax.numerics.rows import map_rows
-from dgmjax.numerics.statistics import standard_error
 
 
 class ELBOSurgery(NamedTuple):

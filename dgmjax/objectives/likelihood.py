@@ -11,8 +11,8 @@ from dgmjax.densities.bound import Bound, bits_per_dim
 from dgmjax.distributions.base import as_density
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
+from dgmjax.numerics.moments import standard_error
 from dgmjax.numerics.rows import map_rows
-from dgmjax.numerics.statistics import standard_error
 
 
 class LogLikelihood(NamedTuple):

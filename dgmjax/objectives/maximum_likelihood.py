@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.checks import is_discrete
 from dgmjax.densities.bound import bits_per_dim
 from dgmjax.distributions.base import as_density, as_given
-from dgmjax.distributions.statistics import has_statistics
+from dgmjax.distributions.running_statistics import has_statistics
 from dgmjax.numerics import prng
 from dgmjax.objectives.likelihood import log_prob
 

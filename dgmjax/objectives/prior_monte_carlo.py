@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dgmjax.checks import batch_shape
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
-from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.importance_weighting import log_mean_weight
 
 
 @compiled

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.testing import _hints
-from dgmjax.testing._distribution import Subject
 from dgmjax.testing._report import JIT_HINT, Report, is_floating
+from dgmjax.testing._subject import Subject
 from dgmjax.testing._tolerance import Tolerance
 from dgmjax.testing._variants import BATCH_HINT, Version, evaluate
 

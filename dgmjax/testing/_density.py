@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.testing import _calls, _expectation
-from dgmjax.testing._distribution import Subject
+from dgmjax.testing import _calls
+from dgmjax.testing import _goodness_of_fit as _expectation
 from dgmjax.testing._report import Report, is_floating
+from dgmjax.testing._subject import Subject
 from dgmjax.testing._tolerance import Tolerance
 
 

@@ -1,5 +1,6 @@
 """Training: state, step, loop, checkpoints, `fit`. Knows a loss function and a pytree, no model."""
 
+from dgmjax.training.batch_source import Source
 from dgmjax.training.checkpoint import Checkpoints, Restored
 from dgmjax.training.distributed import agree, check_same, initialize, is_first
 from dgmjax.training.evaluation import Evaluation
@@ -17,7 +18,6 @@ from dgmjax.training.round_trip import RoundTripWarning
 from dgmjax.training.run_state import FitResult, RunState
 from dgmjax.training.save import load, save
 from dgmjax.training.schedule import Progress, Schedule
-from dgmjax.training.source import Source
 from dgmjax.training.step import (
     TrainState,
     averaged_params,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dgmjax.data.stream import Records
-from dgmjax.layers.serialization import plain
+from dgmjax.layers.serialization.recorded import plain
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
 from dgmjax.training.arrays import prepare_data
@@ -22,12 +22,12 @@ from dgmjax.training.lock import one_run_at_a_time
 from dgmjax.training.metrics import MetricsLog
 from dgmjax.training.optimizer import default_optimizer
 from dgmjax.training.options import Execution, Watch, check_options
-from dgmjax.training.prepare import prepare
 from dgmjax.training.resume import claim_directory, restore
 from dgmjax.training.round_trip import warn_of_lost_rows
 from dgmjax.training.run import make_evaluation, make_loop, run_to_end
 from dgmjax.training.run_state import FitResult
 from dgmjax.training.schedule import Schedule
+from dgmjax.training.setup import prepare
 from dgmjax.training.step import Optimizer
 
 Model = TypeVar("Model")

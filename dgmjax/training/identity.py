@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.serialization import record_of
+from dgmjax.layers.serialization.recorded import record_of
 from dgmjax.training.arrays import Data, is_mapped
 from dgmjax.training.workdir import Settings, as_json
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgmjax.layers.serialization import plain
+from dgmjax.layers.serialization.recorded import plain
 from dgmjax.training.metrics import Record
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.watch.program import Program

@@ -14,9 +14,9 @@ from dgmjax.training.loop import Loop
 from dgmjax.training.metrics import MetricsLog
 from dgmjax.training.options import Watch
 from dgmjax.training.partition import Arrays
-from dgmjax.training.prepare import Ready
 from dgmjax.training.run_state import RunState
 from dgmjax.training.schedule import Schedule
+from dgmjax.training.setup import Ready
 from dgmjax.training.step import make_eval_step, make_train_step
 from dgmjax.training.watch.diagnosis import make_diagnosis
 from dgmjax.training.watch.program import Program

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.serialization import build, record_of
+from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.nets.data_init import MEMORY
 from dgmjax.training.distributed import agree, whole
 from dgmjax.training.manifest import find_damage, write_manifest

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dgmjax.layers.serialization import plain
+from dgmjax.layers.serialization.recorded import plain
 
 _FILE = "config.json"
 _CHANGES = "changes"

@@ -13,7 +13,7 @@ from experiments.run.finished import load_other_data, load_run
 from experiments.run.results import write_json
 from experiments.run.runtime import Processes, run_in_first
 from experiments.settings.config import Config
-from experiments.settings.likelihoods import NOISE_DRAWS, as_record, likelihood_on
+from experiments.settings.measured_likelihood import NOISE_DRAWS, as_record, likelihood_on
 from experiments.settings.model import ModelConfig
 
 

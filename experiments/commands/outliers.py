@@ -21,7 +21,7 @@ from experiments.run.finished import load_other_data, load_run
 from experiments.run.results import write_json
 from experiments.run.runtime import Processes, run_in_first
 from experiments.settings.config import Config
-from experiments.settings.likelihoods import likelihood_on
+from experiments.settings.measured_likelihood import likelihood_on
 
 _XLABELS = {
     "likelihood": "negative log-likelihood [{unit}]\n{bound}",

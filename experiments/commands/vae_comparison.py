@@ -27,7 +27,7 @@ from experiments.run.data import load_data
 from experiments.run.results import write_json
 from experiments.run.runtime import Runtime, run_in_all
 from experiments.settings.config import Config
-from experiments.settings.likelihoods import likelihood_on
+from experiments.settings.measured_likelihood import likelihood_on
 from experiments.settings.smoke import smoke
 from experiments.settings.vaes import VAEConfig
 

@@ -13,7 +13,7 @@ from experiments.reproduce._modules import KEY, digits_vae
 from experiments.reproduce.entry import Check, Context, at_least, at_most, close, entry
 from experiments.reproduce.image_samples import draw_samples
 from experiments.run.data import load_data
-from experiments.settings.likelihoods import likelihood_on
+from experiments.settings.measured_likelihood import likelihood_on
 
 
 def _two_hills(z: jax.Array) -> jax.Array:

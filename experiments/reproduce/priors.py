@@ -71,7 +71,7 @@ def flow_prior(context: Context) -> list[Check]:
     return checks
 
 
-def _small(prior: object) -> dgm.VAE:
+def _small(prior: dgm.distributions.Density | None) -> dgm.VAE:
     return dgm.VAE(
         (6,), latent_dim=3, prior=prior, likelihood="categorical", num_levels=5, width=8, depth=1,
         rngs=nnx.Rngs(0),

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.reproduce.documented import DOCUMENTED
 from experiments.reproduce.published import BESIDE, PUBLISHED, beside
-from experiments.settings.likelihoods import plus_minus
+from experiments.settings.measured_likelihood import plus_minus
 
 
 def results_page(

@@ -13,7 +13,7 @@ import dgmjax as dgm
 from experiments.run.classes import Conditions, class_names, conditions_to_draw
 from experiments.run.tensorboard import Events
 from experiments.settings.config import Config
-from experiments.settings.likelihoods import log_marginal
+from experiments.settings.measured_likelihood import log_marginal
 
 _PICTURES = 10
 _IMAGES, _POINTS = 64, 5_000  # samples in a picture

@@ -12,7 +12,7 @@ import tyro
 import dgmjax as dgm
 from dgmjax.numerics import map_rows
 from experiments.settings.derived import settings_of
-from experiments.settings.likelihoods import plus_minus
+from experiments.settings.measured_likelihood import plus_minus
 from experiments.settings.model import ModelConfig
 
 

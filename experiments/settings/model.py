@@ -10,7 +10,12 @@ from flax import nnx
 import dgmjax as dgm
 from experiments.settings.dequantization import UNIFORM, DequantizationConfig
 from experiments.settings.derived import Settings, settings_of
-from experiments.settings.likelihoods import NOISE_DRAWS, as_record, likelihood_on, plus_minus
+from experiments.settings.measured_likelihood import (
+    NOISE_DRAWS,
+    as_record,
+    likelihood_on,
+    plus_minus,
+)
 
 
 @settings_of()

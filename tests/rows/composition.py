@@ -61,6 +61,11 @@ def _conditional_block(rngs: nnx.Rngs) -> dgm.Bijector:
     return dgm.Block(pair(4, (2,), rngs), (3,))
 
 
+def _encoded(rngs: nnx.Rngs) -> dgm.Bijector:
+    encoder = dgm.nets.MLP(3, (2,), width=8, activation="tanh", rngs=rngs)
+    return dgm.layers.EncodedContext(pair(4, (2,), rngs), encoder, (3,))
+
+
 def _affine(**options: Any):
     return lambda rngs: dgm.Coupling(
         (4,),
@@ -98,6 +103,7 @@ ROWS: dict[str, Instance] = {
     "stack, parts change places": Instance(_swapping, _normal),
     "block": Instance(_block, _normal),
     "block of couplings, context": Instance(_conditional_block, _normal, context_shape=(2,)),
+    "couplings, encoded context": Instance(_encoded, _normal, context_shape=(3,)),
     "coupling, shift first": Instance(_affine(shift_first=True), _normal),
     "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal),
     "autoregressive, gated": Instance(_autoregressive(dgm.bijectors.GatedTransformer()), _normal),

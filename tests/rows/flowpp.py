@@ -8,7 +8,8 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.halves_conv import HalvesConv
-from dgmjax.models.flowpp import FlowPP, FlowPPDequantizer
+from dgmjax.models.flowpp import FlowPP
+from dgmjax.models.flowpp_dequantizer import FlowPPDequantizer
 from tests.instances import Instance
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dgmjax.checks import widened
 from dgmjax.layers.bijector import event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled

@@ -1,6 +1,6 @@
 """Densities of discrete data: dequantization under any continuous density."""
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 from flax import nnx
@@ -8,12 +8,12 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import as_context, check_integer_event, floating_dtype, level_dtype
 from dgmjax.densities.bound import Bound
-from dgmjax.distributions.base import Density, as_density
+from dgmjax.distributions.base import Density, DistributionLike, as_density
 from dgmjax.distributions.dequantization.base import Dequantization, UniformDequantization
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
-from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.importance_weighting import log_mean_weight
 
 
 @recorded
@@ -41,7 +41,12 @@ class Dequantized(Density):
 
     num_levels: int
 
-    def __init__(self, density: Any, num_levels: int, dequantization: Dequantization | None = None):
+    def __init__(
+        self,
+        density: DistributionLike,
+        num_levels: int,
+        dequantization: Dequantization | None = None,
+    ):
         if num_levels < 2:
             raise ValueError(f"Dequantized: num_levels must be at least 2, got {num_levels}.")
         density = self.density = as_density(density)

@@ -11,7 +11,7 @@ from dgmjax.densities.logit_normal import logit_normal_log_prob, logit_normal_sa
 from dgmjax.densities.truncated import truncated_normal_log_prob, truncated_normal_sample
 from dgmjax.distributions.dequantization.base import Dequantization
 from dgmjax.layers.bijector import event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 
 

@@ -8,7 +8,7 @@ from flax import nnx
 
 from dgmjax.distributions.dequantization.base import Dequantization
 from dgmjax.distributions.flow import Flow
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 

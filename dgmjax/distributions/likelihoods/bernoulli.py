@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.distributions.likelihoods.base import Likelihood
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

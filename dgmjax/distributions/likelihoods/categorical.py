@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dgmjax.densities.rgb_mixture import categorical_pixel_log_prob, categorical_pixel_sample
 from dgmjax.distributions.likelihoods.base import Likelihood
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 
 @recorded

@@ -8,7 +8,7 @@ from flax import nnx
 from dgmjax.checks import widened
 from dgmjax.distributions.base import as_density
 from dgmjax.distributions.likelihoods.base import Likelihood
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics.compiled import compiled
 
 

@@ -18,7 +18,7 @@ from dgmjax.densities.rgb_mixture import (
     rgb_mixture_sample,
 )
 from dgmjax.distributions.likelihoods.base import Likelihood
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 Scale = Literal["pixel", "global"]
 

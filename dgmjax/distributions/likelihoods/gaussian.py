@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.densities.normal import bounded_log_scale
 from dgmjax.distributions.likelihoods.base import Likelihood
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 
 Variance = Literal["fixed", "global", "pixel"]
 

@@ -12,16 +12,18 @@ from dgmjax.numerics.compiled import compiled
 class Posterior(Module):
     """``q(z | features)``: the output of an encoder, a vector an example, holds the parameters of the density.
 
-    A subclass sets the two attributes and implements `sample_and_log_prob` and `log_prob`; where the divergence from
-    the standard normal has a closed form, `kl_standard_normal` too.
+    A subclass sets the first two attributes and implements `sample_and_log_prob` and `log_prob`; where the
+    divergence from the standard normal has a closed form, `kl_standard_normal` too.
 
     Attributes:
       event_shape: ``(d,)``, shape of one latent.
       feature_size: length of the features of one example.
+      centre_is_mean: whether `centre` is the mean of the density, as a Gaussian's is.
     """
 
     event_shape: tuple[int, ...]
     feature_size: int
+    centre_is_mean: bool = False
 
     def sample_and_log_prob(
         self, features: jax.Array, *, seed: jax.Array, sample_shape: int | tuple[int, ...] = ()

@@ -18,7 +18,7 @@ from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.permute import Permute
 from dgmjax.layers.planar import Planar
 from dgmjax.layers.radial import Radial
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.layers.sylvester import Sylvester
 from dgmjax.nets.mlp import MLP

@@ -4,7 +4,7 @@ import jax
 
 from dgmjax.distributions.posteriors.base import Posterior
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics.compiled import compiled
 
 

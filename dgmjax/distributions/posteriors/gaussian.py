@@ -13,7 +13,7 @@ from dgmjax.densities.normal import (
     tril_normal_log_prob,
 )
 from dgmjax.distributions.posteriors.base import Posterior, check_dim
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.distributions.posteriors.base import Posterior
 from dgmjax.distributions.posteriors.mixture import PosteriorMixture, PosteriorMixturePrior
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics.rows import map_rows
 
 

@@ -7,7 +7,7 @@ from flax import nnx
 from dgmjax.checks import as_shape, check_float_event, widened
 from dgmjax.densities.normal import normal_log_prob
 from dgmjax.distributions.base import Density
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from dgmjax.distributions.posteriors.base import Posterior
 from dgmjax.distributions.posteriors.mixture import PosteriorMixture, PosteriorMixturePrior
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.nets.data_init import data_init_once, not_initialised
 
 # Data at the ends of the range start this far inside, where the tanh still has a slope.

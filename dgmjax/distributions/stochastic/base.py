@@ -15,7 +15,7 @@ from dgmjax.checks import (
     widened,
 )
 from dgmjax.layers.bijector import Bijector, Reach, within_reach
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import ends
 from dgmjax.numerics.compiled import compiled

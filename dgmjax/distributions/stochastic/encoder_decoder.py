@@ -13,7 +13,7 @@ from dgmjax.distributions.conditional import (
     seen_by,
 )
 from dgmjax.distributions.stochastic.base import MapKind, StochasticMap
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 
 

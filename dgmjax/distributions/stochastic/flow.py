@@ -19,14 +19,14 @@ from dgmjax.checks import (
     widened,
 )
 from dgmjax.densities.bound import EXACT, Bound
-from dgmjax.distributions.base import Density, as_density
+from dgmjax.distributions.base import Density, DistributionLike, as_density
 from dgmjax.distributions.flow import log_density, standard_normal
 from dgmjax.distributions.stochastic.base import MapKind, StochasticMap, as_stochastic_map
 from dgmjax.layers.bijector import Bijector
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
-from dgmjax.numerics.importance import log_mean_weight
+from dgmjax.numerics.importance_weighting import log_mean_weight
 
 
 @recorded
@@ -149,7 +149,9 @@ class StochasticFlow(Density):
       equation 8.
     """
 
-    def __init__(self, layers: Sequence[Bijector | StochasticMap], base: Any = None):
+    def __init__(
+        self, layers: Sequence[Bijector | StochasticMap], base: DistributionLike | None = None
+    ):
         self.chain = StochasticChain(layers)
         base = as_density(standard_normal(self.chain.latent_shape) if base is None else base)
         if base.event_shape != self.chain.latent_shape:

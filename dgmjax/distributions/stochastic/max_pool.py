@@ -11,7 +11,7 @@ from flax import nnx
 from dgmjax.bijectors.squeeze import squeeze, unsqueeze
 from dgmjax.distributions.stochastic.base import MapKind, StochasticMap
 from dgmjax.layers.bijector import event_axes
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 
 MaxPoolNoise = Literal["half_normal", "exponential"]

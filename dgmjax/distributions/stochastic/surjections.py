@@ -17,7 +17,7 @@ from dgmjax.distributions.conditional import (
 from dgmjax.distributions.stochastic.base import MapKind, StochasticMap
 from dgmjax.layers.bijector import event_axes
 from dgmjax.layers.conditioner import call_network
-from dgmjax.layers.serialization import recorded
+from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 
 

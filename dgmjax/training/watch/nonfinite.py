@@ -1,25 +1,21 @@
 """Where the first NaN or inf of a computation is born: its jaxpr, evaluated equation by equation."""
 
 import itertools
-import os
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core, source_info_util
+from jax.extend import core
 from jax.extend.core import primitives
 
 from dgmjax.numerics.compiled import inlined
+from dgmjax.training.watch.program_path import ProgramPath, in_gradient, layer_of, source_of
 
 _JITS = (primitives.jit_p, primitives.remat_p)
 _CUSTOM = (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p)
 _CALLS = (primitives.call_p, primitives.closed_call_p, *_CUSTOM)
-_REMAT_SCOPES = ("checkpoint", "rematted_computation")
-_FLAX = os.path.dirname(flax.__file__) + os.sep
 
 
 class NonFinite(NamedTuple):
@@ -87,7 +83,6 @@ def find_nonfinite(function: Callable[..., Any], *args: Any) -> NonFinite | None
 
 
 # The enclosing equations from the outside in, and among them the indices of steps, "[k]".
-_Path = tuple[Any, ...]
 
 
 class _Birth(NamedTuple):
@@ -135,7 +130,7 @@ class _Search:
         source += f", first at index {first}" if first else ""
         return _Value(array, kind, _Birth(0, next(self.counter), ("", primitive, source), kind))
 
-    def run(self, jaxpr: Any, inputs: Sequence[_Value], path: _Path) -> list[_Value]:
+    def run(self, jaxpr: Any, inputs: Sequence[_Value], path: ProgramPath) -> list[_Value]:
         """The outputs of a closed or open jaxpr."""
         jaxpr, consts = getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
         env: dict[Any, _Value] = {}
@@ -158,7 +153,7 @@ class _Search:
                     env.pop(var, None)
         return [read(atom) for atom in jaxpr.outvars]
 
-    def _evaluate(self, eqn: Any, inputs: list[_Value], path: _Path) -> list[_Value]:
+    def _evaluate(self, eqn: Any, inputs: list[_Value], path: ProgramPath) -> list[_Value]:
         arrays = _bind(eqn, [value.array for value in inputs])
         kinds = [_kind(array) for array in arrays]
         if not any(kinds):
@@ -171,20 +166,20 @@ class _Search:
         ]
 
     def _explain(
-        self, inputs: list[_Value], path: _Path, kind: str, within: _Value
+        self, inputs: list[_Value], path: ProgramPath, kind: str, within: _Value
     ) -> tuple[_Birth | None, bool]:
         if within.kind or not kind:
             return within.birth, within.backward
-        backward = _in_gradient(path)
+        backward = in_gradient(path)
         bad = [value for value in inputs if value.kind]
         cause = min(bad, key=_order, default=None)
         fresh = not bad or (kind == "NaN" and all(value.kind != "NaN" for value in bad))
         if cause is not None and cause.birth is not None and not (fresh and cause.birth.excuse):
             return cause.birth, backward or cause.backward
-        place = _layer(path), path[-1].primitive.name, _source(path)
+        place = layer_of(path), path[-1].primitive.name, source_of(path)
         return _Birth(0 if fresh else 1, next(self.counter), place, kind), backward
 
-    def _inside(self, eqn: Any, inputs: list[_Value], path: _Path) -> list[_Value]:
+    def _inside(self, eqn: Any, inputs: list[_Value], path: ProgramPath) -> list[_Value]:
         """The outputs of ``eqn`` by the equations inside; only their births count."""
         if eqn.primitive in _JITS:
             return self.run(eqn.params["jaxpr"], inputs, path)
@@ -200,7 +195,7 @@ class _Search:
             return self._while(eqn.params, inputs, path)
         return [_Value(None)] * len(eqn.outvars)
 
-    def _scan(self, eqn: Any, inputs: list[_Value], path: _Path) -> list[_Value]:
+    def _scan(self, eqn: Any, inputs: list[_Value], path: ProgramPath) -> list[_Value]:
         body, length = eqn.params["jaxpr"], eqn.params["length"]
         # By ranks, which unlike the names of the parameters are the same in all versions of JAX.
         split = len(inputs) - _num_sliced(eqn.invars, body.in_avals)
@@ -215,7 +210,7 @@ class _Search:
             ys = [_worse(*pair) for pair in zip(ys, outputs[num_carry:], strict=True)]
         return [*carry, *ys]
 
-    def _while(self, params: Any, inputs: list[_Value], path: _Path) -> list[_Value]:
+    def _while(self, params: Any, inputs: list[_Value], path: ProgramPath) -> list[_Value]:
         k, split = 0, (params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"])
         test, consts, carry = inputs[: split[0]], inputs[split[0] : split[1]], inputs[split[1] :]
         while True:
@@ -261,40 +256,3 @@ def _bind(eqn: Any, arrays: list[Any]) -> Sequence[Any]:
     with eqn.ctx.manager:
         result = eqn.primitive.bind(*arrays, **params)
     return result if eqn.primitive.multiple_results else [result]
-
-
-def _names(path: _Path) -> list[str]:
-    parts = (part if isinstance(part, str) else str(part.source_info.name_stack) for part in path)
-    return "/".join(parts).split("/")
-
-
-def _in_gradient(path: _Path) -> bool:
-    """By the outermost differentiation: layers may differentiate in their own forward pass."""
-    transforms = (re.match(r"(\w+\()*", name) for name in _names(path))
-    outer = [m[0] for m in transforms if m and re.search(r"jvp\(|transpose\(", m[0])]
-    return bool(outer) and "transpose(" in outer[0]
-
-
-def _layer(path: _Path) -> str:
-    layers: list[str] = []
-    for name in _names(path):
-        while match := re.fullmatch(r"(?:jvp|transpose|vmap)\((.*)\)", name):
-            name = match[1]
-        if name.startswith("[") and layers:
-            layers[-1] += name
-        elif name and name not in _REMAT_SCOPES:
-            layers.append(name)
-    return " > ".join(layers)
-
-
-def _source(path: _Path) -> str:
-    """Innermost; what JAX jits itself, e.g. ``jnp.where``, has no frames inside."""
-    for eqn in reversed([part for part in path if not isinstance(part, str)]):
-        # Outermost first; 1000 frames are all of them.
-        frames = source_info_util.summarize(eqn.source_info, num_frames=1000).splitlines()
-        for frame in reversed(frames):
-            match = re.fullmatch(r"(.*?):(\d+)(?::\d+)? \((.*)\)", frame)
-            if match and not match[1].startswith((_FLAX, __file__)):
-                file = "/".join(match[1].replace(os.sep, "/").split("/")[-2:])
-                return f"{file}:{match[2]} ({match[3]})"
-    return ""

@@ -7,13 +7,13 @@ import jax
 
 from dgmjax.nets.data_init import as_initialised
 from dgmjax.training.arrays import Data, num_rows, some_rows
+from dgmjax.training.batch_source import Source
 from dgmjax.training.inputs import Transform, with_data_init
 from dgmjax.training.options import Execution
 from dgmjax.training.parallel import Parallel
 from dgmjax.training.partition import Arrays, partition, statistics_of
 from dgmjax.training.run_state import RunState
 from dgmjax.training.schedule import Progress
-from dgmjax.training.source import Source
 from dgmjax.training.step import Optimizer, TrainState, averaged_params, init_state
 from dgmjax.training.workdir import Settings
 

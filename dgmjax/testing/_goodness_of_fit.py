@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.testing import _quadrature
-from dgmjax.testing._distribution import Subject
 from dgmjax.testing._report import Report, as_float, close
+from dgmjax.testing._subject import Subject
 from dgmjax.testing._tolerance import Tolerance
 
 # k: normal means deviate by more with probability 6e-7, the other statistics below with a

@@ -44,7 +44,7 @@ def vector_mask(mask: "str | np.ndarray | Sequence[bool]", size: int) -> np.ndar
     if values.dtype != np.bool_ or values.shape != (size,):
         raise ValueError(
             f"mask: expected {size} booleans (True passes through), got shape {values.shape} and dtype "
-            f"{values.dtype}; build it with dgmjax.bijectors.masks or np.asarray(..., bool).ravel()."
+            f"{values.dtype}; build it with dgmjax.bijectors.coupling_masks or np.asarray(..., bool).ravel()."
         )
     if values.all() or not values.any():
         raise ValueError(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.checks import floating_dtype, widened
 from dgmjax.numerics import prng
-from dgmjax.objectives.adversarial import (
+from dgmjax.objectives.gan_game import (
     discriminator_loss,
     instance_noise,
     non_saturating_generator_loss,

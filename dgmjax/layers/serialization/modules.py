@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.held import Held
-from dgmjax.layers.names import (
+from dgmjax.layers.distrax_attribute import DistraxContainer
+from dgmjax.layers.serialization.callables import (
     decode_callable,
     decode_record,
     encode_callable,
@@ -104,7 +104,7 @@ def _encode(value: Any, encode: Callable[[Any, str], Any], where: str) -> Any:
     inner = functools.partial(_encode, encode=encode)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, Held):
+    if isinstance(value, DistraxContainer):
         return {"held": inner(value.value, where=where)}
     if isinstance(value, nnx.List | nnx.Dict):
         items = dict(value.items()) if isinstance(value, nnx.Dict) else list(value)
@@ -164,7 +164,7 @@ def _decode(value: Any, decode: Any, modules: Sequence[str]) -> Any:
     if kind == "Dict":
         return nnx.Dict(inner(content))
     if kind == "held":
-        return Held(inner(content))
+        return DistraxContainer(inner(content))
     if kind == "module":
         return decode(content)
     if kind == "static":

@@ -16,9 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.arguments import ATTRIBUTE, from_json, plain, remembered, to_json
-from dgmjax.layers.names import RECORDED
-from dgmjax.layers.structure import assemble, attributes_of, class_name, find_class, is_known
+from dgmjax.layers.serialization.arguments import ATTRIBUTE, from_json, plain, remembered, to_json
+from dgmjax.layers.serialization.callables import RECORDED
+from dgmjax.layers.serialization.modules import (
+    assemble,
+    attributes_of,
+    class_name,
+    find_class,
+    is_known,
+)
 
 T = TypeVar("T", bound=type[nnx.Module])
 
@@ -28,8 +34,8 @@ def recorded(cls: T) -> T:
 
     Arguments may be None, bool, int, float, str, arrays, lists, tuples and dicts of those, and recorded modules; also
     frozen dataclasses, and functions and classes that their name finds again, ``functools.partial`` of them with
-    keyword arguments too (`dgmjax.layers.names`). ``rngs`` is left out. Anything else is accepted by the constructor
-    but makes `record_of`, and so `dgmjax.save`, raise an error that names the argument.
+    keyword arguments too (`dgmjax.layers.serialization.callables`). ``rngs`` is left out. Anything else is accepted by
+    the constructor but makes `record_of`, and so `dgmjax.save`, raise an error that names the argument.
     """
     init = cls.__init__
     signature = inspect.signature(init)
@@ -134,7 +140,7 @@ def build(record: dict[str, Any], *, rngs: nnx.Rngs, modules: Sequence[str] = ()
     Args:
       record: from `record_of`.
       rngs: for the parameters.
-      modules: modules that may be imported for functions and dataclasses, see `dgmjax.layers.names.find`.
+      modules: modules that may be imported for functions and dataclasses, see `dgmjax.load`.
 
     Raises:
       ValueError: unknown class, one with other arguments, or a function of another module.

@@ -9,7 +9,7 @@ from flax import nnx
 from dgmjax.nets.summary import Module
 
 
-class Held(Module):
+class DistraxContainer(Module):
     """The arrays of a distrax object, by number, and its structure: ``flax.nnx`` sees plain arrays."""
 
     is_container = True
@@ -27,8 +27,11 @@ class Held(Module):
         return jax.tree.unflatten(self.structure, leaves)
 
 
-class held:  # noqa: N801 - used like a property
-    """An attribute that may be given a distrax object and is a `Held` one inside: ``base = held()`` in the class."""
+class distrax_attribute:  # noqa: N801 - used like a property
+    """An attribute that may be given a distrax object and is a `DistraxContainer` inside.
+
+    ``base = distrax_attribute()`` in the class declares it.
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -40,11 +43,11 @@ class held:  # noqa: N801 - used like a property
             value = vars(module)[self.name]
         except KeyError:
             raise AttributeError(self.name) from None
-        return value.value if isinstance(value, Held) else value
+        return value.value if isinstance(value, DistraxContainer) else value
 
     def __set__(self, module: Any, value: Any) -> None:
         if isinstance(value, distrax.Distribution | distrax.Bijector):
-            value = Held(value)
+            value = DistraxContainer(value)
         vars(module)[self.name] = value
 
     def __delete__(self, module: Any) -> None:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from dgmjax.layers.names import (
+from dgmjax.layers.serialization.callables import (
     decode_callable,
     decode_record,
     encode_callable,
@@ -85,7 +85,7 @@ def from_json(
       value: JSON.
       build: makes modules of their records.
       rngs: for factories of networks that take one.
-      modules: modules that may be imported, see `dgmjax.layers.names.find`.
+      modules: modules that may be imported, see `dgmjax.layers.serialization.callables.find`.
 
     Raises:
       ValueError: a name that may not or cannot be found.

@@ -1,0 +1,1 @@
+"""How a module is described, saved and made again."""
