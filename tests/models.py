@@ -147,14 +147,17 @@ MODELS: dict[str, Model] = {
             IMAGE, depth=2, width=4, hidden_layers=1, dropout=0.3, rngs=rngs
         )
     ),
-    "NeuralSplineFlow": Model(_flow(dgm.NeuralSplineFlow, depth=3, dropout=0.3)),
+    "NeuralSplineFlow": Model(_flow(dgm.NeuralSplineFlow, depth=3, dropout=0.3, linear="affine")),
+    "NeuralSplineFlow, one column, classes": Model(
+        _flow(dgm.NeuralSplineFlow, 1, linear="affine", **_CLASSES), classes=True
+    ),
     "MAF": Model(_flow(dgm.MAF, dropout=0.3)),
-    "MAF, Jacobi": Model(_flow(dgm.MAF, depth=3, sequential="jacobi")),
+    "MAF, Jacobi": Model(_flow(dgm.MAF, depth=3, sequential="jacobi", linear="lu")),
     "MAF, objects for names": Model(
         _flow(dgm.MAF, transformer=dgm.SplineTransformer(3, bound=5.0), activation=jax.nn.mish)
     ),
     "IAF": Model(_flow(dgm.IAF)),
-    "IAF, classes": Model(_flow(dgm.IAF, **_CLASSES), classes=True),
+    "IAF, classes": Model(_flow(dgm.IAF, linear="affine", **_CLASSES), classes=True),
     "PlanarFlow": Model(_ridges(dgm.PlanarFlow)),
     "PlanarFlow, context": Model(_ridges(dgm.PlanarFlow, width=4, **_CLASSES), classes=True),
     "RadialFlow": Model(_ridges(dgm.RadialFlow)),

@@ -193,6 +193,8 @@ def model_of(system, row):
     options = {name: value for name, value in (SIZES | row).items() if name in known}
     if row.get("variant") in ("gated", "plain"):
         options["resolutions"] = None
+    if row.get("transformer", "spline") != "spline":
+        del options["num_bins"]
     config, dataset = cls(**options), dataset_of(row)
     # There is nothing to dequantize in floats.
     kind = "uniform" if dataset.num_levels is None else row.get("noise", "uniform")

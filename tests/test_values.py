@@ -1,5 +1,6 @@
 """Values of maps, densities and settings, worked out by hand."""
 
+import importlib
 import math
 import types
 
@@ -14,6 +15,7 @@ from dgmjax import bijectors, densities, distributions, layers
 from dgmjax.nets.lipschitz import LipschitzMLP
 from dgmjax.numerics.moments import standard_error
 from dgmjax.numerics.tails import log_tails
+from dgmjax.testing import cast, scramble
 
 
 def test_logit_sends_the_ends_and_the_middle_where_alpha_says():
@@ -167,14 +169,62 @@ def test_noise_sees_levels_as_the_middles_of_their_bins_around_zero():
 
 
 def test_a_residual_layer_hands_its_settings_to_the_roulette():
-    net = LipschitzMLP(2, 2, width=4, depth=1, rngs=nnx.Rngs(0))
-    settings = {"num_terms": 3, "stop_probability": 0.9}
+    net = scramble(LipschitzMLP(2, 2, width=4, depth=1, rngs=nnx.Rngs(0)), jax.random.key(2))
+    settings = {"num_terms": 1, "stop_probability": 0.05}
     layer = layers.Residual((2,), net, log_det="unbiased", **settings)
     x = jax.random.normal(jax.random.key(0), (5, 2), jnp.float32)
-    key = jax.random.key(1)
+    key = jax.random.split(jax.random.key(1), 5)
     _, log_det = layer.inverse_and_log_det(x, key=key)
     normalized = net.normalized()
     expected = bijectors.russian_roulette_log_det(
         lambda x, net: net(x), normalized, x, key, **settings
     )
     np.testing.assert_allclose(log_det, expected, rtol=1e-5)
+
+
+def test_masses_keep_their_digits_in_both_tails():
+    """A logistic 200 scales away has the mass ``e^-200 (e^0.5 - e^-0.5)``: float32 holds its logarithm only."""
+    levels = jnp.array([1.0, 401.0], jnp.float32)
+    log_prob = densities.discretized_log_prob(
+        lambda y: jax.nn.log_sigmoid(y - 201.0),
+        lambda y: jax.nn.log_sigmoid(201.0 - y),
+        levels,
+        403,
+    )
+    expected = -200.0 + math.log(math.exp(0.5) - math.exp(-0.5))
+    np.testing.assert_allclose(log_prob, [expected, expected], rtol=1e-5)
+
+
+def test_at_temperature_zero_the_likeliest_level_is_drawn():
+    params = jnp.tile(jnp.array([0.0, 0.3, 0.1]), (64, 1))
+    drawn = densities.categorical_pixel_sample(jax.random.key(0), 3, params, 1, temperature=0.0)
+    np.testing.assert_array_equal(drawn, 1)
+
+
+def test_the_third_channel_follows_both_others():
+    params = jax.random.normal(jax.random.key(0), (densities.rgb_mixture_num_params(3, 1),))
+    _, means, _, coefficients = densities.rgb_mixture(params, 3)
+    (m0, m1, m2), (c0, c1, c2) = np.asarray(means)[:, 0], np.asarray(coefficients)[:, 0]
+
+    def level(x):
+        return float(np.clip(np.round(127.5 * (x + 1.0)), 0, 255))
+
+    red = level(m0)
+    green = level(m1 + c0 * (red / 127.5 - 1.0))
+    blue = level(m2 + c1 * (red / 127.5 - 1.0) + c2 * (green / 127.5 - 1.0))
+    drawn = densities.rgb_mixture_sample(jax.random.key(1), 256, params, 3, temperature=0.0)
+    np.testing.assert_array_equal(drawn, [red, green, blue])
+    assert 0 < blue < 255
+    assert abs(c0 - c1) > 0.1
+
+
+def test_features_of_a_classifier_are_means_over_its_pixels():
+    pooled = importlib.import_module("dgmjax.models.classifier")._pooled
+    image = jnp.array([[[2.0], [-1.0]], [[4.0], [0.0]]])
+    np.testing.assert_allclose(pooled(image), [1.5])
+
+
+def test_log_determinants_of_16_bits_are_summed_in_32():
+    layer = cast(layers.DiagonalLinear((2,)), jnp.bfloat16)
+    _, log_det = layer.inverse_and_log_det(jnp.ones((3, 2), jnp.bfloat16))
+    assert log_det.dtype == jnp.float32

@@ -6,6 +6,7 @@ from dgmjax.data.checks import check_data
 from dgmjax.data.dataset import Dataset
 from dgmjax.data.datasets import DATASETS, digits, load_dataset, toy_dataset
 from dgmjax.data.order import Order
+from dgmjax.data.power import power, prepare_power
 from dgmjax.data.random_warp import RandomWarp
 from dgmjax.data.stream import Stream
 from dgmjax.data.tfds.named import TFDS_NAMES, split_parts, tfds_dataset
@@ -46,7 +47,9 @@ __all__ = [
     "find_prepared",
     "load_dataset",
     "pad_to",
+    "power",
     "prepare",
+    "prepare_power",
     "random_flip",
     "random_shift",
     "reduce_bits",

@@ -1,8 +1,9 @@
-"""Command line of the data room: ``python -m dgmjax.data prepare mnist``."""
+"""Command line of the data room: ``python -m dgmjax.data prepare mnist``, or ``power``."""
 
 import argparse
 import sys
 
+from dgmjax.data.power import prepare_power
 from dgmjax.data.tfds.preparation import prepare
 from dgmjax.data.tfds.prepared import PREPARABLE
 
@@ -15,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("prepare", help="download, verify and write a set")
-    command.add_argument("name", help=f"{' or '.join(PREPARABLE)}")
+    command.add_argument("name", help=f"{', '.join(PREPARABLE)} or power")
     command.add_argument(
         "--data-dir",
         help="where prepared sets lie; default $TFDS_DATA_DIR, else ~/tensorflow_datasets",
@@ -23,8 +24,20 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument(
         "--manual-dir", help="take the downloaded .gz files from here, without network"
     )
+    command.add_argument(
+        "--source",
+        help="of power: take the archive of UCI, its text file or an .npz from here, without network",
+    )
     options = parser.parse_args(arguments)
+    if options.source is not None and options.name != "power":
+        parser.error(f"--source is for power; files of {options.name} lie in --manual-dir")
+    if options.manual_dir is not None and options.name == "power":
+        parser.error("--manual-dir is for sets of images; the file of power is --source")
     try:
+        if options.name == "power":
+            path = prepare_power(source=options.source, data_dir=options.data_dir)
+            print(f"power is ready in {path.parent}")
+            return
         prepared = prepare(options.name, data_dir=options.data_dir, manual_dir=options.manual_dir)
     except (ImportError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from dgmjax.data.dataset import Dataset
+from dgmjax.data.power import power
 from dgmjax.data.tfds.named import TFDS_NAMES, tfds_dataset
 from dgmjax.data.tfds.prepared import data_root, is_prepared
 from dgmjax.data.toy import TOYS
@@ -136,7 +137,7 @@ def _labels_of_splits(labels: list[np.ndarray], parts: list[np.ndarray]) -> dict
     return {split: part.astype(dtype) for split, part in zip(_SPLITS, labels, strict=True)}
 
 
-DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits} | {
+DATASETS: dict[str, Callable[[], Dataset]] = {"digits": digits, "power": power} | {
     name: functools.partial(toy_dataset, name) for name in TOYS
 }
 
@@ -157,10 +158,12 @@ def load_dataset(
 
     Raises:
       ValueError: unknown name; the message lists the nearest.
-      DataNotFound: a set of TensorFlow Datasets that is not prepared; nothing is downloaded.
+      DataNotFound: POWER or a set of TensorFlow Datasets that is not prepared; nothing is downloaded.
     """
     if name.endswith((".npy", ".npz")):
         return file_dataset(name, num_levels=num_levels)
+    if name == "power":
+        return power(data_dir=data_dir)
     if name in DATASETS:
         return DATASETS[name]()
     plain = name.removeprefix("tfds:")

@@ -11,7 +11,6 @@ from dgmjax.distributions.flow import Flow
 from dgmjax.interop._columns import Labels, labels_of, matrix_of, table_of
 from dgmjax.layers.preprocess import Standardize
 from dgmjax.layers.serialization.recorded import recorded
-from dgmjax.models.maf import MAF
 from dgmjax.models.spline_flow import NeuralSplineFlow
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.rows import map_rows
@@ -109,7 +108,7 @@ def fit_table(
       table: pandas DataFrame or NumPy array ``[n, d]``.
       seed: typed key; the split, the initial weights and the training follow from it.
       model: flow with events ``(d,)``, with its own `dgmjax.Standardize`; default a `dgmjax.NeuralSplineFlow` with
-        one, of a single column a `dgmjax.MAF`, which is then a normal density.
+        one.
       steps: optimizer steps.
       validation_share: of the rows, chosen at random, that select the weights; 0 for none.
       **options: to `dgmjax.fit`: ``learning_rate``, ``batch_size``, ``patience``, ``watch``, ``workdir``, ...
@@ -127,9 +126,8 @@ def fit_table(
         raise ValueError(f"fit_table: validation_share must be in [0, 1), got {validation_share}.")
     model_key, split_key, fit_key = jax.random.split(seed, 3)
     if model is None:
-        kind = NeuralSplineFlow if x.shape[1] > 1 else MAF
         start = Standardize((x.shape[1],))
-        model = kind((x.shape[1],), preprocess=start, rngs=nnx.Rngs(model_key))
+        model = NeuralSplineFlow((x.shape[1],), preprocess=start, rngs=nnx.Rngs(model_key))
     if tuple(model.event_shape) != x.shape[1:]:
         raise ValueError(
             f"fit_table: the table has {x.shape[1]} columns, the model events of shape {tuple(model.event_shape)}."

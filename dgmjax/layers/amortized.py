@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from dgmjax.layers.conditioner import MakeConditioner
+from dgmjax.layers.conditioner import MakeConditioner, context_size
 from dgmjax.nets.summary import Module
 from dgmjax.numerics.compiled import compiled
 
@@ -35,18 +35,12 @@ class AmortizedParameters(Module):
         context_shape: Sequence[int] | None,
         make_conditioner: MakeConditioner | None,
     ):
-        if (context_shape is None) != (make_conditioner is None):
-            raise ValueError(
-                f"context_shape and make_conditioner go together, got {context_shape} and {make_conditioner}; pass "
-                f"both for parameters that depend on the context, or neither."
-            )
         self.base = nnx.Dict({name: nnx.Param(value) for name, value in initial.items()})
         self.conditioner = nnx.data(None)
-        if context_shape is not None and make_conditioner is not None:
-            if len(context_shape) != 1:
-                raise ValueError(f"expected a vector context (c,), got {tuple(context_shape)}.")
+        if context_shape is not None or make_conditioner is not None:
+            inputs = context_size(context_shape, make_conditioner, where="AmortizedParameters")
             size = sum(math.prod(value.shape) for value in initial.values())
-            self.conditioner = nnx.data(make_conditioner(context_shape[0], (size,)))
+            self.conditioner = nnx.data(make_conditioner(inputs, (size,)))  # type: ignore[misc]
 
     @compiled
     def __call__(

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -52,6 +52,29 @@ def conditioner_factory(
             f"this one does not take that: {error}."
         ) from None
     return given
+
+
+def context_size(
+    context_shape: Sequence[int] | None, make_conditioner: MakeConditioner | None, *, where: str
+) -> int:
+    """``c`` of the context ``(c,)`` of a layer whose parameters are a network of the context alone.
+
+    Args:
+      context_shape: of the layer.
+      make_conditioner: makes the network.
+      where: name of the layer, for messages.
+
+    Raises:
+      ValueError: only one of the two is given, or the context is not a vector.
+    """
+    if context_shape is None or make_conditioner is None:
+        raise ValueError(
+            f"{where}: context_shape and make_conditioner go together, got {context_shape} and {make_conditioner}; "
+            f"pass both for parameters that depend on the context, or neither."
+        )
+    if len(context_shape) != 1:
+        raise ValueError(f"{where}: expected a vector context (c,), got {tuple(context_shape)}.")
+    return int(context_shape[0])
 
 
 def call_network(net: Any, *inputs: Any, key: jax.Array | None) -> Any:

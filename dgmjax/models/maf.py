@@ -1,7 +1,8 @@
 """Masked and inverse autoregressive flows on vectors."""
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from flax import nnx
 
@@ -18,6 +19,7 @@ from dgmjax.layers.permute import Permute
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
+from dgmjax.models.linear_steps import Linear, linear_layer
 from dgmjax.nets.activations import Activation
 
 TransformerName = Literal["affine", "gated", "spline"]
@@ -33,10 +35,16 @@ class MAF(Flow):
       width: hidden units of each MADE.
       hidden_layers: hidden layers of each MADE.
       transformer: ``"affine"``, ``"gated"`` (IAF's numerically stable form, `dgmjax.GatedTransformer`), ``"spline"``
-        (rational-quadratic, 8 bins on [-4, 4]: RQ-NSF (AR)), or any `dgmjax.bijectors.Transformer`, e.g.
-        ``dgmjax.SplineTransformer(16, bound=8.0)``.
+        (rational-quadratic: RQ-NSF (AR)), or any `dgmjax.bijectors.Transformer`. Of a single element ``"affine"`` and
+        ``"gated"`` maps, which would leave the shape of the base, are splines too.
+      num_bins: bins of each spline.
+      bound: the splines act on ``[-bound, bound]`` and are the identity outside.
+      min_bin: smallest width and height of a bin, as a fraction of ``2 bound``.
+      min_derivative: smallest derivative of a spline at an inner knot.
       scale_fn: bounded map of the log-scales of affine layers: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
         ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
+      linear: linear layers before, between and after the autoregressive ones: ``"affine"``, a trainable scale and shift
+        of every element; ``"lu"``, a `dgmjax.PLULinear`; or ``"none"``.
       sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
       remat: gradients that store the input of each pair of layers and recompute the rest, see `dgmjax.Stack`.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the MADEs in mixed precision, see `dgmjax.nets.MLP`.
@@ -69,7 +77,12 @@ class MAF(Flow):
         width: int = 128,
         hidden_layers: int = 2,
         transformer: TransformerName | Transformer = "affine",
+        num_bins: int = 8,
+        bound: float = 4.0,
+        min_bin: float = 1e-3,
+        min_derivative: float = 1e-3,
         scale_fn: ScaleFn = "tanh",
+        linear: Linear = "none",
         sequential: str = "incremental",
         activation: Activation = "relu",
         dropout: float = 0.0,
@@ -80,10 +93,11 @@ class MAF(Flow):
         base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
-        layers = _layers(
+        splines = SplineTransformer(num_bins, bound, min_bin, min_derivative)
+        make = functools.partial(
+            MaskedAutoregressive,
             event_shape,
-            depth,
-            transformer=_transformer("MAF", transformer, scale_fn),
+            transformer=_transformer("MAF", transformer, scale_fn, splines, event_shape),
             sequential=sequential,
             width=width,
             hidden_layers=hidden_layers,
@@ -93,8 +107,8 @@ class MAF(Flow):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
-        stack = _alternating(layers, remat=remat)
-        super().__init__(Chain([*first_layer(preprocess), *stack]), base)
+        steps = _steps("MAF", event_shape, make, depth, linear=linear, remat=remat, rngs=rngs)
+        super().__init__(Chain([*first_layer(preprocess), *steps]), base)
 
 
 @recorded
@@ -116,7 +130,12 @@ class IAF(Flow):
         width: int = 128,
         hidden_layers: int = 2,
         transformer: TransformerName | Transformer = "affine",
+        num_bins: int = 8,
+        bound: float = 4.0,
+        min_bin: float = 1e-3,
+        min_derivative: float = 1e-3,
         scale_fn: ScaleFn = "tanh",
+        linear: Linear = "none",
         sequential: str = "incremental",
         activation: Activation = "relu",
         context_shape: Sequence[int] | None = None,
@@ -126,46 +145,76 @@ class IAF(Flow):
         base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
-        layers = _layers(
+        splines = SplineTransformer(num_bins, bound, min_bin, min_derivative)
+        make = functools.partial(
+            MaskedAutoregressive,
             event_shape,
-            depth,
-            transformer=_transformer("IAF", transformer, scale_fn),
+            transformer=_transformer("IAF", transformer, scale_fn, splines, event_shape),
             sequential=sequential,
             width=width,
             hidden_layers=hidden_layers,
             activation=activation,
-            dropout=0.0,
             context_shape=context_shape,
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
-        stack = _alternating([Inverse(layer) for layer in layers], remat=remat)
-        super().__init__(Chain([*first_layer(preprocess), *stack]), base)
+        steps = _steps(
+            "IAF",
+            event_shape,
+            lambda: Inverse(make()),
+            depth,
+            linear=linear,
+            remat=remat,
+            rngs=rngs,
+        )
+        super().__init__(Chain([*first_layer(preprocess), *steps]), base)
 
 
-def _layers(event_shape: Sequence[int], depth: int, **options: Any) -> list[MaskedAutoregressive]:
+def _steps(
+    name: str,
+    event_shape: Sequence[int],
+    make: Callable[[], Bijector],
+    depth: int,
+    *,
+    linear: Linear,
+    remat: bool,
+    rngs: nnx.Rngs,
+) -> list[Bijector]:
+    """``depth`` layers with linear ones around, and a reversal after each, so that equal layers alternate in order.
+
+    The number of reversals is even. The equal ones are one `dgmjax.Stack`.
+    """
     if len(event_shape) != 1:
         raise ValueError(
-            f"autoregressive flows: expected event_shape (d,), got {tuple(event_shape)}; flatten the data."
+            f"{name}: expected event_shape (d,), got {tuple(event_shape)}; flatten the data."
         )
     if depth < 1:
-        raise ValueError(f"autoregressive flows: depth must be at least 1, got {depth}.")
-    return [MaskedAutoregressive(event_shape, **options) for _ in range(depth)]
-
-
-def _alternating(layers: list[Any], *, remat: bool) -> list[Bijector]:
-    """The layers with a reversal after each, so that equal layers alternate in order; an even number of reversals."""
-    reverse = Permute.reverse(layers[0].event_shape)
-    even = [Chain([layer, reverse]) for layer in layers[: len(layers) - len(layers) % 2]]
-    return [*([Stack(even, remat=remat)] if even else []), *layers[len(even) :]]
+        raise ValueError(f"{name}: depth must be at least 1, got {depth}.")
+    before = functools.partial(linear_layer, linear, event_shape, where=name, rngs=rngs)
+    reverse = Permute.reverse(event_shape)
+    even = [Chain([*before(), make(), reverse]) for _ in range(depth - depth % 2)]
+    rest = [*before(), make()] if depth % 2 else []
+    return [*([Stack(even, remat=remat)] if even else []), *rest, *before()]
 
 
 def _transformer(
-    where: str, transformer: TransformerName | Transformer, scale_fn: ScaleFn
+    name: str,
+    transformer: TransformerName | Transformer,
+    scale_fn: ScaleFn,
+    splines: SplineTransformer,
+    event_shape: Sequence[int],
 ) -> Transformer:
+    is_spline = transformer == "spline" or (
+        tuple(event_shape) == (1,) and isinstance(transformer, str)
+    )
+    if not is_spline and splines != SplineTransformer(num_bins=8, bound=4.0):
+        raise ValueError(
+            f"{name}: num_bins, bound, min_bin and min_derivative are those of transformer='spline', got "
+            f"transformer={transformer!r}."
+        )
     named: dict[str, Callable[[], Transformer]] = {
-        "affine": lambda: AffineTransformer(scale_fn),
-        "gated": GatedTransformer,
-        "spline": lambda: SplineTransformer(num_bins=8, bound=4.0),
+        "affine": lambda: splines if is_spline else AffineTransformer(scale_fn),
+        "gated": lambda: splines if is_spline else GatedTransformer(),
+        "spline": lambda: splines,
     }
-    return choose_transformer(transformer, named, where=where)
+    return choose_transformer(transformer, named, where=name)

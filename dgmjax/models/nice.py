@@ -72,6 +72,10 @@ class NICE(Flow):
         event_shape = tuple(event_shape)
         image = len(event_shape) == 3
         vector_shape = (math.prod(event_shape),) if image else event_shape
+        if vector_shape == (1,):
+            raise ValueError(
+                "NICE: additive couplings of a single element only shift it; use dgmjax.NeuralSplineFlow((1,))."
+            )
         couplings = alternating_couplings(
             "NICE",
             vector_shape,

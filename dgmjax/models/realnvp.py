@@ -7,6 +7,7 @@ from flax import nnx
 
 from dgmjax.bijectors.affine import AffineTransformer
 from dgmjax.bijectors.scales import ScaleFn
+from dgmjax.bijectors.spline import SplineTransformer
 from dgmjax.distributions.base import DistributionLike
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.bijector import Bijector
@@ -14,6 +15,7 @@ from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
+from dgmjax.models.linear_steps import Linear
 from dgmjax.nets.activations import Activation
 
 
@@ -22,7 +24,8 @@ class RealNVP(Flow):
     """``depth`` affine couplings of vectors whose masks alternate; `dgmjax.ImageRealNVP` is the one for images.
 
     Args:
-      event_shape: ``(d,)``, ``d >= 2``.
+      event_shape: ``(d,)``; of a single element splines, `dgmjax.SplineTransformer`, take the place of affine maps,
+        which would leave the shape of the base.
       depth: number of couplings, at least 2 (with fewer some elements are never transformed).
       width: hidden units of the conditioners.
       hidden_layers: hidden layers of the conditioners.
@@ -37,6 +40,8 @@ class RealNVP(Flow):
       scale_fn: bounded map of the log-scales: ``"tanh"``, ``"sigmoid"``, ``"double_sigmoid"``,
         ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       shift_first: ``x = (z + t) s`` as in the code of the paper, instead of ``x = s z + t`` as in its text.
+      linear: linear layers before, between and after the couplings: ``"affine"``, a trainable scale and shift of every
+        element; ``"lu"``, a `dgmjax.PLULinear`; or ``"none"``.
       activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
       context_shape: ``(k,)`` for a conditional flow ``p(x | context)``.
@@ -74,6 +79,7 @@ class RealNVP(Flow):
         mask: str | np.ndarray | Sequence[bool] = "alternating",
         scale_fn: ScaleFn = "tanh",
         shift_first: bool = False,
+        linear: Linear = "none",
         activation: Activation = "relu",
         dropout: float = 0.0,
         context_shape: Sequence[int] | None = None,
@@ -92,7 +98,10 @@ class RealNVP(Flow):
         couplings = alternating_couplings(
             "RealNVP",
             event_shape,
-            AffineTransformer(scale_fn, shift_first),
+            SplineTransformer(num_bins=8, bound=4.0)
+            if tuple(event_shape) == (1,)
+            else AffineTransformer(scale_fn, shift_first),
+            linear=linear,
             depth=depth,
             mask=mask,
             width=width,

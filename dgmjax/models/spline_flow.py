@@ -13,15 +13,16 @@ from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
+from dgmjax.models.linear_steps import Linear
 from dgmjax.nets.activations import Activation
 
 
 @recorded
 class NeuralSplineFlow(Flow):
-    """``depth`` rational-quadratic spline couplings with alternating masks (RQ-NSF (C), without its LU layers).
+    """``depth`` rational-quadratic spline couplings with alternating masks: RQ-NSF (C), its LU layers as an option.
 
     Args:
-      event_shape: ``(d,)``, ``d >= 2``.
+      event_shape: ``(d,)``; of a single element the splines have parameters of their own, or of the context.
       depth: number of couplings, at least 2.
       width: hidden units of the conditioners.
       hidden_layers: hidden layers of the conditioners.
@@ -29,6 +30,10 @@ class NeuralSplineFlow(Flow):
         `dgmjax.RealNVP`.
       num_bins: bins of each spline.
       bound: the splines act on ``[-bound, bound]`` and are the identity outside.
+      min_bin: smallest width and height of a bin, as a fraction of ``2 bound``.
+      min_derivative: smallest derivative at an inner knot.
+      linear: linear layers before, between and after the couplings: ``"affine"``, a trainable scale and shift of every
+        element; ``"lu"``, a `dgmjax.PLULinear`; or ``"none"``.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
       activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
@@ -53,6 +58,9 @@ class NeuralSplineFlow(Flow):
         conditioner: MakeConditioner | None = None,
         num_bins: int = 8,
         bound: float = 4.0,
+        min_bin: float = 1e-3,
+        min_derivative: float = 1e-3,
+        linear: Linear = "none",
         mask: str | np.ndarray | Sequence[bool] = "alternating",
         activation: Activation = "relu",
         dropout: float = 0.0,
@@ -67,7 +75,8 @@ class NeuralSplineFlow(Flow):
         couplings = alternating_couplings(
             "NeuralSplineFlow",
             event_shape,
-            SplineTransformer(num_bins, bound=bound),
+            SplineTransformer(num_bins, bound, min_bin, min_derivative),
+            linear=linear,
             depth=depth,
             mask=mask,
             width=width,

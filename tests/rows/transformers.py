@@ -57,6 +57,11 @@ def _elementwise(
     return lambda _: dgm.Elementwise(transformer, event_shape)
 
 
+def _conditional(rngs: nnx.Rngs) -> dgm.Elementwise:
+    make = functools.partial(dgm.nets.MLP, width=8, activation="tanh", dropout=0.3, rngs=rngs)
+    return dgm.Elementwise(SplineTransformer(4), (3,), context_shape=(2,), make_conditioner=make)
+
+
 # An affine map, then a softplus.
 POSITIVE = dgm.ComposedTransformer((dgm.SoftplusTransformer(), dgm.AffineTransformer()))
 
@@ -87,6 +92,7 @@ ROWS: dict[str, Instance] = {
     ),
     "elementwise, affine": Instance(_elementwise(dgm.AffineTransformer(), (2, 3)), _normal),
     "elementwise, spline": Instance(_elementwise(SplineTransformer(4, bound=5.0), (3,)), _normal),
+    "elementwise, spline, context, dropout": Instance(_conditional, _normal, context_shape=(2,)),
     "elementwise, mixture cdf": Instance(_elementwise(MixtureCDFTransformer(3), (2, 2)), _normal),
     "elementwise, tanh of a spline": Instance(
         _elementwise(
