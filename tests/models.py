@@ -151,6 +151,9 @@ MODELS: dict[str, Model] = {
     "NeuralSplineFlow, one column, classes": Model(
         _flow(dgm.NeuralSplineFlow, 1, linear="affine", **_CLASSES), classes=True
     ),
+    "NeuralSplineFlow, angles": Model(
+        _flow(dgm.NeuralSplineFlow, linear="affine", circular=[False, True, True])
+    ),
     "MAF": Model(_flow(dgm.MAF, dropout=0.3)),
     "MAF, Jacobi": Model(_flow(dgm.MAF, depth=3, sequential="jacobi", linear="lu")),
     "MAF, objects for names": Model(

@@ -22,6 +22,7 @@ from dgmjax.bijectors.batchnorm import (
     batch_norm_inverse,
 )
 from dgmjax.bijectors.checkerboard import checkerboard_halves, checkerboard_image, halves_shape
+from dgmjax.bijectors.circular import CircularSplineTransformer, RotationTransformer
 from dgmjax.bijectors.coupling import (
     coupling_forward,
     coupling_inverse,
@@ -76,6 +77,7 @@ from dgmjax.bijectors.linear import (
 )
 from dgmjax.bijectors.logit import logit_forward, logit_inverse
 from dgmjax.bijectors.made_masks import Degrees, made_degrees, made_masks
+from dgmjax.bijectors.mixed import MixedTransformer
 from dgmjax.bijectors.mixture_cdf import (
     MixtureCDFTransformer,
     mixture_cdf_forward,
@@ -123,12 +125,15 @@ __all__ = [
     "AdditiveTransformer",
     "AffineTransformer",
     "BatchNormParams",
+    "CircularSplineTransformer",
     "ComposedTransformer",
     "Degrees",
     "Family",
     "GatedTransformer",
     "LeakyReLUTransformer",
+    "MixedTransformer",
     "MixtureCDFTransformer",
+    "RotationTransformer",
     "NONLINEARITIES",
     "NORMAL_MIXTURES",
     "Nonlinearity",

@@ -53,11 +53,7 @@ def spline_forward(
     Source: Durkan et al., 2019, arXiv:1906.04032, equations 4 and 5.
     """
     inside, safe = _inside(z, x_knots)
-    b = _find_bin(safe, x_knots, x_knots, y_knots, derivatives)
-    t = (safe - b.left) / b.width
-    r = (b.left + b.width - safe) / b.width
-    x = b.bottom + b.height * (b.slope * t**2 + b.first * t * r) / _denominator(t, r, b)
-    log_derivative = _log_derivative(t, r, b)
+    x, log_derivative = between_knots_forward(safe, x_knots, y_knots, derivatives)
     return jnp.where(inside, x, z), jnp.where(inside, log_derivative, _outside(z))
 
 
@@ -76,9 +72,28 @@ def spline_inverse(
     Source: Durkan et al., 2019, arXiv:1906.04032, equations 6 to 8.
     """
     inside, safe = _inside(x, y_knots)
-    b = _find_bin(safe, y_knots, x_knots, y_knots, derivatives)
-    w = (safe - b.bottom) / b.height
-    v = (b.bottom + b.height - safe) / b.height
+    z, log_derivative = between_knots_inverse(safe, x_knots, y_knots, derivatives)
+    return jnp.where(inside, z, x), jnp.where(inside, log_derivative, _outside(x))
+
+
+def between_knots_forward(
+    z: jax.Array, x_knots: jax.Array, y_knots: jax.Array, derivatives: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`spline_forward` of numbers from the first to the last knot, both included."""
+    b = _find_bin(z, x_knots, x_knots, y_knots, derivatives)
+    t = (z - b.left) / b.width
+    r = (b.left + b.width - z) / b.width
+    x = b.bottom + b.height * (b.slope * t**2 + b.first * t * r) / _denominator(t, r, b)
+    return x, _log_derivative(t, r, b)
+
+
+def between_knots_inverse(
+    x: jax.Array, x_knots: jax.Array, y_knots: jax.Array, derivatives: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`spline_inverse` of numbers from the first to the last knot, both included."""
+    b = _find_bin(x, y_knots, x_knots, y_knots, derivatives)
+    w = (x - b.bottom) / b.height
+    v = (b.bottom + b.height - x) / b.height
     g = b.first * v - b.second * w
     product = 4.0 * b.slope**2 * w * v
     magnitude = jnp.sqrt(g**2 + product) + jnp.abs(g)
@@ -86,9 +101,7 @@ def spline_inverse(
     rest = jnp.where(g >= 0, magnitude, product / magnitude)
     total = 2.0 * b.slope * w + rest
     t, r = 2.0 * b.slope * w / total, rest / total
-    z = b.left + b.width * t
-    log_derivative = -_log_derivative(t, r, b)
-    return jnp.where(inside, z, x), jnp.where(inside, log_derivative, _outside(x))
+    return b.left + b.width * t, -_log_derivative(t, r, b)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,11 +163,11 @@ class SplineTransformer:
     def _apply(
         self, function: Callable[..., tuple[jax.Array, jax.Array]], x: jax.Array, params: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        value, log_derivative = function(widened(x), *self._knots(widened(params)))
+        value, log_derivative = function(widened(x), *self.knots(widened(params)))
         return value.astype(x.dtype), log_derivative.astype(x.dtype)
 
-    def _knots(self, params: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Knots on both axes and the derivatives there, each ``[..., K + 1]``."""
+    def knots(self, params: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Knots on both axes and the derivatives there, each ``[..., K + 1]``, for `spline_forward`."""
         count = self.num_bins
         eps = float(jnp.finfo(params.dtype).eps)
         if self.min_bin < _STEPS * eps:

@@ -12,7 +12,10 @@ import jax.numpy as jnp
 
 
 class Transformer(Protocol):
-    """A strictly monotone elementwise map with 0 .. n parameters an element; hashable, e.g. a frozen dataclass."""
+    """A strictly monotone elementwise map with 0 .. n parameters an element; hashable, e.g. a frozen dataclass.
+
+    One whose data are angles has an attribute ``on_circle = True``: networks then see cosine and sine of them.
+    """
 
     def __hash__(self) -> int:
         """Equal settings, equal hash: programs compiled for a transformer are kept by it."""
@@ -86,6 +89,11 @@ def choose_transformer(
     return named[value]()
 
 
+def is_angle(transformer: Transformer) -> bool:
+    """Whether the data of a transformer are angles, which it says by ``on_circle``."""
+    return bool(getattr(transformer, "on_circle", False))
+
+
 def no_params(value: jax.Array) -> jax.Array:
     """The parameters ``[*value.shape, 0]`` of a transformer that has none."""
     return jnp.zeros((*value.shape, 0), value.dtype)
@@ -121,6 +129,11 @@ class ComposedTransformer:
     def num_params(self) -> int:
         """Parameters an element."""
         return sum(part.num_params for part in self.transformers)
+
+    @property
+    def on_circle(self) -> bool:
+        """Whether the data are angles: those of ``f_1``."""
+        return is_angle(self.transformers[0])
 
     def forward(self, z: jax.Array, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent to data; ``params`` has shape ``[*z.shape, num_params]``; log-derivative elementwise."""

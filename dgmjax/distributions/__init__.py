@@ -2,6 +2,7 @@
 
 from dgmjax.distributions import likelihoods, posteriors, priors
 from dgmjax.distributions.base import Density, as_density
+from dgmjax.distributions.bases import Normal, Product, StudentT, Uniform
 from dgmjax.distributions.conditional import ConditionalGaussian, NetworkDensity
 from dgmjax.distributions.dequantization.base import (
     Dequantization,
@@ -27,6 +28,10 @@ __all__ = [
     "Bijective",
     "ConditionalGaussian",
     "Density",
+    "Normal",
+    "Product",
+    "StudentT",
+    "Uniform",
     "Dequantization",
     "Dequantized",
     "EncoderDecoder",

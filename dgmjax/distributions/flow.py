@@ -190,7 +190,8 @@ class Flow(Density):
         log_prob, base = self.base.log_prob_and_update(z, key=prng.fold_in(key, 0))
         new = nnx.clone(self)
         new.bijector, new.base = bijector, base
-        return ends.judged(widened(log_prob) + widened(log_det), verdict), new
+        total = ends.settled(widened(log_prob) + widened(log_det))
+        return ends.judged(total, verdict), new
 
     @compiled
     def sample(
@@ -259,6 +260,4 @@ def log_density(
     # Room for the scale of the base, by which it divides.
     bound = None if isinstance(base, Flow) else ends.largest(z.dtype)
     z, verdict = ends.within(z, len(base.event_shape), bound)
-    total = ends.judged(widened(base.log_prob(z, key=key)), verdict) + log_det
-    # What the finite parts of a sum that is -inf would give: a gradient that belongs to no event.
-    return jnp.where(total == -jnp.inf, jnp.full_like(total, -jnp.inf), total)
+    return ends.settled(ends.judged(widened(base.log_prob(z, key=key)), verdict) + log_det)

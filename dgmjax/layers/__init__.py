@@ -9,6 +9,7 @@ from dgmjax.layers.block import Block
 from dgmjax.layers.checked import Checked, checked
 from dgmjax.layers.checkerboard import CheckerboardHalves
 from dgmjax.layers.combinators import Chain, Inverse
+from dgmjax.layers.concatenate import Concatenate
 from dgmjax.layers.conditional_affine import ConditionalAffine
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.elementwise import Elementwise
@@ -47,6 +48,7 @@ __all__ = [
     "Bijector",
     "Block",
     "Chain",
+    "Concatenate",
     "Checked",
     "CheckerboardHalves",
     "Coupling",

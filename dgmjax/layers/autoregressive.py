@@ -10,6 +10,7 @@ from flax import nnx
 from dgmjax.bijectors.autoregressive import jacobi_forward, sequential_forward
 from dgmjax.bijectors.coupling import seen
 from dgmjax.bijectors.made_masks import Degrees, made_degrees
+from dgmjax.bijectors.mixed import angles
 from dgmjax.bijectors.transformer import Transformer, check_transformer, no_params
 from dgmjax.layers.bijector import Bijector
 from dgmjax.nets.activations import Activation, activation_fn
@@ -28,7 +29,7 @@ class MaskedAutoregressive(Bijector):
     Args:
       event_shape: ``(d,)``.
       transformer: the elementwise map ``f``, see `dgmjax.bijectors.Transformer`. One without parameters needs no MADE,
-        and none is made.
+        and none is made. With a `dgmjax.bijectors.MixedTransformer` of ``d`` transformers each element has its own.
       width: hidden units of the MADE.
       hidden_layers: its hidden layers.
       order: ``"sequential"``, ``"reverse"``, or a permutation: ``order[r]`` comes ``r``-th.
@@ -83,10 +84,15 @@ class MaskedAutoregressive(Bijector):
         self.order = StaticArray(degrees.order)
         self.hidden_degrees = StaticArray(degrees.hidden)
         self.conditioner: Any = nnx.data(None)
+        if self._angles.any() and sequential == "incremental":
+            raise ValueError(
+                "MaskedAutoregressive: of angles networks see cosine and sine, which come by sequential='jacobi' only."
+            )
         if transformer.num_params:
             self.conditioner = MADE(
                 degrees,
                 transformer.num_params,
+                angles=self._angles,
                 depth=hidden_layers,
                 context_size=0 if context_shape is None else context_shape[0],
                 activation=activation,
@@ -130,6 +136,11 @@ class MaskedAutoregressive(Bijector):
         if self.conditioner is None:
             return no_params(x)
         return self.conditioner(seen(x), self._own(context), key=key)
+
+    @property
+    def _angles(self) -> np.ndarray:
+        """Which elements are angles."""
+        return angles(self.transformer, self.event_shape[0])
 
     def _own(self, context: jax.Array | None) -> jax.Array | None:
         return None if self.context_shape is None else context

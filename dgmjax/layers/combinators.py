@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,18 @@ from flax import nnx
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
+
+
+def common_context_shape(layers: Sequence[Any], *, where: str) -> tuple[int, ...] | None:
+    """The shape of the contexts of all layers that take one; None if none does.
+
+    Raises:
+      ValueError: they take contexts of different shapes.
+    """
+    shapes = {layer.context_shape for layer in layers} - {None}
+    if len(shapes) > 1:
+        raise ValueError(f"{where}: the layers expect contexts of different shapes: {shapes}.")
+    return shapes.pop() if shapes else None
 
 
 @recorded
@@ -49,12 +61,9 @@ class Chain(Bijector):
                     f"but layer {index + 1} ({type(inner).__name__}) produces events of shape "
                     f"{inner.event_shape}; layers are listed from data to latent."
                 )
-        contexts = {layer.context_shape for layer in layers} - {None}
-        if len(contexts) > 1:
-            raise ValueError(f"Chain: the layers expect contexts of different shapes: {contexts}.")
         self.layers = nnx.List(layers)
         self.event_shape = layers[0].event_shape
-        self.context_shape = contexts.pop() if contexts else None
+        self.context_shape = common_context_shape(layers, where="Chain")
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

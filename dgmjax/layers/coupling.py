@@ -9,6 +9,7 @@ from flax import nnx
 
 from dgmjax.bijectors.coupling import coupling_forward, coupling_inverse
 from dgmjax.bijectors.coupling_masks import vector_mask
+from dgmjax.bijectors.mixed import MixedTransformer, angles, network_inputs, of_elements
 from dgmjax.bijectors.transformer import Transformer, check_transformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.conditioner import call_conditioner
@@ -29,7 +30,8 @@ class Coupling(Bijector):
         e.g. a partial of `dgmjax.nets.MLP`. A network without dropout may leave ``key`` out, and without a context
         ``context`` too.
       transformer: the elementwise map `f`, see `dgmjax.bijectors.Transformer`. One without parameters needs no network,
-        and none is made.
+        and none is made. With a `dgmjax.bijectors.MixedTransformer` of ``d`` transformers each element has its own. Of
+        elements that are angles the network sees cosine and sine.
       swap: exchange A and B on the latent side, so that equal layers in a row, e.g. of a `dgmjax.Stack`, alternate. A
         and B must be of one size.
       context_shape: ``(c,)`` for a conditional layer, or None.
@@ -70,11 +72,16 @@ class Coupling(Bijector):
                 f"Coupling: swap needs parts of one size, got {kept} kept and {values.size - kept} moved elements."
             )
         self.swap = swap
+        if swap and isinstance(transformer, MixedTransformer):
+            raise ValueError(
+                "Coupling: elements of several kinds do not change places; pass no swap."
+            )
         self.conditioner: Any = nnx.data(None)
-        if transformer.num_params:
+        moved = self._moved
+        if moved.num_params:
             self.conditioner = make_conditioner(
-                kept,
-                (values.size - kept, transformer.num_params),
+                kept + int(self._angles.sum()),
+                (values.size - kept, moved.num_params),
                 context_size=0 if self.context_shape is None else self.context_shape[0],
             )
 
@@ -83,7 +90,7 @@ class Coupling(Bijector):
     ) -> tuple[jax.Array, jax.Array]:
         """Latent to data."""
         return coupling_forward(
-            z, self.mask.value, self._net(context, key), self.transformer, swap=self.swap
+            z, self.mask.value, self._net(context, key), self._moved, swap=self.swap
         )
 
     def inverse_and_log_det(
@@ -91,13 +98,27 @@ class Coupling(Bijector):
     ) -> tuple[jax.Array, jax.Array]:
         """Data to latent; one pass of the same network."""
         return coupling_inverse(
-            x, self.mask.value, self._net(context, key), self.transformer, swap=self.swap
+            x, self.mask.value, self._net(context, key), self._moved, swap=self.swap
         )
+
+    @property
+    def _moved(self) -> Transformer:
+        """The transformer of the elements that do not pass through."""
+        return of_elements(self.transformer, ~self.mask.value)
+
+    @property
+    def _angles(self) -> np.ndarray:
+        """Which of the elements that pass through are angles."""
+        return angles(of_elements(self.transformer, self.mask.value), int(self.mask.value.sum()))
 
     def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:
         if self.context_shape is None:
             context = None  # the context of a conditional chain is not for this layer
-        out_shape = self.mask.value.size - int(self.mask.value.sum()), self.transformer.num_params
+        out_shape = self.mask.value.size - int(self.mask.value.sum()), self._moved.num_params
         return lambda kept: call_conditioner(
-            self.conditioner, kept, context, key, out_shape=out_shape
+            self.conditioner,
+            network_inputs(kept, self._angles),
+            context,
+            key,
+            out_shape=out_shape,
         )

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from dgmjax.checks import check_float_event
 from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.combinators import common_context_shape
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
@@ -63,15 +64,10 @@ class MultiScale(Bijector):
                     f"MultiScale: prior {index} must have events and contexts of shape {half}, got "
                     f"{prior.event_shape} and {prior.context_shape}."
                 )
-        contexts = {level.context_shape for level in levels} - {None}
-        if len(contexts) > 1:
-            raise ValueError(
-                f"MultiScale: the levels expect contexts of different shapes: {contexts}."
-            )
+        self.context_shape = common_context_shape(levels, where="MultiScale")
         self.levels = nnx.List(levels)
         self.priors = nnx.List(priors)
         self.event_shape = tuple(levels[0].event_shape)
-        self.context_shape = contexts.pop() if contexts else None
 
     @property
     def latent_shapes(self) -> list[tuple[int, ...]]:

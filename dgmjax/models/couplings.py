@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.coupling_masks import vector_mask
+from dgmjax.bijectors.mixed import MixedTransformer
 from dgmjax.bijectors.transformer import Transformer
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
@@ -34,6 +35,7 @@ def alternating_couplings(
     remat: bool,
     rngs: nnx.Rngs,
     linear: Linear = "none",
+    circular: Sequence[bool] | None = None,
     **options: Any,
 ) -> list[Bijector]:
     """``depth`` couplings with MLP conditioners, whose masks alternate between ``mask`` and its complement.
@@ -56,6 +58,7 @@ def alternating_couplings(
       remat: see `dgmjax.Stack`.
       rngs: for the initial weights.
       linear: see `dgmjax.models.linear_steps`.
+      circular: which elements are angles.
       **options: further arguments of `dgmjax.nets.MLP`.
 
     Raises:
@@ -70,7 +73,9 @@ def alternating_couplings(
         raise ValueError(f"{name}: depth must be at least 2, got {depth}.")
     net = functools.partial(MLP, width=width, depth=hidden_layers, rngs=rngs, **options)
     make_conditioner = conditioner_factory(name, conditioner, net, rngs=rngs)
-    before = functools.partial(linear_layer, linear, event_shape, where=name, rngs=rngs)
+    before = functools.partial(
+        linear_layer, linear, event_shape, where=name, rngs=rngs, circular=circular
+    )
     if event_shape == (1,):
         of_context = None if context_shape is None else make_conditioner
         couple = functools.partial(
@@ -90,7 +95,7 @@ def alternating_couplings(
         transformer=transformer,
         context_shape=context_shape,
     )
-    if 2 * values.sum() == values.size:
+    if 2 * values.sum() == values.size and not isinstance(transformer, MixedTransformer):
         # Parts of one size change places instead of masks, so all layers are equal.
         equal = [
             joined([*before(), make(mask=values, swap=True)]) for _ in range(depth - depth % 2)

@@ -19,7 +19,14 @@ from dgmjax.layers.permute import Permute
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
 from dgmjax.models.couplings import first_layer
-from dgmjax.models.linear_steps import Linear, linear_layer
+from dgmjax.models.linear_steps import (
+    Linear,
+    base_of_kinds,
+    by_kind,
+    checked_circular,
+    closed_like,
+    linear_layer,
+)
 from dgmjax.nets.activations import Activation
 
 TransformerName = Literal["affine", "gated", "spline"]
@@ -45,6 +52,9 @@ class MAF(Flow):
         ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       linear: linear layers before, between and after the autoregressive ones: ``"affine"``, a trainable scale and shift
         of every element; ``"lu"``, a `dgmjax.PLULinear`; or ``"none"``.
+      circular: which elements are angles, from ``-pi`` to ``pi``: ``d`` booleans. Their splines close, networks see
+        their cosine and sine, and the default base is uniform on their circles. It needs ``transformer="spline"``, and
+        ``sequential`` is ``"jacobi"`` then.
       sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
       remat: gradients that store the input of each pair of layers and recompute the rest, see `dgmjax.Stack`.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` runs the MADEs in mixed precision, see `dgmjax.nets.MLP`.
@@ -83,6 +93,7 @@ class MAF(Flow):
         min_derivative: float = 1e-3,
         scale_fn: ScaleFn = "tanh",
         linear: Linear = "none",
+        circular: Sequence[bool] | None = None,
         sequential: str = "incremental",
         activation: Activation = "relu",
         dropout: float = 0.0,
@@ -93,12 +104,14 @@ class MAF(Flow):
         base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
+        circular = checked_circular(circular, event_shape, where="MAF")
         splines = SplineTransformer(num_bins, bound, min_bin, min_derivative)
+        made = _transformer("MAF", transformer, scale_fn, splines, event_shape, circular)
         make = functools.partial(
             MaskedAutoregressive,
             event_shape,
-            transformer=_transformer("MAF", transformer, scale_fn, splines, event_shape),
-            sequential=sequential,
+            transformer=made,
+            sequential=sequential if circular is None else "jacobi",
             width=width,
             hidden_layers=hidden_layers,
             activation=activation,
@@ -107,7 +120,17 @@ class MAF(Flow):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
-        steps = _steps("MAF", event_shape, make, depth, linear=linear, remat=remat, rngs=rngs)
+        steps = _steps(
+            "MAF",
+            event_shape,
+            make,
+            depth,
+            linear=linear,
+            circular=circular,
+            remat=remat,
+            rngs=rngs,
+        )
+        base = base_of_kinds(circular) if base is None else base
         super().__init__(Chain([*first_layer(preprocess), *steps]), base)
 
 
@@ -136,6 +159,7 @@ class IAF(Flow):
         min_derivative: float = 1e-3,
         scale_fn: ScaleFn = "tanh",
         linear: Linear = "none",
+        circular: Sequence[bool] | None = None,
         sequential: str = "incremental",
         activation: Activation = "relu",
         context_shape: Sequence[int] | None = None,
@@ -145,12 +169,14 @@ class IAF(Flow):
         base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
+        circular = checked_circular(circular, event_shape, where="IAF")
         splines = SplineTransformer(num_bins, bound, min_bin, min_derivative)
+        made = _transformer("IAF", transformer, scale_fn, splines, event_shape, circular)
         make = functools.partial(
             MaskedAutoregressive,
             event_shape,
-            transformer=_transformer("IAF", transformer, scale_fn, splines, event_shape),
-            sequential=sequential,
+            transformer=made,
+            sequential=sequential if circular is None else "jacobi",
             width=width,
             hidden_layers=hidden_layers,
             activation=activation,
@@ -161,28 +187,32 @@ class IAF(Flow):
         steps = _steps(
             "IAF",
             event_shape,
-            lambda: Inverse(make()),
+            lambda **order: Inverse(make(**order)),
             depth,
             linear=linear,
+            circular=circular,
             remat=remat,
             rngs=rngs,
         )
+        base = base_of_kinds(circular) if base is None else base
         super().__init__(Chain([*first_layer(preprocess), *steps]), base)
 
 
 def _steps(
     name: str,
     event_shape: Sequence[int],
-    make: Callable[[], Bijector],
+    make: Callable[..., Bijector],
     depth: int,
     *,
     linear: Linear,
+    circular: Sequence[bool] | None,
     remat: bool,
     rngs: nnx.Rngs,
 ) -> list[Bijector]:
     """``depth`` layers with linear ones around, and a reversal after each, so that equal layers alternate in order.
 
-    The number of reversals is even. The equal ones are one `dgmjax.Stack`.
+    The number of reversals is even. The equal ones are one `dgmjax.Stack`. Elements of several kinds keep their places,
+    and pairs of layers have both orders instead.
     """
     if len(event_shape) != 1:
         raise ValueError(
@@ -190,7 +220,15 @@ def _steps(
         )
     if depth < 1:
         raise ValueError(f"{name}: depth must be at least 1, got {depth}.")
-    before = functools.partial(linear_layer, linear, event_shape, where=name, rngs=rngs)
+    before = functools.partial(
+        linear_layer, linear, event_shape, where=name, rngs=rngs, circular=circular
+    )
+    if circular is not None:
+        pairs: list[Bijector] = [
+            Chain([*before(), make(), *before(), make(order="reverse")]) for _ in range(depth // 2)
+        ]
+        odd = [*before(), make()] if depth % 2 else []
+        return [*([Stack(pairs, remat=remat)] if pairs else []), *odd, *before()]
     reverse = Permute.reverse(event_shape)
     even = [Chain([*before(), make(), reverse]) for _ in range(depth - depth % 2)]
     rest = [*before(), make()] if depth % 2 else []
@@ -203,7 +241,14 @@ def _transformer(
     scale_fn: ScaleFn,
     splines: SplineTransformer,
     event_shape: Sequence[int],
+    circular: Sequence[bool] | None,
 ) -> Transformer:
+    if circular is not None:
+        if transformer != "spline":
+            raise ValueError(
+                f"{name}: circular: angles are mapped by transformer='spline', got {transformer!r}."
+            )
+        return by_kind(circular, splines, closed_like(splines))
     is_spline = transformer == "spline" or (
         tuple(event_shape) == (1,) and isinstance(transformer, str)
     )

@@ -13,7 +13,7 @@ from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.couplings import alternating_couplings, first_layer
-from dgmjax.models.linear_steps import Linear
+from dgmjax.models.linear_steps import Linear, base_of_kinds, by_kind, checked_circular, closed_like
 from dgmjax.nets.activations import Activation
 
 
@@ -34,6 +34,8 @@ class NeuralSplineFlow(Flow):
       min_derivative: smallest derivative at an inner knot.
       linear: linear layers before, between and after the couplings: ``"affine"``, a trainable scale and shift of every
         element; ``"lu"``, a `dgmjax.PLULinear`; or ``"none"``.
+      circular: which elements are angles, from ``-pi`` to ``pi``: ``d`` booleans. Their splines close, networks see
+        their cosine and sine, and the default base is uniform on their circles.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
       activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
@@ -61,6 +63,7 @@ class NeuralSplineFlow(Flow):
         min_bin: float = 1e-3,
         min_derivative: float = 1e-3,
         linear: Linear = "none",
+        circular: Sequence[bool] | None = None,
         mask: str | np.ndarray | Sequence[bool] = "alternating",
         activation: Activation = "relu",
         dropout: float = 0.0,
@@ -72,11 +75,14 @@ class NeuralSplineFlow(Flow):
         base: DistributionLike | None = None,
         rngs: nnx.Rngs,
     ):
+        circular = checked_circular(circular, event_shape, where="NeuralSplineFlow")
+        splines = SplineTransformer(num_bins, bound, min_bin, min_derivative)
         couplings = alternating_couplings(
             "NeuralSplineFlow",
             event_shape,
-            SplineTransformer(num_bins, bound, min_bin, min_derivative),
+            by_kind(circular, splines, closed_like(splines)),
             linear=linear,
+            circular=circular,
             depth=depth,
             mask=mask,
             width=width,
@@ -90,4 +96,5 @@ class NeuralSplineFlow(Flow):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
+        base = base_of_kinds(circular) if base is None else base
         super().__init__(Chain([*first_layer(preprocess), *couplings]), base)

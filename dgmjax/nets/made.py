@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from dgmjax.bijectors.made_masks import Degrees, made_masks
+from dgmjax.bijectors.mixed import network_inputs
 from dgmjax.nets.activations import Activation, activation_fn
 from dgmjax.nets.mlp import check_compute_dtype, dropout
 from dgmjax.nets.static import StaticArray
@@ -29,10 +31,13 @@ class MADE(Module):
       activation: name or function, see `dgmjax.nets.activation_fn`.
       dropout: probability of dropping a hidden unit when a key is given.
       compute_dtype: ``"bfloat16"`` or ``"float16"`` for mixed precision; None computes in the dtype of the data.
+      angles: ``d`` booleans, of the elements that are angles: their cosines and sines are what the network sees.
       rngs: ``nnx.Rngs`` for the initial weights.
 
     Source: Germain et al., 2015, arXiv:1502.03509, section 4.
     """
+
+    angles: StaticArray | None = None
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class MADE(Module):
         activation: Activation = "relu",
         dropout: float = 0.0,
         compute_dtype: str | None = None,
+        angles: np.ndarray | None = None,
         rngs: nnx.Rngs,
     ):
         if depth < 1:
@@ -55,6 +61,10 @@ class MADE(Module):
         self.dropout = dropout
         self.num_params = num_params
         masks = made_masks(degrees, depth, num_params)
+        if angles is not None and angles.any():
+            self.angles = StaticArray(angles)
+            # The sine of an angle is seen by those that see its cosine.
+            masks[0] = np.concatenate([masks[0], masks[0][np.flatnonzero(angles)]])
         self.masks = tuple(StaticArray(mask) for mask in masks)
         shapes = [mask.shape for mask in masks]
         init = nnx.initializers.he_normal()
@@ -90,7 +100,8 @@ class MADE(Module):
     ) -> jax.Array:
         """All parameters in one pass; ``key`` switches dropout on."""
         kernels, offsets = self.masked_kernels(), self.offsets(context)
-        act, hidden = activation_fn(self.activation), self._lowered(x)
+        inputs = x if self.angles is None else network_inputs(x, self.angles.value)
+        act, hidden = activation_fn(self.activation), self._lowered(inputs)
         for index, (kernel, offset) in enumerate(zip(kernels, offsets, strict=True)):
             hidden = hidden @ kernel
             hidden = hidden + jnp.broadcast_to(offset, hidden.shape)

@@ -84,6 +84,11 @@ def outside(
     )
 
 
+def settled(log_values: jax.Array) -> jax.Array:
+    """``log_values``, of which those that are ``-inf`` have no gradient: that of their finite parts has no meaning."""
+    return jnp.where(log_values == -jnp.inf, jnp.full_like(log_values, -jnp.inf), log_values)
+
+
 def log_sum_exp(log_values: jax.Array, axis: int = -1) -> jax.Array:
     """``log sum exp`` along an axis; where all are ``-inf`` it is ``-inf`` with zero gradient, where JAX's is NaN."""
     none = (log_values == -jnp.inf).all(axis, keepdims=True)

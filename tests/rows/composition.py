@@ -66,6 +66,11 @@ def _encoded(rngs: nnx.Rngs) -> dgm.Bijector:
     return dgm.layers.EncodedContext(pair(4, (2,), rngs), encoder, (3,))
 
 
+def _side_by_side(rngs: nnx.Rngs) -> dgm.Bijector:
+    leaky = dgm.Elementwise(dgm.LeakyReLUTransformer(0.3), (1,))
+    return dgm.Concatenate([dgm.ActNorm((1,)), pair(2, (2,), rngs), leaky])
+
+
 def _affine(**options: Any):
     return lambda rngs: dgm.Coupling(
         (4,),
@@ -104,6 +109,7 @@ ROWS: dict[str, Instance] = {
     "block": Instance(_block, _normal),
     "block of couplings, context": Instance(_conditional_block, _normal, context_shape=(2,)),
     "couplings, encoded context": Instance(_encoded, _normal, context_shape=(3,)),
+    "couplings beside others, context": Instance(_side_by_side, _normal, context_shape=(2,)),
     "coupling, shift first": Instance(_affine(shift_first=True), _normal),
     "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal),
     "autoregressive, gated": Instance(_autoregressive(dgm.bijectors.GatedTransformer()), _normal),

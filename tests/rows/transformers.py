@@ -62,6 +62,17 @@ def _conditional(rngs: nnx.Rngs) -> dgm.Elementwise:
     return dgm.Elementwise(SplineTransformer(4), (3,), context_shape=(2,), make_conditioner=make)
 
 
+def _angle(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.uniform(key, shape, minval=-3.1, maxval=3.1)
+
+
+# A spline of the circle behind a rotation; and one angle among real numbers.
+CLOSED = dgm.ComposedTransformer(
+    (dgm.bijectors.RotationTransformer(), dgm.bijectors.CircularSplineTransformer(4))
+)
+MIXED = dgm.bijectors.MixedTransformer((SplineTransformer(3), CLOSED, dgm.AffineTransformer()))
+
+
 # An affine map, then a softplus.
 POSITIVE = dgm.ComposedTransformer((dgm.SoftplusTransformer(), dgm.AffineTransformer()))
 
@@ -93,6 +104,17 @@ ROWS: dict[str, Instance] = {
     "elementwise, affine": Instance(_elementwise(dgm.AffineTransformer(), (2, 3)), _normal),
     "elementwise, spline": Instance(_elementwise(SplineTransformer(4, bound=5.0), (3,)), _normal),
     "elementwise, spline, context, dropout": Instance(_conditional, _normal, context_shape=(2,)),
+    "elementwise, angles": Instance(_elementwise(CLOSED, (3,)), _angle),
+    "coupling, numbers and an angle": Instance(_coupling(3, "half", MIXED), _angle),
+    "coupling, angles, context": Instance(
+        _coupling(4, "alternating", CLOSED, 2), _angle, context_shape=(2,)
+    ),
+    "autoregressive, numbers and an angle": Instance(
+        lambda rngs: dgm.MaskedAutoregressive(
+            (3,), transformer=MIXED, width=8, activation="tanh", sequential="jacobi", rngs=rngs
+        ),
+        _angle,
+    ),
     "elementwise, mixture cdf": Instance(_elementwise(MixtureCDFTransformer(3), (2, 2)), _normal),
     "elementwise, tanh of a spline": Instance(
         _elementwise(

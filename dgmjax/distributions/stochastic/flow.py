@@ -23,6 +23,7 @@ from dgmjax.distributions.base import Density, DistributionLike, as_density
 from dgmjax.distributions.flow import log_density, standard_normal
 from dgmjax.distributions.stochastic.base import MapKind, StochasticMap, as_stochastic_map
 from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.combinators import common_context_shape
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import ends, prng
 from dgmjax.numerics.compiled import compiled
@@ -57,14 +58,9 @@ class StochasticChain(StochasticMap):
                     f"{outer.latent_shape}, but layer {index + 1} ({type(inner).__name__}) produces events of shape "
                     f"{inner.event_shape}; layers are listed from data to latent."
                 )
-        contexts = {layer.context_shape for layer in layers} - {None}
-        if len(contexts) > 1:
-            raise ValueError(
-                f"StochasticChain: the layers expect contexts of different shapes: {contexts}."
-            )
+        self.context_shape = common_context_shape(layers, where="StochasticChain")
         self.layers = nnx.List([as_stochastic_map(layer) for layer in layers])
         self.event_shape = tuple(layers[0].event_shape)
-        self.context_shape = contexts.pop() if contexts else None
 
     @property
     def kind(self) -> MapKind:
