@@ -93,6 +93,11 @@ def test_moments_are_trained_where_one_asks_for_it(x32):
     assert not jax.tree.leaves(nnx.state(Normal((2,)), nnx.Param))
 
 
+def test_parts_are_independent():
+    drawn = Product([Normal((1,)), Normal((1,))]).sample(seed=KEY, sample_shape=2_000)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.1
+
+
 def test_bases_are_saved(tmp_path):
     for name, make in BASES.items():
         if name == "product":

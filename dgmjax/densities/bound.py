@@ -16,7 +16,7 @@ class Bound:
         bound"`` for noise that leaves the bins of the data; ``"no likelihood"`` for a model without one; or
         ``"unlabelled"`` for a model that does not say.
       num_samples: importance samples ``K`` behind the bound; 1 is the plain one-sample bound, 0 if exact.
-      source: where the bound comes from, e.g. ``"uniform dequantization"``; empty if exact.
+      source: where the bound comes from, e.g. ``"uniform dequantization"``, or what an exact likelihood is made of.
     """
 
     kind: Literal["exact", "lower bound", "not a bound", "no likelihood", "unlabelled"] = "exact"
@@ -33,7 +33,7 @@ class Bound:
         if self.kind == "not a bound":
             return f"not a bound ({self.source})"
         if self.kind != "lower bound":
-            return self.kind
+            return f"{self.kind} ({self.source})" if self.source else self.kind
         if self.num_samples == 1:
             return f"one-sample bound ({self.source})"
         return f"importance-weighted bound, K={self.num_samples} ({self.source})"

@@ -3,6 +3,7 @@
 from dgmjax.distributions import likelihoods, posteriors, priors
 from dgmjax.distributions.base import Density, as_density
 from dgmjax.distributions.bases import Normal, Product, StudentT, Uniform
+from dgmjax.distributions.categorical import CategoricalVector
 from dgmjax.distributions.conditional import ConditionalGaussian, NetworkDensity
 from dgmjax.distributions.dequantization.base import (
     Dequantization,
@@ -21,16 +22,19 @@ from dgmjax.distributions.stochastic.encoder_decoder import EncoderDecoder
 from dgmjax.distributions.stochastic.flow import StochasticChain, StochasticFlow
 from dgmjax.distributions.stochastic.max_pool import MaxPool
 from dgmjax.distributions.stochastic.surjections import AbsoluteValue, Augment, Slice
+from dgmjax.distributions.tabular import TabularDensity
 
 __all__ = [
     "AbsoluteValue",
     "Augment",
     "Bijective",
+    "CategoricalVector",
     "ConditionalGaussian",
     "Density",
     "Normal",
     "Product",
     "StudentT",
+    "TabularDensity",
     "Uniform",
     "Dequantization",
     "Dequantized",

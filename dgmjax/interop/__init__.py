@@ -4,15 +4,22 @@ numpyro and pandas are imported by the functions that need them, and not with `d
 `dgmjax.to_distrax`.
 """
 
+from dgmjax.interop.columns import Bounded, Categories, Circular, Integers, Real
 from dgmjax.interop.distrax import from_distrax, to_distrax
 from dgmjax.interop.export import export
 from dgmjax.interop.exported import ExportedDensity, load_exported
 from dgmjax.interop.flows_in_numpyro import flow_from_numpyro, numpyro_flow, to_numpyro
 from dgmjax.interop.pull_back import pull_back
-from dgmjax.interop.table import TableDensity, fit_table
+from dgmjax.interop.table import fit_table
+from dgmjax.interop.table_density import TableDensity
 
 __all__ = [
+    "Bounded",
+    "Categories",
+    "Circular",
     "ExportedDensity",
+    "Integers",
+    "Real",
     "TableDensity",
     "export",
     "fit_table",

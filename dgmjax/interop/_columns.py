@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dgmjax.checks import native_array
+from dgmjax.interop.columns import Categories, Column, encoded
 
 Labels = list[str | int]
 
@@ -39,53 +40,113 @@ def labels_of(table: Any) -> Labels | None:
     return labels
 
 
-def matrix_of(table: Any, columns: Sequence[str | int] | None, *, where: str) -> np.ndarray:
-    """The numbers of a table, float64 ``[n, d]``, in the order of ``columns``.
+def columns_of(
+    table: Any, columns: Sequence[str | int] | None, *, where: str
+) -> tuple[Labels, list[Any]]:
+    """Names and values of the columns of a table, in the order of ``columns``: Series, or arrays ``[n]``.
+
+    The columns of an array are called ``0, 1, ...``.
 
     Raises:
-      TypeError: a DataFrame where an array is expected or the reverse, or columns that are not numbers.
-      ValueError: missing or superfluous columns, not two axes, NaN or infinite values.
+      TypeError: a DataFrame where an array is expected or the reverse, or an array that is not of numbers.
+      ValueError: missing or superfluous columns, or not two axes.
     """
-    if columns is None:
-        if is_frame(table):
-            raise TypeError(
-                f"{where}: the density was fitted on an array without column names, got a DataFrame; pass "
-                f"table[columns].to_numpy() with the columns in the order of the fit."
-            )
-        x = np.asarray(native_array(table, where=where))
-        if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
-            raise TypeError(
-                f"{where}: expected an array of numbers or a pandas DataFrame, got {type(table).__name__} of dtype "
-                f"{x.dtype}."
-            )
-        names: Labels = [f"number {i}" for i in range(x.shape[1])] if x.ndim == 2 else []
-    else:
-        x, names = _of_frame(table, columns, where), list(columns)
+    if columns is not None:
+        return list(columns), _of_frame(table, columns, where)
+    if is_frame(table):
+        raise TypeError(
+            f"{where}: the density was fitted on an array without column names, got a DataFrame; pass "
+            f"table[columns].to_numpy() with the columns in the order of the fit."
+        )
+    x = np.asarray(native_array(table, where=where))
+    if x.dtype.kind not in "iuf":
+        raise TypeError(
+            f"{where}: expected an array of numbers or a pandas DataFrame, got {type(table).__name__} of dtype "
+            f"{x.dtype}."
+        )
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(
             f"{where}: expected a table of rows and columns, [n, d], got shape {x.shape}."
         )
-    x = x.astype(np.float64)
-    bad = ~np.isfinite(x)
-    if bad.any():
-        counts = {name: int(n) for name, n in zip(names, bad.sum(0), strict=True) if n}
-        raise ValueError(
-            f"{where}: values that are NaN or infinite, by column: {counts}; drop those rows, e.g. table.dropna(), or "
-            f"impute them."
+    return list(range(x.shape[1])), list(x.T)
+
+
+def matrix_of(
+    names: Labels, values: Sequence[Any], kinds: Sequence[Column], *, where: str
+) -> np.ndarray:
+    """The columns as numbers, float64 ``[n, d]``, see `dgmjax.interop.columns.encoded`.
+
+    Raises:
+      TypeError: columns that should be numbers and are not.
+      ValueError: NaN, infinite values, or such as the kind of their column excludes.
+    """
+    pairs = list(zip(names, values, kinds, strict=True))
+    numbers = {name: own for name, own, kind in pairs if not isinstance(kind, Categories)}
+    odd = {name: str(own.dtype) for name, own in numbers.items() if own.dtype.kind not in "iufb"}
+    if odd:
+        raise TypeError(
+            f"{where}: columns that are not numbers: {odd}; drop them or encode them as continuous numbers, e.g. "
+            f"dates as days since the first."
         )
-    return x
+    numbers = {name: _floats(own) for name, own in numbers.items()}
+    counts = {name: int((~np.isfinite(own)).sum()) for name, own in numbers.items()}
+    bad = {name: count for name, count in counts.items() if count}
+    if bad:
+        raise ValueError(
+            f"{where}: values that are NaN or infinite, by column: {bad}; drop those rows, "
+            f" e.g. table.dropna(), or impute them."
+        )
+    columns = []
+    for name, own, kind in pairs:
+        try:
+            columns.append(encoded(kind, numbers.get(name, own)))
+        except ValueError as error:
+            raise ValueError(f"{where}: column {name!r}: {error}") from None
+    return np.stack(columns, axis=1)
 
 
-def table_of(values: np.ndarray, columns: Sequence[str | int] | None, index: Any = None) -> Any:
-    """A DataFrame with ``columns``; without them a Series named ``log_prob``."""
+def _floats(values: Any) -> np.ndarray:
+    """Also of nullable columns of pandas."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64)
+    return np.asarray(values.to_numpy(np.float64, na_value=np.nan))
+
+
+def series_of(values: np.ndarray, index: Any) -> Any:
+    """A Series named ``log_prob``."""
     import pandas
 
-    if columns is None:
-        return pandas.Series(values, index=index, name="log_prob")
-    return pandas.DataFrame(values, columns=list(columns), index=index)
+    return pandas.Series(values, index=index, name="log_prob")
 
 
-def _of_frame(table: Any, columns: Sequence[str | int], where: str) -> np.ndarray:
+def frame_of(
+    names: Sequence[str | int], values: Sequence[np.ndarray], dtypes: Sequence[Any]
+) -> Any:
+    """A DataFrame with the dtypes of the one that was fitted; one of categories is a list of them and their order."""
+    import pandas
+
+    def column(own: np.ndarray, dtype: Any) -> Any:
+        if not isinstance(dtype, str):
+            categories, ordered = dtype
+            return pandas.Categorical(own, categories=list(categories), ordered=ordered)
+        return pandas.Series(own).astype(dtype)
+
+    made = [column(*pair) for pair in zip(values, dtypes, strict=True)]
+    frame = pandas.DataFrame(dict(enumerate(made)))
+    frame.columns = pandas.Index(list(names))
+    return frame
+
+
+def dtype_of(values: Any) -> Any:
+    """The dtype of a column as plain values: its name, or the categories and whether they are ordered."""
+    categories = getattr(values.dtype, "categories", None)
+    if categories is None:
+        return str(values.dtype)
+    plain = [item.item() if isinstance(item, np.generic) else item for item in categories]
+    return [plain, bool(values.dtype.ordered)]
+
+
+def _of_frame(table: Any, columns: Sequence[str | int], where: str) -> list[Any]:
     if not is_frame(table):
         raise TypeError(
             f"{where}: expected a DataFrame with the columns {list(columns)}, got {type(table).__name__}; "
@@ -98,11 +159,4 @@ def _of_frame(table: Any, columns: Sequence[str | int], where: str) -> np.ndarra
             f"{where}: expected the columns {list(columns)} in any order; missing: {missing}, not known: {others}; "
             f"select with table[density.columns]."
         )
-    table = table[list(columns)]
-    odd = {name: str(dtype) for name, dtype in table.dtypes.items() if dtype.kind not in "iuf"}
-    if odd:
-        raise TypeError(
-            f"{where}: columns that are not numbers: {odd}; drop them or encode them as continuous numbers, e.g. "
-            f"dates as days since the first."
-        )
-    return np.stack([table[name].to_numpy(np.float64, na_value=np.nan) for name in columns], axis=1)
+    return [table[name] for name in columns]

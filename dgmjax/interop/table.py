@@ -1,19 +1,36 @@
 """``dgmjax.interop.fit_table``: a density of the rows of a table."""
 
-import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
+from dgmjax.distributions.categorical import CategoricalVector
 from dgmjax.distributions.flow import Flow
-from dgmjax.interop._columns import Labels, labels_of, matrix_of, table_of
+from dgmjax.distributions.tabular import ColumnKind, TabularDensity
+from dgmjax.interop._columns import (
+    Labels,
+    columns_of,
+    dtype_of,
+    labels_of,
+    matrix_of,
+)
+from dgmjax.interop.columns import (
+    Categories,
+    Circular,
+    Column,
+    Integers,
+    Real,
+    kinds_of,
+    map_of,
+)
+from dgmjax.interop.table_density import TableDensity
+from dgmjax.layers.bijector import Bijector
+from dgmjax.layers.concatenate import Concatenate
 from dgmjax.layers.preprocess import Standardize
-from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.models.spline_flow import NeuralSplineFlow
-from dgmjax.nets.summary import Module
-from dgmjax.numerics.rows import map_rows
 from dgmjax.training.fit import fit
 
 _FEWEST_ROWS = 20
@@ -21,128 +38,113 @@ _FEWEST_ROWS = 20
 _LARGEST_OFFSET = 1e5
 
 
-@recorded
-class TableDensity(Module):
-    """A flow with the names of the columns that it is a density of; what `fit_table` returns.
-
-    ``dgm.save(path, density)`` and ``dgm.load(path)`` keep the names with the flow.
-
-    Args:
-      model: flow with events ``(d,)``, in the units of the table.
-      columns: the ``d`` names, strings or integers, of a DataFrame; None for arrays.
-
-    Raises:
-      ValueError: another number of names than the model has dimensions.
-    """
-
-    def __init__(self, model: Flow, columns: list[str | int] | None = None):
-        if columns is not None and len(columns) != model.event_shape[0]:
-            raise ValueError(
-                f"TableDensity: the model has {model.event_shape[0]} dimensions, got {len(columns)} columns."
-            )
-        self.model = model
-        self._columns = None if columns is None else tuple(columns)
-
-    @property
-    def columns(self) -> list[str | int] | None:
-        """Names in the order of the model's dimensions, None for arrays."""
-        return None if self._columns is None else list(self._columns)
-
-    def log_prob(self, table: Any, *, batch_size: int = 16_384) -> Any:
-        """Log-density of every row in nats, in the units of the table, float32.
-
-        Args:
-          table: DataFrame with the columns of the fit, in any order; or array ``[n, d]`` if it was fitted on one.
-          batch_size: rows at a time.
-
-        Returns:
-          A Series with the index of the DataFrame; or an array ``[n]``.
-
-        Raises:
-          TypeError: a DataFrame where an array was fitted or the reverse, or columns that are not numbers.
-          ValueError: missing or superfluous columns, or values that are NaN or infinite.
-        """
-        x = matrix_of(table, self.columns, where="TableDensity.log_prob").astype(np.float32)
-        values = np.asarray(
-            map_rows(lambda rows: _log_prob(self.model, rows), x, batch_size=batch_size)
-        )
-        return values if self._columns is None else table_of(values, None, index=table.index)
-
-    def sample(self, num: int, seed: jax.Array) -> Any:
-        """``num`` rows: a DataFrame with the columns of the fit in their order, or an array ``[num, d]``.
-
-        Args:
-          num: number of rows.
-          seed: typed key.
-        """
-        x = np.asarray(_sample(self.model, seed, num))
-        return x if self._columns is None else table_of(x, self.columns)
-
-
-@jax.jit
-def _log_prob(model: Flow, x: jax.Array) -> jax.Array:
-    return model.log_prob(x)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _sample(model: Flow, seed: jax.Array, num: int) -> jax.Array:
-    return model.sample(seed=seed, sample_shape=(num,))
-
-
 def fit_table(
     table: Any,
     *,
     seed: jax.Array,
+    columns: Mapping[str | int, Column] | None = None,
     model: Flow | None = None,
     steps: int = 2_000,
     validation_share: float = 0.1,
     **options: Any,
 ) -> TableDensity:
-    """Fit a flow to the rows of a table of continuous columns.
+    """Fit a density to the rows of a table, whose columns may be of every kind.
 
-    Standardisation is the first layer of the model (`dgmjax.Standardize`, set from the training rows), so densities
-    are in the units of the table and columns may have any scales. Columns that take few values have no density; a flow
-    would put spikes on them: leave them out, or give them as ``context=`` to `dgmjax.fit`.
+    A column of floats is real, of integers integer, of booleans, strings and pandas' categories a category, unless
+    ``columns`` says otherwise: ``{"share": Bounded(0, 1), "hour": Circular(0, 24), "rooms": Integers(0, 10)}``. Numbers
+    go through a map of their kind (`dgmjax.Concatenate`), set from the training rows, so densities are in the units of
+    the table. Angles and the like have circular splines. Integers have uniform noise of their own bounds, so their
+    likelihood is a bound. Categories have probabilities, and the density of the numbers depends on them.
 
     Args:
       table: pandas DataFrame or NumPy array ``[n, d]``.
       seed: typed key; the split, the initial weights and the training follow from it.
-      model: flow with events ``(d,)``, with its own `dgmjax.Standardize`; default a `dgmjax.NeuralSplineFlow` with
-        one.
+      columns: kinds by name, by number for an array: `dgmjax.interop.Real`, `dgmjax.interop.Bounded`,
+        `dgmjax.interop.Circular`, `dgmjax.interop.Integers` or `dgmjax.interop.Categories`.
+      model: flow with events ``(d,)``, with its own `dgmjax.Standardize`, for columns that all are real, or taken as
+        such; default a `dgmjax.NeuralSplineFlow` with a map of each kind as its first layer.
       steps: optimizer steps.
       validation_share: of the rows, chosen at random, that select the weights; 0 for none.
       **options: to `dgmjax.fit`: ``learning_rate``, ``batch_size``, ``patience``, ``watch``, ``workdir``, ...
 
     Raises:
-      TypeError: something else than a table, or columns that are not numbers.
-      ValueError: NaN, infinite or constant columns, columns that float32 cannot resolve, fewer than 20 rows, or a model
-        of another number of columns.
+      TypeError: something else than a table, or columns of dates and the like.
+      ValueError: NaN, infinite or constant columns, columns that float32 cannot resolve, values that the kind of their
+        column excludes, fewer than 20 rows, or a model of another number of columns.
     """
-    columns = labels_of(table)
-    x = matrix_of(table, columns, where="fit_table")
-    names: Labels = [f"number {i}" for i in range(x.shape[1])] if columns is None else list(columns)
-    _check(x, names)
+    labels = labels_of(table)
+    names, values = columns_of(table, labels, where="fit_table")
+    if model is not None and columns is not None:
+        raise ValueError("fit_table: give columns or a model; a model of yours has its own maps.")
+    kinds: list[Column] = (
+        [Real()] * len(names) if model is not None else kinds_of(columns, names, values)
+    )
+    x = matrix_of(names, values, kinds, where="fit_table")
+    _check(x, names, kinds)
     if not 0.0 <= validation_share < 1.0:
         raise ValueError(f"fit_table: validation_share must be in [0, 1), got {validation_share}.")
     model_key, split_key, fit_key = jax.random.split(seed, 3)
-    if model is None:
-        start = Standardize((x.shape[1],))
-        model = NeuralSplineFlow((x.shape[1],), preprocess=start, rngs=nnx.Rngs(model_key))
-    if tuple(model.event_shape) != x.shape[1:]:
+    made = _model(kinds, x, nnx.Rngs(model_key)) if model is None else model
+    if tuple(made.event_shape) != x.shape[1:]:
         raise ValueError(
-            f"fit_table: the table has {x.shape[1]} columns, the model events of shape {tuple(model.event_shape)}."
+            f"fit_table: the table has {x.shape[1]} columns, the model events of shape {tuple(made.event_shape)}."
         )
     order = np.asarray(jax.random.permutation(split_key, len(x)))
     held_out = round(validation_share * len(x))
     x = x.astype(np.float32)
     validation = x[order[:held_out]] if held_out else None
     result = fit(
-        model, x[order[held_out:]], seed=fit_key, validation=validation, steps=steps, **options
+        made, x[order[held_out:]], seed=fit_key, validation=validation, steps=steps, **options
     )
-    return TableDensity(result.model, columns)
+    dtypes = (
+        None
+        if labels is None
+        else [_sampled_dtype(k, v) for k, v in zip(kinds, values, strict=True)]
+    )
+    return TableDensity(result.model, labels, kinds, dtypes)
 
 
-def _check(x: np.ndarray, names: Labels) -> None:
+def _sampled_dtype(kind: Column, values: Any) -> Any:
+    """Of samples: that of the data, but float32 for floats, and for integers that are taken as real."""
+    is_number = isinstance(kind, Integers | Categories)
+    return dtype_of(values) if is_number else "float32"
+
+
+def _model(kinds: Sequence[Column], x: np.ndarray, rngs: nnx.Rngs) -> Flow | TabularDensity:
+    """The default model of columns of these kinds; ``x`` has their scales."""
+    numbers = [
+        (kind, own)
+        for kind, own in zip(kinds, x.T, strict=True)
+        if not isinstance(kind, Categories)
+    ]
+    sizes = [len(kind.values or ()) for kind in kinds if isinstance(kind, Categories)]
+    flow = None
+    if numbers:
+        circular = [isinstance(kind, Circular) for kind, _ in numbers]
+        maps = [map_of(kind, float(own.std())) for kind, own in numbers]
+        all_real = all(isinstance(kind, Real) for kind, _ in numbers)
+        start: Bijector = Standardize((len(numbers),)) if all_real else Concatenate(maps)
+        flow = NeuralSplineFlow(
+            (len(numbers),),
+            preprocess=start,
+            linear="none" if all_real else "affine",
+            circular=circular if any(circular) else None,
+            context_shape=(sum(sizes),) if sizes else None,
+            rngs=rngs,
+        )
+    if flow is not None and not sizes and not any(isinstance(kind, Integers) for kind in kinds):
+        return flow
+    categories = CategoricalVector(sizes, rngs=rngs) if sizes else None
+    return TabularDensity([_kind_of(kind) for kind in kinds], flow, categories)
+
+
+def _kind_of(kind: Column) -> ColumnKind:
+    if isinstance(kind, Categories):
+        return "category"
+    return "integer" if isinstance(kind, Integers) else "real"
+
+
+def _check(x: np.ndarray, names: Labels, kinds: Sequence[Column]) -> None:
     if len(x) < _FEWEST_ROWS:
         raise ValueError(
             f"fit_table: expected at least {_FEWEST_ROWS} rows, got {len(x)}; a density of {x.shape[1]} columns cannot "
@@ -158,9 +160,11 @@ def _check(x: np.ndarray, names: Labels) -> None:
         std = x.std(0)
     coarse = np.abs(x.mean(0)) > _LARGEST_OFFSET * std
     extreme = (std < 1e-15) | (std > 1e15)
-    for name, is_coarse, is_extreme, mean, scale in zip(
-        names, coarse, extreme, x.mean(0), std, strict=True
+    for name, kind, is_coarse, is_extreme, mean, scale in zip(
+        names, kinds, coarse, extreme, x.mean(0), std, strict=True
     ):
+        if isinstance(kind, Integers | Categories):
+            continue
         if is_coarse or is_extreme:
             fix = f"subtract about {mean:.6g} from it" if is_coarse else "change its unit"
             raise ValueError(

@@ -14,6 +14,7 @@ from dgmjax.layers.conditional_affine import ConditionalAffine
 from dgmjax.layers.coupling import Coupling
 from dgmjax.layers.elementwise import Elementwise
 from dgmjax.layers.encoded_context import EncodedContext
+from dgmjax.layers.fixed_affine import FixedAffine
 from dgmjax.layers.halves_conv import HalvesConv
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.inverse_cdf import GaussianMixtureRosenblatt, InverseCDF
@@ -49,6 +50,7 @@ __all__ = [
     "Block",
     "Chain",
     "Concatenate",
+    "FixedAffine",
     "Checked",
     "CheckerboardHalves",
     "Coupling",

@@ -110,6 +110,9 @@ ROWS: dict[str, Instance] = {
     "block of couplings, context": Instance(_conditional_block, _normal, context_shape=(2,)),
     "couplings, encoded context": Instance(_encoded, _normal, context_shape=(3,)),
     "couplings beside others, context": Instance(_side_by_side, _normal, context_shape=(2,)),
+    "fixed affine, turned round": Instance(
+        lambda _: dgm.layers.FixedAffine((2, 3), shift=0.5, scale=-2.0), _normal
+    ),
     "coupling, shift first": Instance(_affine(shift_first=True), _normal),
     "coupling, softplus scale": Instance(_affine(scale_fn="softplus"), _normal),
     "autoregressive, gated": Instance(_autoregressive(dgm.bijectors.GatedTransformer()), _normal),
