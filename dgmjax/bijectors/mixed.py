@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.transformer import Transformer, check_transformer, is_angle
+from dgmjax.bijectors.transformer import Transformer, checked_parts, is_angle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,7 @@ class MixedTransformer:
 
     def __post_init__(self) -> None:
         """Reject bad arguments at construction, and take lists too."""
-        parts = tuple(self.transformers)
-        if not parts:
-            raise ValueError("MixedTransformer: expected at least one transformer, got none.")
-        for part in parts:
-            check_transformer(part, where="MixedTransformer")
+        parts = checked_parts(self.transformers, where="MixedTransformer")
         object.__setattr__(self, "transformers", parts)
 
     @property

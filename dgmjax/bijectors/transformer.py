@@ -4,7 +4,7 @@ Coupling and autoregressive layers compute the parameters from other elements, `
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -89,6 +89,18 @@ def choose_transformer(
     return named[value]()
 
 
+def checked_parts(values: Sequence[Any], *, where: str) -> tuple[Transformer, ...]:
+    """``values``, which are transformers, at least one.
+
+    Raises:
+      ValueError: there is none.
+      TypeError: one of them is no transformer.
+    """
+    if not values:
+        raise ValueError(f"{where}: expected at least one transformer, got none.")
+    return tuple(check_transformer(value, where=where) for value in values)
+
+
 def is_angle(transformer: Transformer) -> bool:
     """Whether the data of a transformer are angles, which it says by ``on_circle``."""
     return bool(getattr(transformer, "on_circle", False))
@@ -118,11 +130,7 @@ class ComposedTransformer:
 
     def __post_init__(self) -> None:
         """Reject bad arguments at construction, and take lists too."""
-        parts = tuple(self.transformers)
-        if not parts:
-            raise ValueError("ComposedTransformer: expected at least one transformer, got none.")
-        for part in parts:
-            check_transformer(part, where="ComposedTransformer")
+        parts = checked_parts(self.transformers, where="ComposedTransformer")
         object.__setattr__(self, "transformers", parts)
 
     @property
