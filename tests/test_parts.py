@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import dgmjax as dgm
-from dgmjax.layers.distrax_attribute import Held
+from dgmjax.layers.distrax_attribute import DistraxContainer
 from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.testing import scramble
 from tests.models import MODELS, events, log_prob
@@ -28,7 +28,7 @@ def _parts(module: nnx.Module) -> list[nnx.Module]:
     elif isinstance(module, nnx.List):
         inner = list(module)
     for part in inner:
-        if isinstance(part, nnx.Module) and not isinstance(part, Held):
+        if isinstance(part, nnx.Module) and not isinstance(part, DistraxContainer):
             found += [part, *_parts(part)]
     return [part for part in found if not isinstance(part, nnx.List | nnx.Dict)]
 
