@@ -81,10 +81,18 @@ class DistraxDistribution(distrax.Distribution):
         return self.distribution.log_prob(value)
 
     def _sample_n(self, key: jax.Array, n: int) -> jax.Array:
-        return self.distribution.sample(seed=key, sample_shape=(n, *self.copies))
+        return self.distribution.sample(seed=_typed(key), sample_shape=(n, *self.copies))
 
     def _sample_n_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
-        return self.distribution.sample_and_log_prob(seed=key, sample_shape=(n, *self.copies))
+        shape = (n, *self.copies)
+        return self.distribution.sample_and_log_prob(seed=_typed(key), sample_shape=shape)
+
+
+def _typed(key: jax.Array) -> jax.Array:
+    """A typed key; mixtures of distrax hand on raw ones."""
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.wrap_key_data(key)
 
 
 class DistraxLayer(Bijector):

@@ -52,8 +52,8 @@ class MAF(Flow):
         ``"softplus"``, ``"exp"`` or a function, see `dgmjax.bijectors.scale_fn`.
       linear: linear layers before, between and after the autoregressive ones: ``"affine"``, a trainable scale and shift
         of every element; ``"lu"``, a `dgmjax.PLULinear`; or ``"none"``.
-      circular: which elements are angles, from ``-pi`` to ``pi``: ``d`` booleans. Their splines close, networks see
-        their cosine and sine, and the default base is uniform on their circles. It needs ``transformer="spline"``, and
+      circular: ``d`` booleans, True for angles, from ``-pi`` to ``pi``. Their splines close, networks see their cosine
+        and sine, and the default base is uniform on their circles. It needs ``transformer="spline"``, and
         ``sequential`` is ``"jacobi"`` then.
       sequential: ``"incremental"`` or ``"jacobi"``, see `dgmjax.MaskedAutoregressive`.
       remat: gradients that store the input of each pair of layers and recompute the rest, see `dgmjax.Stack`.

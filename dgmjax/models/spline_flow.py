@@ -34,8 +34,8 @@ class NeuralSplineFlow(Flow):
       min_derivative: smallest derivative at an inner knot.
       linear: linear layers before, between and after the couplings: ``"affine"``, a trainable scale and shift of every
         element; ``"lu"``, a `dgmjax.PLULinear`; or ``"none"``.
-      circular: which elements are angles, from ``-pi`` to ``pi``: ``d`` booleans. Their splines close, networks see
-        their cosine and sine, and the default base is uniform on their circles.
+      circular: ``d`` booleans, True for angles, from ``-pi`` to ``pi``. Their splines close, networks see their cosine
+        and sine, and the default base is uniform on their circles.
       mask: ``"alternating"``, ``"half"`` or ``d`` booleans; ``True`` passes through the first coupling unchanged.
       activation: of the conditioners, a name or a function, see `dgmjax.nets.activation_fn`.
       dropout: in the conditioners, active when a key is given to `log_prob`.
