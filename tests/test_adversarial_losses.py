@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dgmjax.objectives import DiscriminatorLoss, GeneratorLoss
-from dgmjax.objectives import gan_losses as adversarial_losses
+from dgmjax.objectives import DiscriminatorLoss, GeneratorLoss, adversarial_losses
 
 KEYS = jax.random.split(jax.random.key(0), 5)
 DATA = np.random.RandomState(0).normal(size=(5, 2))

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dgmjax.testing import _calls
-from dgmjax.testing import _goodness_of_fit as _expectation
+from dgmjax.testing import _calls, _goodness_of_fit
 from dgmjax.testing._report import Report, is_floating
 from dgmjax.testing._subject import Subject
 from dgmjax.testing._tolerance import Tolerance
@@ -100,12 +99,12 @@ def check_density(
     _calls.check_transforms(report, subject, seed, samples, log_probs, tolerance)
     if support is not None:
         values = jnp.asarray(support, samples.dtype).reshape(-1, *subject.event)
-        _expectation.check_support(report, subject, values, samples, tolerance)
+        _goodness_of_fit.check_support(report, subject, values, samples, tolerance)
     elif floating:
         if subject.size in (1, 2):
-            _expectation.check_grid(report, subject, limits, samples, log_probs, tolerance)
+            _goodness_of_fit.check_grid(report, subject, limits, samples, log_probs, tolerance)
         if smooth:
-            _expectation.check_score(report, subject, samples)
+            _goodness_of_fit.check_score(report, subject, samples)
     report.raise_if_broken()
 
 
