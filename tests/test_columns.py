@@ -9,7 +9,7 @@ from flax import nnx
 import dgmjax as dgm
 from dgmjax.distributions import CategoricalVector, TabularDensity
 from dgmjax.interop import Bounded, Categories, Circular, Integers, Real, TableDensity, fit_table
-from dgmjax.interop.columns import completed, decoded, encoded, found_kind, map_of
+from dgmjax.interop.column_codes import completed, decoded, encoded, found_kind, map_of
 
 pandas = pytest.importorskip("pandas")
 stats = pytest.importorskip("scipy.stats")

@@ -72,14 +72,14 @@ def of_elements(transformer: Transformer, where: np.ndarray) -> Transformer:
 
 
 def angles(transformer: Transformer, size: int) -> np.ndarray:
-    """Which of ``size`` elements are angles: booleans."""
+    """``size`` booleans, True for the elements that are angles."""
     if isinstance(transformer, MixedTransformer):
         return np.array([is_angle(part) for part in transformer.transformers])
     return np.full(size, is_angle(transformer))
 
 
 def network_inputs(x: jax.Array, where: np.ndarray) -> jax.Array:
-    """What a network sees of elements: themselves, of angles the cosine, and behind all of them their sines.
+    """The inputs of a network for elements: themselves, cosines in place of angles, and behind all of them sines.
 
     So it is continuous where the circle closes.
 

@@ -142,7 +142,7 @@ class Density(Module):
 
 
 class DistributionLike(Protocol):
-    """What becomes a `Density`: a distribution of distrax, or an object of a user's with these three."""
+    """A distribution of distrax, or an object of a user's with these three: `as_density` makes a `Density` of it."""
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.nn import log_softmax
 
@@ -90,7 +91,7 @@ class CategoricalVector(Density):
         """A new one with the logarithms of frequencies in a batch as its own logits; each category counts once more."""
         new = nnx.clone(self)
         rows = self.one_hot(value.reshape(-1, len(self.sizes)))
-        counts = jnp.split(rows.sum(0) + 1.0, list(_starts(self.sizes))[1:])
+        counts = jnp.split(rows.sum(0) + 1.0, np.cumsum(self.sizes)[:-1].tolist())
         new.logits = nnx.List(
             [
                 nnx.Param(jnp.log(count / count.sum()).astype(old.dtype))
@@ -114,7 +115,3 @@ class CategoricalVector(Density):
             return jnp.broadcast_to(own, (*before.shape[:-1], own.size))
         change = self.nets[index - 1](before)
         return jnp.broadcast_to(own, change.shape) + change
-
-
-def _starts(sizes: Sequence[int]) -> list[int]:
-    return [sum(sizes[:index]) for index in range(len(sizes))]

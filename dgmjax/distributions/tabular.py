@@ -12,6 +12,7 @@ from dgmjax.checks import as_shape, batch_shape, floating_dtype, widened
 from dgmjax.densities.bound import Bound
 from dgmjax.distributions.base import Density
 from dgmjax.distributions.categorical import CategoricalVector
+from dgmjax.distributions.dequantization.base import in_bin
 from dgmjax.distributions.flow import Flow
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.numerics import ends, prng
@@ -76,7 +77,7 @@ class TabularDensity(Density):
         self.event_shape = (len(kinds),)
 
     def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` returns: exact, or a bound where there are integers; it says of how many columns."""
+        """The label of `log_prob`: exact, or a bound where there are integers; it counts the columns of each sort."""
         counts = {kind: self.kinds.count(kind) for kind in get_args(ColumnKind)}
         parts = {
             "densities": counts["real"],
@@ -194,14 +195,13 @@ class TabularDensity(Density):
             seed,
             numbers.shape,
         )
-        # Rounding may not carry an integer into the next bin.
-        inside = jnp.minimum(numbers + u, jnp.nextafter(numbers + 1, numbers))
-        return jnp.where(jnp.broadcast_to(self._is_integer, numbers.shape), inside, numbers)
+        is_integer = jnp.broadcast_to(self._is_integer, numbers.shape)
+        return jnp.where(is_integer, in_bin(numbers, u), numbers)
 
     def _places(self, *, category: bool) -> np.ndarray:
         return np.flatnonzero([(kind == "category") is category for kind in self.kinds])
 
     @property
     def _is_integer(self) -> np.ndarray:
-        """Which of the numbers are integers."""
+        """Booleans, True for the numbers that are integers."""
         return np.array([kind == "integer" for kind in self.kinds if kind != "category"], bool)

@@ -10,22 +10,15 @@ from flax import nnx
 from dgmjax.distributions.categorical import CategoricalVector
 from dgmjax.distributions.flow import Flow
 from dgmjax.distributions.tabular import ColumnKind, TabularDensity
-from dgmjax.interop._columns import (
+from dgmjax.interop._frames import (
     Labels,
     columns_of,
     dtype_of,
     labels_of,
     matrix_of,
 )
-from dgmjax.interop.columns import (
-    Categories,
-    Circular,
-    Column,
-    Integers,
-    Real,
-    kinds_of,
-    map_of,
-)
+from dgmjax.interop.column_codes import kinds_of, map_of
+from dgmjax.interop.columns import Categories, Circular, Column, Integers, Real
 from dgmjax.interop.table_density import TableDensity
 from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.concatenate import Concatenate
@@ -105,7 +98,7 @@ def fit_table(
 
 
 def _sampled_dtype(kind: Column, values: Any) -> Any:
-    """Of samples: that of the data, but float32 for floats, and for integers that are taken as real."""
+    """The dtype of samples: that of the data, but float32 for floats, and for integers that are taken as real."""
     is_number = isinstance(kind, Integers | Categories)
     return dtype_of(values) if is_number else "float32"
 

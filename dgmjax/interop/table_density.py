@@ -8,10 +8,12 @@ import jax
 import numpy as np
 
 from dgmjax.densities.bound import Bound
+from dgmjax.distributions.base import Density
 from dgmjax.distributions.flow import Flow
 from dgmjax.distributions.tabular import TabularDensity
-from dgmjax.interop._columns import columns_of, frame_of, matrix_of, series_of
-from dgmjax.interop.columns import Column, Real, decoded
+from dgmjax.interop._frames import columns_of, frame_of, matrix_of, series_of
+from dgmjax.interop.column_codes import decoded
+from dgmjax.interop.columns import Column, Real
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.nets.summary import Module
 from dgmjax.numerics import prng
@@ -60,11 +62,11 @@ class TableDensity(Module):
 
     @property
     def kinds(self) -> list[Column]:
-        """What each column is."""
+        """The kind of each column."""
         return list(self._kinds)
 
     def bound(self, num_samples: int = 1) -> Bound:
-        """What `log_prob` returns: exact, or a bound where there are integers."""
+        """The label of `log_prob`: exact, or a bound where there are integers."""
         return self.model.bound(num_samples)
 
     def log_prob(
@@ -94,14 +96,18 @@ class TableDensity(Module):
         where = "TableDensity.log_prob"
         names, columns = columns_of(table, self.columns, where=where)
         x = matrix_of(names, columns, self._kinds, where=where).astype(np.float32)
-        if self.bound().is_noisy and seed is None:
-            raise ValueError(f"{where}: integer columns need noise; pass seed=jax.random.key(...).")
-        key = jax.random.key(0) if seed is None else seed
+        keys = []
+        if self.bound().is_noisy:
+            if seed is None:
+                raise ValueError(
+                    f"{where}: integer columns need noise; pass seed=jax.random.key(...)."
+                )
+            keys = [prng.example_keys(seed, len(x))]
         values = np.asarray(
             map_rows(
-                lambda rows, keys: _log_prob(self.model, rows, keys, num_samples),
+                lambda *rows: _log_prob(self.model, num_samples, *rows),
                 x,
-                prng.example_keys(key, len(x)),
+                *keys,
                 batch_size=batch_size,
             )
         )
@@ -128,15 +134,13 @@ def _frozen(dtypes: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(d if isinstance(d, str) else (tuple(d[0]), bool(d[1])) for d in dtypes)
 
 
-@functools.partial(jax.jit, static_argnums=3)
+@functools.partial(jax.jit, static_argnums=1)
 def _log_prob(
-    model: Flow | TabularDensity, x: jax.Array, keys: jax.Array, num_samples: int
+    model: Density, num_samples: int, x: jax.Array, keys: jax.Array | None = None
 ) -> jax.Array:
-    if isinstance(model, TabularDensity):
-        return model.log_prob(x, seed=keys, num_samples=num_samples)
-    return model.log_prob(x)
+    return model.log_prob(x, seed=keys, num_samples=num_samples)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _sample(model: Flow | TabularDensity, seed: jax.Array, num: int) -> jax.Array:
+def _sample(model: Density, seed: jax.Array, num: int) -> jax.Array:
     return model.sample(seed=seed, sample_shape=(num,))

@@ -139,7 +139,7 @@ class MaskedAutoregressive(Bijector):
 
     @property
     def _angles(self) -> np.ndarray:
-        """Which elements are angles."""
+        """Booleans, True for the elements that are angles."""
         return angles(self.transformer, self.event_shape[0])
 
     def _own(self, context: jax.Array | None) -> jax.Array | None:

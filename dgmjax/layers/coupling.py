@@ -108,7 +108,7 @@ class Coupling(Bijector):
 
     @property
     def _angles(self) -> np.ndarray:
-        """Which of the elements that pass through are angles."""
+        """Booleans, True for angles, of the elements that pass through."""
         return angles(of_elements(self.transformer, self.mask.value), int(self.mask.value.sum()))
 
     def _net(self, context: jax.Array | None, key: jax.Array | None) -> Callable[..., jax.Array]:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from flax import nnx
 
@@ -18,15 +18,9 @@ from dgmjax.layers.combinators import Chain, Inverse
 from dgmjax.layers.permute import Permute
 from dgmjax.layers.serialization.recorded import recorded
 from dgmjax.layers.stack import Stack
+from dgmjax.models.angles import base_of_kinds, by_kind, checked_circular, closed_like
 from dgmjax.models.couplings import first_layer
-from dgmjax.models.linear_steps import (
-    Linear,
-    base_of_kinds,
-    by_kind,
-    checked_circular,
-    closed_like,
-    linear_layer,
-)
+from dgmjax.models.linear_steps import Linear, linear_layer
 from dgmjax.nets.activations import Activation
 
 TransformerName = Literal["affine", "gated", "spline"]
@@ -105,30 +99,25 @@ class MAF(Flow):
         rngs: nnx.Rngs,
     ):
         circular = checked_circular(circular, event_shape, where="MAF")
-        splines = SplineTransformer(num_bins, bound, min_bin, min_derivative)
-        made = _transformer("MAF", transformer, scale_fn, splines, event_shape, circular)
-        make = functools.partial(
-            MaskedAutoregressive,
+        steps = _steps(
+            "MAF",
             event_shape,
-            transformer=made,
-            sequential=sequential if circular is None else "jacobi",
+            turned=False,
+            depth=depth,
+            transformer=transformer,
+            splines=SplineTransformer(num_bins, bound, min_bin, min_derivative),
+            scale_fn=scale_fn,
+            linear=linear,
+            circular=circular,
+            sequential=sequential,
+            remat=remat,
+            rngs=rngs,
             width=width,
             hidden_layers=hidden_layers,
             activation=activation,
             dropout=dropout,
             context_shape=context_shape,
             compute_dtype=compute_dtype,
-            rngs=rngs,
-        )
-        steps = _steps(
-            "MAF",
-            event_shape,
-            make,
-            depth,
-            linear=linear,
-            circular=circular,
-            remat=remat,
-            rngs=rngs,
         )
         base = base_of_kinds(circular) if base is None else base
         super().__init__(Chain([*first_layer(preprocess), *steps]), base)
@@ -170,29 +159,24 @@ class IAF(Flow):
         rngs: nnx.Rngs,
     ):
         circular = checked_circular(circular, event_shape, where="IAF")
-        splines = SplineTransformer(num_bins, bound, min_bin, min_derivative)
-        made = _transformer("IAF", transformer, scale_fn, splines, event_shape, circular)
-        make = functools.partial(
-            MaskedAutoregressive,
+        steps = _steps(
+            "IAF",
             event_shape,
-            transformer=made,
-            sequential=sequential if circular is None else "jacobi",
+            turned=True,
+            depth=depth,
+            transformer=transformer,
+            splines=SplineTransformer(num_bins, bound, min_bin, min_derivative),
+            scale_fn=scale_fn,
+            linear=linear,
+            circular=circular,
+            sequential=sequential,
+            remat=remat,
+            rngs=rngs,
             width=width,
             hidden_layers=hidden_layers,
             activation=activation,
             context_shape=context_shape,
             compute_dtype=compute_dtype,
-            rngs=rngs,
-        )
-        steps = _steps(
-            "IAF",
-            event_shape,
-            lambda **order: Inverse(make(**order)),
-            depth,
-            linear=linear,
-            circular=circular,
-            remat=remat,
-            rngs=rngs,
         )
         base = base_of_kinds(circular) if base is None else base
         super().__init__(Chain([*first_layer(preprocess), *steps]), base)
@@ -201,18 +185,23 @@ class IAF(Flow):
 def _steps(
     name: str,
     event_shape: Sequence[int],
-    make: Callable[..., Bijector],
-    depth: int,
     *,
+    turned: bool,
+    depth: int,
+    transformer: TransformerName | Transformer,
+    splines: SplineTransformer,
+    scale_fn: ScaleFn,
     linear: Linear,
     circular: Sequence[bool] | None,
+    sequential: str,
     remat: bool,
     rngs: nnx.Rngs,
+    **options: Any,
 ) -> list[Bijector]:
-    """``depth`` layers with linear ones around, and a reversal after each, so that equal layers alternate in order.
+    """``depth`` layers with linear ones around, ``turned`` to their inverses for `IAF`, whose order alternates.
 
-    The number of reversals is even. The equal ones are one `dgmjax.Stack`. Elements of several kinds keep their places,
-    and pairs of layers have both orders instead.
+    After each comes a reversal, an even number of them, so that equal layers are one `dgmjax.Stack`. Elements of
+    several kinds keep their places, and pairs of layers have both orders instead.
     """
     if len(event_shape) != 1:
         raise ValueError(
@@ -220,19 +209,28 @@ def _steps(
         )
     if depth < 1:
         raise ValueError(f"{name}: depth must be at least 1, got {depth}.")
-    before = functools.partial(
-        linear_layer, linear, event_shape, where=name, rngs=rngs, circular=circular
+    made = functools.partial(
+        MaskedAutoregressive,
+        event_shape,
+        transformer=_transformer(name, transformer, scale_fn, splines, event_shape, circular),
+        sequential=sequential if circular is None else "jacobi",
+        rngs=rngs,
+        **options,
     )
-    if circular is not None:
-        pairs: list[Bijector] = [
-            Chain([*before(), make(), *before(), make(order="reverse")]) for _ in range(depth // 2)
-        ]
-        odd = [*before(), make()] if depth % 2 else []
-        return [*([Stack(pairs, remat=remat)] if pairs else []), *odd, *before()]
-    reverse = Permute.reverse(event_shape)
-    even = [Chain([*before(), make(), reverse]) for _ in range(depth - depth % 2)]
-    rest = [*before(), make()] if depth % 2 else []
-    return [*([Stack(even, remat=remat)] if even else []), *rest, *before()]
+
+    def step(*after: Bijector, order: str = "sequential") -> list[Bijector]:
+        before = linear_layer(linear, event_shape, where=name, rngs=rngs, circular=circular)
+        layer = made(order=order)
+        return [*before, Inverse(layer) if turned else layer, *after]
+
+    if circular is None:
+        reverse = Permute.reverse(event_shape)
+        equal = [Chain(step(reverse)) for _ in range(depth - depth % 2)]
+    else:
+        equal = [Chain([*step(), *step(order="reverse")]) for _ in range(depth // 2)]
+    rest = step() if depth % 2 else []
+    last = linear_layer(linear, event_shape, where=name, rngs=rngs, circular=circular)
+    return [*([Stack(equal, remat=remat)] if equal else []), *rest, *last]
 
 
 def _transformer(

@@ -12,8 +12,9 @@ from dgmjax.layers.bijector import Bijector
 from dgmjax.layers.combinators import Chain
 from dgmjax.layers.conditioner import MakeConditioner
 from dgmjax.layers.serialization.recorded import recorded
+from dgmjax.models.angles import base_of_kinds, by_kind, checked_circular, closed_like
 from dgmjax.models.couplings import alternating_couplings, first_layer
-from dgmjax.models.linear_steps import Linear, base_of_kinds, by_kind, checked_circular, closed_like
+from dgmjax.models.linear_steps import Linear
 from dgmjax.nets.activations import Activation
 
 

@@ -15,6 +15,12 @@ from dgmjax.numerics import prng
 from dgmjax.numerics.compiled import compiled
 
 
+def in_bin(left: jax.Array, u: jax.Array) -> jax.Array:
+    """``left + u`` for ``u`` in ``[0, 1)``, inside the bin ``[left, left + 1)`` whatever the rounding."""
+    # In float32 left + u can round up to left + 1.
+    return jnp.minimum(left + u, jnp.nextafter(left + 1, left))
+
+
 class Dequantization(Module):
     """``x = y + low + u``, ``u ~ q(u | y)`` in ``[0, 1)`` for every element, so that ``y = floor(x - low)``.
 
@@ -65,9 +71,7 @@ class Dequantization(Module):
         """
         u, log_q = self.noise(y, seed=seed, dtype=dtype, key=key)
         left = y.astype(dtype) + self.low
-        # In float32 left + u can round up to left + 1: stay inside the bin of y.
-        x = jnp.minimum(left + u, jnp.nextafter(left + 1, left))
-        return x, widened(log_q)
+        return in_bin(left, u), widened(log_q)
 
     @compiled
     def quantize(self, x: jax.Array, num_levels: int) -> jax.Array:

@@ -82,9 +82,6 @@ def find_nonfinite(function: Callable[..., Any], *args: Any) -> NonFinite | None
     return NonFinite(*found.birth.place, direction, found.birth.kind)
 
 
-# The enclosing equations from the outside in, and among them the indices of steps, "[k]".
-
-
 class _Birth(NamedTuple):
     """``excuse``: 1 if constants may explain it, else 0; ``order``: a counter; ``place``: layer, primitive, source."""
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from dgmjax.checks import native_array
-from dgmjax.interop.columns import Categories, Column, encoded
+from dgmjax.interop.column_codes import encoded
+from dgmjax.interop.columns import Categories, Column
 
 Labels = list[str | int]
 
@@ -74,7 +75,7 @@ def columns_of(
 def matrix_of(
     names: Labels, values: Sequence[Any], kinds: Sequence[Column], *, where: str
 ) -> np.ndarray:
-    """The columns as numbers, float64 ``[n, d]``, see `dgmjax.interop.columns.encoded`.
+    """The columns as numbers, float64 ``[n, d]``, see `dgmjax.interop.column_codes.encoded`.
 
     Raises:
       TypeError: columns that should be numbers and are not.
