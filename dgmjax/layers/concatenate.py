@@ -30,7 +30,7 @@ class Concatenate(Bijector):
       >>> import jax.numpy as jnp, dgmjax as dgm
       >>> positive = dgm.Elementwise(dgm.SoftplusTransformer(), (1,))
       >>> layer = dgm.Concatenate([dgm.ActNorm((2,)), positive])
-      >>> layer.forward(jnp.array([1.0, -2.0, 0.0])).round(4).tolist()
+      >>> [round(float(x), 4) for x in layer.forward(jnp.array([1.0, -2.0, 0.0]))]
       [1.0, -2.0, 0.6931]
     """
 
