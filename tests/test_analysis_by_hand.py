@@ -104,6 +104,8 @@ def test_spherical_paths_are_of_whole_events(shape):
 class Spread(nnx.Module):
     """A posterior without moments: the first latent is the event, the second nothing, both with deviation 3."""
 
+    centre_is_mean = False
+
     def sample(self, features, *, seed, sample_shape):
         noise = jax.random.normal(seed, (*sample_shape, 2))
         mean = jnp.stack([features[0], jnp.zeros_like(features[0])])

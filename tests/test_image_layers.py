@@ -13,10 +13,10 @@ from dgmjax.bijectors.coupling_masks import checkerboard_mask, half_mask, image_
 from dgmjax.bijectors.image_coupling import pixel_coupling_forward
 from dgmjax.bijectors.linear import plu_forward
 from dgmjax.bijectors.squeeze import squeeze, squeezed_shape, unsqueeze
-from dgmjax.layers import serialization
 from dgmjax.layers.image_coupling import ImageCoupling
 from dgmjax.layers.invertible_conv import Invertible1x1Conv
 from dgmjax.layers.linear import PLULinear
+from dgmjax.layers.serialization.recorded import build, record_of
 from dgmjax.layers.squeeze import Squeeze
 from dgmjax.testing import cast, scramble
 from tests.rows.image import image_coupling
@@ -83,7 +83,7 @@ def test_the_squeeze_layer_has_channels_on_the_latent_side():
 
 def test_a_recorded_squeeze_is_built_again():
     layer = Squeeze((4, 4, 1), order="checkerboard")
-    again = serialization.build(serialization.record_of(layer), rngs=nnx.Rngs(0))
+    again = build(record_of(layer), rngs=nnx.Rngs(0))
     assert jax.tree.structure(again) == jax.tree.structure(layer)
 
 

@@ -78,6 +78,9 @@ def test_a_posterior_integrates_to_one_and_its_draws_carry_their_density_and_fol
         moments = jnp.einsum("nb,nd->bd", weights, points**power)
         error = (z**power).std(0) / np.sqrt(4000)
         assert (np.abs((z**power).mean(0) - moments) < 5 * error).all()
+    assert q.centre_is_mean == (name in {"gaussian", "full_covariance"})
+    if q.centre_is_mean:
+        close(q.centre(features), jnp.einsum("nb,nd->bd", weights, points), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

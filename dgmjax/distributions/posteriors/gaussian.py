@@ -36,6 +36,8 @@ class DiagonalGaussian(Posterior):
     Source: Kingma and Welling, 2014, *Auto-encoding variational Bayes*, arXiv:1312.6114, section 3.
     """
 
+    centre_is_mean = True
+
     def __init__(self, dim: int):
         check_dim(dim, where="DiagonalGaussian")
         self.event_shape = (dim,)
@@ -110,6 +112,8 @@ class FullCovarianceGaussian(Posterior):
 
     Source: Kingma and Welling, 2019, *An introduction to variational autoencoders*, arXiv:1906.02691, section 2.5.1.
     """
+
+    centre_is_mean = True
 
     def __init__(self, dim: int):
         check_dim(dim, where="FullCovarianceGaussian")
