@@ -49,6 +49,10 @@ def test_every_task_reports_its_systems(run):
         "temporary memory of the coupling gradient": [
             "plain, depth 4", "reversible, depth 4", "plain, depth 16", "reversible, depth 16",
         ],
+    } | {
+        f"second call of {method}, {model}": ["as it is", "inside jax.jit"]
+        for model in ("RealNVP", "Glow")
+        for method in ("log_prob", "sample", "encode", "interpolate")
     }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Every system on images of every kind: it starts near the uniform code, with finite gradients, and learns.
 
 The options of a system are those of its settings, so a new likelihood, network or prior is in the table by itself.
-Every value meets every kind of data, in the fast suite those rows that show a value for the first time.
+Every value meets every kind of data, in one system of those that share it; the fast suite has those rows that show a
+value for the first time.
 """
 
 import itertools
@@ -114,8 +115,11 @@ def allowed(row):
     )
 
 
-def pairs(options):
-    """Rows of ``options`` in which every allowed pair of values occurs, one of which says what the data are."""
+def pairs(options, met=frozenset()):
+    """Rows of ``options`` with every value, and every allowed pair of values of which one says what the data are.
+
+    Pairs in ``met`` may be missing.
+    """
     keys, rng = list(options), random.Random(0)
     missing = {
         frozenset(((a, x), (b, y)))
@@ -123,11 +127,16 @@ def pairs(options):
         if OF_DATA & {a, b}
         for x in options[a]
         for y in options[b]
-    }
+    } - met
+    missing |= {frozenset(((key, value),)) for key in keys for value in options[key]}
     rows = []
 
+    def shown(row):
+        items = row.items()
+        return {frozenset(some) for n in (1, 2) for some in itertools.combinations(items, n)}
+
     def gain(row):
-        return sum(frozenset(pair) in missing for pair in itertools.combinations(row.items(), 2))
+        return len(shown(row) & missing)
 
     for pair in sorted(missing, key=lambda pair: sorted(map(repr, pair))):
         if pair not in missing:
@@ -136,7 +145,7 @@ def pairs(options):
         row = max(filter(allowed, tries), key=gain, default=None)
         if row is None:
             continue
-        missing -= {frozenset(found) for found in itertools.combinations(row.items(), 2)}
+        missing -= shown(row)
         rows.append(row)
     rng.shuffle(rows)  # the first show every size of image, not the smallest
     return rows
@@ -151,11 +160,19 @@ def divides(system, row):
 
 def table():
     seen = set()
-    for system in SYSTEMS:
+    # Noise, priors, likelihoods and the like are the same code in all systems for images, and in all for vectors.
+    met = {True: set(), False: set()}
+    for system, cls in SYSTEMS.items():
         # The first is of colour, with sides that differ.
         rows = sorted(
-            pairs(settings(system)), key=lambda r: (r["channels"], r["sides"] == SIDES[1])
+            pairs(settings(system), met[cls.images]),
+            key=lambda r: (r["channels"], r["sides"] == SIDES[1]),
         )
+        for row in rows:
+            options = itertools.combinations(row.items(), 2)
+            met[cls.images] |= {
+                frozenset(pair) for pair in options if not OF_DATA >= dict(pair).keys()
+            }
         for row in reversed(rows):
             values = {(system, name, row[name]) for name in OF_EACH if name in row}
             values |= {(name, row[name]) for name in OF_ALL if name in row} | {(system, "learns")}

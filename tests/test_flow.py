@@ -82,6 +82,21 @@ def test_temperature_zero_is_the_image_of_the_mode(flow):
     np.testing.assert_allclose(x, mode, rtol=1e-14)
 
 
+@pytest.mark.parametrize("method", ["log_prob", "log_prob_and_update"])
+def test_densities_whose_gradients_may_overflow_are_zero(method):
+    """Those below ``exp(-2^72)``, beyond 9.7e10 standard deviations."""
+    flow = cast(dgm.Flow(dgm.ActNorm((1,))), jnp.float32)
+    x = jnp.asarray([[9e10], [1e11]], jnp.float32)
+
+    def values(x):
+        found = getattr(flow, method)(x)
+        return found if method == "log_prob" else found[0]
+
+    found, pull = jax.vjp(values, x)
+    np.testing.assert_allclose(found, [-4.05e21, -np.inf], rtol=1e-6)
+    np.testing.assert_allclose(pull(jnp.ones(2, jnp.float32))[0], [[-9e10], [0.0]], rtol=1e-6)
+
+
 def test_a_flow_can_be_the_base_of_a_flow(flow):
     assert flow.event_shape == (2,)
     independent = dgm.Flow(flow.bijector, flow)  # a flow as the base of a flow

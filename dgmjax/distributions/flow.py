@@ -187,11 +187,11 @@ class Flow(Density):
         context = as_context(context, self.context_shape, batch, where=where, dtype=value.dtype)
         value, verdict = ends.within(value, len(self.event_shape))
         z, log_det, bijector = self.bijector.inverse_and_update(value, context, key=key)
+        z, of_z = _latents_within(self.base, z)
         log_prob, base = self.base.log_prob_and_update(z, key=prng.fold_in(key, 0))
         new = nnx.clone(self)
         new.bijector, new.base = bijector, base
-        total = ends.settled(widened(log_prob) + widened(log_det))
-        return ends.judged(total, verdict), new
+        return ends.judged(_of_data(log_prob, of_z, widened(log_det)), verdict), new
 
     @compiled
     def sample(
@@ -255,9 +255,21 @@ def log_density(
 ) -> jax.Array:
     """``log p_base(z) + log_det``, ``[*batch]``; an event of density 0 is ``-inf`` and has no gradient.
 
-    Latents that overflowed have density 0 under the base. The key is for dropout in the base.
+    Latents that overflowed have density 0 under the base, and so have those where it is below ``exp(-2^72)`` (in
+    float32): the gradient of a layer holds squares of latents times activations, which would overflow. The key is for
+    dropout in the base.
     """
+    z, verdict = _latents_within(base, z)
+    return _of_data(base.log_prob(z, key=key), verdict, log_det)
+
+
+def _latents_within(base: Density, z: jax.Array) -> tuple[jax.Array, jax.Array]:
     # Room for the scale of the base, by which it divides.
     bound = None if isinstance(base, Flow) else ends.largest(z.dtype)
-    z, verdict = ends.within(z, len(base.event_shape), bound)
-    return ends.settled(ends.judged(widened(base.log_prob(z, key=key)), verdict) + log_det)
+    return ends.within(z, len(base.event_shape), bound)
+
+
+def _of_data(log_prob: jax.Array, verdict: jax.Array, log_det: jax.Array) -> jax.Array:
+    log_prob = widened(log_prob)
+    log_prob = ends.outside(log_prob < -ends.largest(log_prob.dtype, 0.6), log_prob)
+    return ends.settled(ends.judged(log_prob, verdict) + log_det)
