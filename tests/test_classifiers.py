@@ -98,7 +98,7 @@ def test_a_classifier_trains_by_the_command(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if "110" not in name])  # that of 38 at this size
 def test_smoke(name, tmp_path, monkeypatch, capsys):
     """No prepared data sets: the smoke size falls back to the digits."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_data"))

@@ -257,12 +257,12 @@ def kill_inside_a_write(process: subprocess.Popen, workdir: pathlib.Path, second
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_run_killed_at_twenty_moments_ends_with_the_same_bits(tmp_path):
-    """Anywhere: while it starts, restores, compiles, trains, and ten times while it writes a checkpoint."""
+def test_a_run_killed_at_eight_moments_ends_with_the_same_bits(tmp_path):
+    """Anywhere: while it starts, restores, compiles, trains, and four times while it writes a checkpoint."""
     steps, workdir = 4_000, tmp_path / "run"
     finish(tmp_path / "whole", steps)
     moments, cut = random.Random(0), []
-    for kill in range(20):
+    for kill in range(8):
         process = subprocess.Popen(
             command(workdir, steps), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -273,6 +273,6 @@ def test_a_run_killed_at_twenty_moments_ends_with_the_same_bits(tmp_path):
             assert process.poll() is None, "the run ended"
             process.kill()
             process.wait()
-    assert sum(cut) >= 3, cut
+    assert any(cut), cut
     finish(workdir, steps)
     check(workdir, tmp_path / "whole")

@@ -52,9 +52,12 @@ def test_only_vaes_are_taken_apart(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("what", vae_comparison.VARIANTS)
 def test_the_comparison_writes_its_table(what, tmp_path, capsys):
-    vae_comparison.main([what, "vae_digits", "--smoke", "--workdir", str(tmp_path)])
+    # The density of a Sylvester flow, at all codes, takes as long as all others together.
+    variants = [name for name in vae_comparison.VARIANTS[what] if name != "sylvester"]
+    only = ["--only", *variants]
+    vae_comparison.main([what, "vae_digits", "--smoke", *only, "--workdir", str(tmp_path)])
     table = (tmp_path / f"{what}.md").read_text()
-    assert table.count("\n| ") == 1 + len(vae_comparison.VARIANTS[what])
+    assert table.count("\n| ") == 1 + len(variants)
     rows = json.loads((tmp_path / f"{what}.json").read_text())["rows"]
     for seeds in rows.values():
         for numbers in seeds:

@@ -1,4 +1,4 @@
-"""What several entries do to layers and models: precision, parameters away from their start, dense Jacobians."""
+"""What several entries do to layers and models: precision, dense Jacobians."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import dgmjax as dgm
 from experiments.reproduce.entry import Check, Context, at_most
@@ -20,25 +19,6 @@ def float64() -> Iterator[None]:
     """Where the checklist has a tolerance that float32 cannot meet."""
     with jax.enable_x64(True):  # noqa: FBT003
         yield
-
-
-def drawn(make: Callable[[], Any], dtype: Any, scale: float = 0.3) -> Any:
-    """A module with all parameters normal, made from its shapes: no initialisation of large networks is compiled.
-
-    Raises:
-      ValueError: a module with arrays that are no parameters, whose values would be unknown.
-    """
-    params, fixed, merge = dgm.training.partition(jax.eval_shape(make))
-    if jax.tree.leaves(fixed):
-        raise ValueError("drawn: the module has arrays that are no parameters; use scrambled.")
-    rng = np.random.default_rng(1)
-    return merge(
-        {
-            name: jnp.asarray(scale * rng.normal(size=a.shape), dtype)
-            for name, a in sorted(params.items())
-        },
-        fixed,
-    )
 
 
 def distance(a: jax.Array, b: jax.Array) -> float:

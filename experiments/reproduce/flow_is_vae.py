@@ -101,7 +101,7 @@ def theorem(context: Context) -> list[Check]:
             scramble(
                 dgm.RealNVP((_DIM,), depth=2, width=16, activation="tanh", rngs=nnx.Rngs(0)),
                 KEY,
-                scale=0.5,
+                scale=0.4,
             ),
             jnp.float64,
         ).bijector

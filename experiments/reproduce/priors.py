@@ -36,7 +36,7 @@ def priors(context: Context) -> list[Check]:
 def flow_prior(context: Context) -> list[Check]:
     """``log p(z) = log p(f(z)) + log |det J_f|`` on a grid of the plane, by dense Jacobians, and in an ELBO."""
     del context
-    axis = jnp.linspace(-20.0, 20.0, 401)
+    axis = jnp.linspace(-80.0, 80.0, 1001)
     points = jnp.stack(jnp.meshgrid(axis, axis), -1).reshape(-1, 2)
     area = float((axis[1] - axis[0]) ** 2)
     checks = []
@@ -44,7 +44,7 @@ def flow_prior(context: Context) -> list[Check]:
         prior = scramble(
             dgm.FlowPrior(2, kind, depth=3, width=16, rngs=nnx.Rngs(0)), KEY, scale=0.15
         )
-        values = jax.jit(lambda prior: prior.log_prob(points))(prior)
+        values = jax.jit(lambda prior, points: prior.log_prob(points))(prior, points)
         z = jax.random.normal(KEY, (8, 2))
         dense = dense_log_det(prior.bijector.inverse, z)
         by_hand = prior.base.log_prob(prior.bijector.inverse(z)) + dense
@@ -145,11 +145,6 @@ def side_by_side(context: Context) -> list[Check]:
             1e-3,
         ),
         at_least(
-            "test less train ELBO, aggregated less N(0, I), nats",
-            overfit["aggregated"] - overfit["normal"],
-            0.0,
-        ),
-        at_least(
             "smallest gain of importance samples, nats",
             min(found["test_elbo"] - found["test_iw"] for found in numbers.values()),
             0.0,
@@ -158,6 +153,11 @@ def side_by_side(context: Context) -> list[Check]:
     if not context.quick:  # 250 steps are too few to order the models
         best = min(found["test_elbo"] for found in learned)
         checks += [
+            at_least(
+                "test less train ELBO, aggregated less N(0, I), nats",
+                overfit["aggregated"] - overfit["normal"],
+                0.0,
+            ),
             at_most(
                 "largest marginal KL of a learned prior less that of N(0, I), nats",
                 max(found["marginal_kl"] for found in learned) - numbers["normal"]["marginal_kl"],
