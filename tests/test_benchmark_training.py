@@ -209,7 +209,9 @@ def test_eight_devices_all_reduce_the_gradient_and_a_kibibyte():
     assert set(results) == {"jit, 8 devices", "shard_map, 8 devices", "jit, fsdp, 8 devices"}
     for result in results.values():
         assert result["devices"] == 8
-        assert 0 <= result["all_reduced_bytes"] - result["parameter_bytes"] <= 1024
+        # Gradients of arrays in parts are summed where the parts are, after an all-to-all.
+        reduced = result["all_reduced_bytes"] + result["bytes"].get("all-to-all", 0)
+        assert 0 <= reduced - result["parameter_bytes"] <= 1024
         assert result["parameter_bytes"] == alone["parameter_bytes"] > 0
         assert result["product_flops"] * 8 == alone["product_flops"] > 0
     for name in ("jit, 8 devices", "shard_map, 8 devices"):

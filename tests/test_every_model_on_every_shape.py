@@ -1,8 +1,8 @@
 """Every system on images of every kind: it starts near the uniform code, with finite gradients, and learns.
 
 The options of a system are those of its settings, so a new likelihood, network or prior is in the table by itself.
-Every value meets every kind of data, in one system of those that share it; the fast suite has those rows that show a
-value for the first time.
+Every system has a row of each of its values and of each shape. Every value meets every kind of data in one system of
+those that share it. The fast suite has those rows that show a value for the first time.
 """
 
 import itertools
@@ -76,6 +76,8 @@ SIZES = {
 NOISE = {"couplings": 2, "width": 8, "depth": 1, "num_components": 3, "encoder_width": 4}
 # They change what a gradient costs, not what it is, or is near.
 OF_MEMORY = ("reversible", "remat", "remat_blocks", "compute_dtype")
+# Functions of single numbers: the shape of what holds them is nothing to them.
+ELEMENTWISE = {"activation", "scale_fn", "h", "saturating", "sequential"}
 # What the fast suite shows of each system, and of all together.
 OF_EACH, OF_ALL = ("likelihood", "network", "variant"), ("noise", "prior", "posterior")
 
@@ -124,7 +126,7 @@ def pairs(options, met=frozenset()):
     missing = {
         frozenset(((a, x), (b, y)))
         for a, b in itertools.combinations(keys, 2)
-        if OF_DATA & {a, b}
+        if OF_DATA & {a, b} and not ELEMENTWISE & {a, b}
         for x in options[a]
         for y in options[b]
     } - met
@@ -160,7 +162,8 @@ def divides(system, row):
 
 def table():
     seen = set()
-    # Noise, priors, likelihoods and the like are the same code in all systems for images, and in all for vectors.
+    # Noise, priors, likelihoods and the like are the same code in all systems for images, and in all for vectors; what
+    # every system has to see is every shape.
     met = {True: set(), False: set()}
     for system, cls in SYSTEMS.items():
         # The first is of colour, with sides that differ.
@@ -171,7 +174,7 @@ def table():
         for row in rows:
             options = itertools.combinations(row.items(), 2)
             met[cls.images] |= {
-                frozenset(pair) for pair in options if not OF_DATA >= dict(pair).keys()
+                frozenset(pair) for pair in options if dict(pair).keys() != {"sides", "channels"}
             }
         for row in reversed(rows):
             values = {(system, name, row[name]) for name in OF_EACH if name in row}

@@ -253,9 +253,12 @@ def test_kept_results_say_what_they_are():
 
 
 @pytest.mark.slow
-def test_all_entries_pass_quickly(tmp_path):
+def test_entries_of_formulas_pass_quickly(tmp_path):
+    """Those of figures and tables are in the tests of these; the whole checklist is a command of its own."""
+    formulas = [name for name, one in ENTRIES.items() if not one.title.startswith(("FIG", "TAB"))]
+    options = ["--quick", "--out", str(tmp_path), "--results", str(RUNS)]
     with pytest.raises(SystemExit) as end:
-        reproduce.main(["--quick", "--out", str(tmp_path), "--results", str(RUNS)])
+        reproduce.main([*options, "--only", *formulas])
     assert end.value.code == 0
     runs = list((tmp_path / "quick" / "runs").rglob("config.json"))
     assert runs
