@@ -2,6 +2,7 @@
 
 import atexit
 import collections
+import gc
 import itertools
 import math
 import os
@@ -22,6 +23,11 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Compiling makes many objects that live on; with Python's thresholds an eighth of the time goes into looking at them.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.fixture(scope="module")
 def x32():
     """JAX's defaults, as users train: float32, and the dtype promotion that optax relies on."""
@@ -40,6 +46,7 @@ def pytest_runtest_teardown():
     look = next(_TESTS) % 10 == 0 and _MAPS.exists()
     if look and len(_MAPS.read_bytes().splitlines()) > _MANY_MAPS:
         jax.clear_caches()
+        gc.collect()
 
 
 @pytest.hookimpl(tryfirst=True)

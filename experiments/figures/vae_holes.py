@@ -19,7 +19,7 @@ _LEVEL = 0.01
 _IN_HOLES = "#35c9e0"
 
 
-@register(quick={"epochs": 8, "draws": 500, "resolution": 40, "rows": 300})
+@register(quick={"epochs": 16, "draws": 500, "resolution": 40, "rows": 300})
 def draw(
     out: pathlib.Path,
     *,
