@@ -1,8 +1,9 @@
-"""What trained models are used for, and how good their inference is: latents, interpolation, outliers, gaps."""
+"""Uses of trained models, and how good their inference is: latents, interpolation, outliers, gaps, calibration."""
 
 from dgmjax.analysis.active_units import ActiveUnits, active_units
 from dgmjax.analysis.annealed_importance import AnnealedImportance, annealed_importance
 from dgmjax.analysis.attributes import attribute_direction, manipulate
+from dgmjax.analysis.calibration import Calibration, calibration
 from dgmjax.analysis.inference_gaps import InferenceGaps, inference_gaps
 from dgmjax.analysis.interpolation import decode_path, interpolate, lerp, slerp
 from dgmjax.analysis.latent_path import latent_path
@@ -21,6 +22,7 @@ from dgmjax.analysis.sample_quality import (
 __all__ = [
     "ActiveUnits",
     "AnnealedImportance",
+    "Calibration",
     "ClassBalance",
     "InferenceGaps",
     "PrecisionRecall",
@@ -29,6 +31,7 @@ __all__ = [
     "annealed_importance",
     "attribute_direction",
     "auroc",
+    "calibration",
     "class_balance",
     "code_length",
     "complexity_corrected",

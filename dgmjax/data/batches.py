@@ -19,6 +19,7 @@ class Batches:
       seed: any non-negative integer.
       process: this process, which gets its slice of every batch.
       processes: how many there are.
+      weights: of the rows, see `Order`.
     """
 
     arrays: dict[str, np.ndarray]
@@ -26,6 +27,7 @@ class Batches:
     seed: int
     process: int = 0
     processes: int = 1
+    weights: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Fix the number of batches of an epoch."""
@@ -33,7 +35,8 @@ class Batches:
         if len(set(rows.values())) != 1:
             raise ValueError(f"Batches: expected arrays with equally many rows, got {rows}.")
         self.num_rows = next(iter(rows.values()))
-        self.order = Order(self.num_rows, self.batch_size, self.seed, self.process, self.processes)
+        share = (self.batch_size, self.seed, self.process, self.processes)
+        self.order = Order(self.num_rows, *share, self.weights)
         self.batch_size, self.per_epoch = self.order.batch_size, self.order.per_epoch
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:

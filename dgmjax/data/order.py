@@ -13,12 +13,18 @@ class Order:
     epochs. Each of ``processes`` takes its slice of every batch: their slices in turn are the batch of one process,
     so what is trained on does not depend on how many there are.
 
+    With ``weights`` an epoch has row ``i`` ``num_rows weights_i / sum weights`` times on average, rounded up or down at
+    random: systematic resampling, the draws with the least noise. A row of weight zero never comes.
+
     Args:
       num_rows: rows of the data.
       batch_size: rows a batch, over all processes; all rows if there are fewer.
       seed: any non-negative integer.
       process: this process.
       processes: how many there are.
+      weights: ``[num_rows]``, zero or more each, one of them positive; None for equal ones.
+
+    Source: Kitagawa, 1996, *Monte Carlo filter and smoother*, J. Comput. Graph. Stat. 5, appendix (resampling).
     """
 
     num_rows: int
@@ -26,6 +32,7 @@ class Order:
     seed: int
     process: int = 0
     processes: int = 1
+    weights: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Fix the number of batches of an epoch."""
@@ -59,4 +66,25 @@ class Order:
     def _permutation(self, epoch: int) -> np.ndarray:
         # RandomState and SeedSequence are frozen across NumPy versions (NEP 19), default_rng's permutation is not.
         state = np.random.SeedSequence([self.seed, epoch]).generate_state(4)
-        return np.random.RandomState(state).permutation(self.num_rows)
+        random = np.random.RandomState(state)
+        order = random.permutation(self.num_rows)
+        if self.weights is None:
+            return order
+        return resampled_rows(self.weights, random.random_sample())[order]
+
+
+def resampled_rows(weights: np.ndarray, offset: float) -> np.ndarray:
+    """As many rows as ``weights`` has, in their order: those of ``n`` equal steps through the sum of the weights.
+
+    Args:
+      weights: ``[n]``, zero or more each, one of them positive.
+      offset: where in its step each draw lies, in ``[0, 1)``.
+
+    Returns:
+      ``[n]``, integers.
+    """
+    ends = np.cumsum(weights, dtype=np.float64)
+    draws = (np.arange(len(ends)) + offset) * (ends[-1] / len(ends))
+    # Rounding may take the last draw to the end itself.
+    last = np.flatnonzero(weights)[-1]
+    return np.minimum(np.searchsorted(ends, draws, side="right"), last)

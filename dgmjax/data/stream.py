@@ -41,6 +41,7 @@ class Stream:
       workers: processes that read and decode; 0 for threads in this one.
       threads: threads a process reads with; each prepares whole batches.
       ahead: batches kept ready, by each worker if there are any.
+      weights: of the rows, see `Order`.
 
     Raises:
       ImportError: grain is missing.
@@ -57,6 +58,7 @@ class Stream:
         workers: int = 0,
         threads: int = 2,
         ahead: int = 4,
+        weights: np.ndarray | None = None,
     ):
         if importlib.util.find_spec("grain") is None:
             raise ImportError("Stream reads ahead with grain: pip install 'dgmjax[tfds]'")
@@ -64,7 +66,7 @@ class Stream:
             raise ValueError(
                 f"Stream: expected workers >= 0, threads >= 1 and ahead >= 1, got {workers}, {threads} and {ahead}."
             )
-        self._order = Order(len(records), batch_size, seed, process, processes)
+        self._order = Order(len(records), batch_size, seed, process, processes, weights)
         self.num_rows = len(records)
         self.batch_size, self.per_epoch = self._order.batch_size, self._order.per_epoch
         self._records = records

@@ -16,6 +16,7 @@ from dgmjax.distributions.dequantization.shaped import (
     TruncatedNormalDequantization,
 )
 from dgmjax.distributions.dequantization.variational import VariationalDequantization
+from dgmjax.distributions.ensemble import Ensemble
 from dgmjax.distributions.flow import IID, Flow, standard_normal
 from dgmjax.distributions.stochastic.base import Bijective, StochasticMap, as_stochastic_map
 from dgmjax.distributions.stochastic.encoder_decoder import EncoderDecoder
@@ -39,6 +40,7 @@ __all__ = [
     "Dequantization",
     "Dequantized",
     "EncoderDecoder",
+    "Ensemble",
     "Flow",
     "GaussianNoise",
     "IID",

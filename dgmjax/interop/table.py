@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from numpy.typing import ArrayLike
 
 from dgmjax.distributions.categorical import CategoricalVector
 from dgmjax.distributions.flow import Flow
@@ -25,6 +26,7 @@ from dgmjax.layers.concatenate import Concatenate
 from dgmjax.layers.preprocess import Standardize
 from dgmjax.models.spline_flow import NeuralSplineFlow
 from dgmjax.training.fit import fit
+from dgmjax.training.weights import prepare_weights
 
 _FEWEST_ROWS = 20
 # float32 keeps seven digits: a column whose mean is this many standard deviations from 0 keeps two of its deviations.
@@ -37,6 +39,7 @@ def fit_table(
     seed: jax.Array,
     columns: Mapping[str | int, Column] | None = None,
     model: Flow | None = None,
+    weights: ArrayLike | None = None,
     steps: int = 2_000,
     validation_share: float = 0.1,
     **options: Any,
@@ -56,6 +59,8 @@ def fit_table(
         `dgmjax.interop.Circular`, `dgmjax.interop.Integers` or `dgmjax.interop.Categories`.
       model: flow with events ``(d,)``, with its own `dgmjax.Standardize`, for columns that all are real, or taken as
         such; default a `dgmjax.NeuralSplineFlow` with a map of each kind as its first layer.
+      weights: one a row, zero or more each, as in `dgmjax.fit`, in training and validation; a row of weight zero is as
+        good as none.
       steps: optimizer steps.
       validation_share: of the rows, chosen at random, that select the weights; 0 for none.
       **options: to `dgmjax.fit`: ``learning_rate``, ``batch_size``, ``patience``, ``watch``, ``workdir``, ...
@@ -73,6 +78,9 @@ def fit_table(
         [Real()] * len(names) if model is not None else kinds_of(columns, names, values)
     )
     x = matrix_of(names, values, kinds, where="fit_table")
+    weights = prepare_weights(weights, len(x), "fit_table: weights")
+    if weights is not None:
+        x, weights = x[weights > 0.0], weights[weights > 0.0]
     _check(x, names, kinds)
     if not 0.0 <= validation_share < 1.0:
         raise ValueError(f"fit_table: validation_share must be in [0, 1), got {validation_share}.")
@@ -85,10 +93,13 @@ def fit_table(
     order = np.asarray(jax.random.permutation(split_key, len(x)))
     held_out = round(validation_share * len(x))
     x = x.astype(np.float32)
-    validation = x[order[:held_out]] if held_out else None
-    result = fit(
-        made, x[order[held_out:]], seed=fit_key, validation=validation, steps=steps, **options
-    )
+    validation, train = order[:held_out], order[held_out:]
+    if held_out:
+        options |= {"validation": x[validation]}
+    if weights is not None:
+        options |= {"weights": weights[train]}
+        options |= {"validation_weights": weights[validation]} if held_out else {}
+    result = fit(made, x[train], seed=fit_key, steps=steps, **options)
     dtypes = (
         None
         if labels is None

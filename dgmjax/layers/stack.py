@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ from dgmjax.numerics.compiled import compiled
 from dgmjax.numerics.loop_dtype import steady
 from dgmjax.numerics.reversible import reversible_scan
 from dgmjax.numerics.sharding import varying
+
+Module = TypeVar("Module", bound=nnx.Module)
 
 
 @recorded
@@ -75,7 +77,12 @@ class Stack(Bijector):
                 f"Stack: {type(first).__name__} maps latents {first.latent_shape} to events {first.event_shape}; "
                 f"only layers that keep the shape can be stacked."
             )
-        self.layer = _stacked(layers)
+        self.layer = stacked(
+            layers,
+            where="Stack",
+            what="layer",
+            otherwise=" Alternating layers go in pairs, Stack([Chain([a, b]), Chain([a, b]), ...]); else use Chain.",
+        )
         self.num_layers = len(layers)
         self.reversible = reversible
         self.remat = remat
@@ -183,19 +190,29 @@ def _initialised(stacked: Bijector, x: jax.Array, context: jax.Array | None) -> 
     return jax.lax.scan(body, x, stacked)[1]
 
 
-def _stacked(layers: list[Bijector]) -> Bijector:
-    """One module whose arrays have the axis of the layers first."""
-    structure: Any = jax.tree.structure(layers[0])
-    shapes = [leaf.shape for leaf in jax.tree.leaves(layers[0])]
-    for index, layer in enumerate(layers):
-        same = jax.tree.structure(layer) == structure
-        if not same or [leaf.shape for leaf in jax.tree.leaves(layer)] != shapes:
+def stacked(modules: Sequence[Module], *, where: str, what: str, otherwise: str = "") -> Module:
+    """One module whose arrays are those of ``modules`` along a new first axis.
+
+    Args:
+      modules: at least one; all of one class, with equal settings and shapes.
+      where: who asks, for messages.
+      what: name of one of them there.
+      otherwise: end of the message.
+
+    Raises:
+      ValueError: they differ in more than their arrays.
+    """
+    structure: Any = jax.tree.structure(modules[0])
+    shapes = [leaf.shape for leaf in jax.tree.leaves(modules[0])]
+    first = type(modules[0]).__name__
+    for index, module in enumerate(modules):
+        same = jax.tree.structure(module) == structure
+        if not same or [leaf.shape for leaf in jax.tree.leaves(module)] != shapes:
             raise ValueError(
-                f"Stack: layer {index} ({type(layer).__name__}) and layer 0 ({type(layers[0]).__name__}) differ in "
-                f"more than their arrays: class, constructor arguments, masks and shapes must be equal. Alternating "
-                f"layers go in pairs, Stack([Chain([a, b]), Chain([a, b]), ...]); otherwise use Chain."
+                f"{where}: {what} {index} ({type(module).__name__}) and {what} 0 ({first}) differ in more than their "
+                f"arrays: class, constructor arguments, masks and shapes must be equal.{otherwise}"
             )
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *modules)
 
 
 def _paths(layer: Bijector) -> list[tuple[int, ...]]:

@@ -9,6 +9,7 @@ from dgmjax.objectives.elbo_surgery import (
     encode_all,
     hole_mass,
 )
+from dgmjax.objectives.every_member import every_member
 from dgmjax.objectives.gan_game import (
     discriminator_loss,
     instance_noise,
@@ -50,6 +51,7 @@ __all__ = [
     "elbo",
     "elbo_surgery",
     "encode_all",
+    "every_member",
     "hole_mass",
     "instance_noise",
     "iwae",

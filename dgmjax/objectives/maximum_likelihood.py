@@ -38,13 +38,19 @@ def maximum_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[Any, .
 
 
 def negative_log_likelihood(model: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-    """`maximum_likelihood` without dropout, with running statistics: what validation and test report."""
+    """`maximum_likelihood` without dropout, with running statistics: what validation and test report.
+
+    ``"weights": [n]`` in the batch, all positive, make its means weighted ones.
+    """
     seed, _ = prng.split(key)
     x = batch["x"]
-    return _loss(model, x, log_prob(model, x, batch.get("context"), seed=seed))
+    log_probs = log_prob(model, x, batch.get("context"), seed=seed)
+    return _loss(model, x, log_probs, batch.get("weights"))
 
 
-def likelihood_metrics(model: Any, x: jax.Array, log_probs: jax.Array) -> Metrics:
+def likelihood_metrics(
+    model: Any, x: jax.Array, log_probs: jax.Array, weights: jax.Array | None = None
+) -> Metrics:
     """``nats``, the negative log-likelihood, and of integers ``bits_per_dim``: pairs (sum, count).
 
     Means over ragged batches merge exactly. Of floats there are no bits/dim, see `dgmjax.checks.is_discrete`.
@@ -53,15 +59,22 @@ def likelihood_metrics(model: Any, x: jax.Array, log_probs: jax.Array) -> Metric
       model: with ``event_shape``.
       x: events ``[*batch, *event]``.
       log_probs: their log-likelihoods or bounds, ``[*batch]``, nats.
+      weights: positive, ``[*batch]``; None for equal ones.
     """
-    total, count = -log_probs.sum(), jnp.asarray(log_probs.size, log_probs.dtype)
+    if weights is None:
+        total, count = -log_probs.sum(), jnp.asarray(log_probs.size, log_probs.dtype)
+    else:
+        weights = weights.astype(log_probs.dtype)
+        total, count = -(weights * log_probs).sum(), weights.sum()
     metrics = {"nats": (total, count)}
     if is_discrete(x):
         metrics["bits_per_dim"] = (bits_per_dim(total, math.prod(model.event_shape)), count)
     return metrics
 
 
-def _loss(model: Any, x: jax.Array, log_probs: jax.Array) -> tuple[jax.Array, Metrics]:
-    metrics = likelihood_metrics(model, x, log_probs)
+def _loss(
+    model: Any, x: jax.Array, log_probs: jax.Array, weights: jax.Array | None = None
+) -> tuple[jax.Array, Metrics]:
+    metrics = likelihood_metrics(model, x, log_probs, weights)
     total, count = metrics["nats"]
     return total / count, metrics

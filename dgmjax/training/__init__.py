@@ -14,6 +14,7 @@ from dgmjax.training.optimizer import decayed, default_optimizer
 from dgmjax.training.options import Execution, Watch
 from dgmjax.training.parallel import Parallel, Strategy
 from dgmjax.training.partition import partition, statistics_of
+from dgmjax.training.per_member import per_member
 from dgmjax.training.round_trip import RoundTripWarning
 from dgmjax.training.run_state import FitResult, RunState
 from dgmjax.training.save import load, save
@@ -78,6 +79,7 @@ __all__ = [
     "one_run_at_a_time",
     "partition",
     "peak_flops",
+    "per_member",
     "read_settings",
     "record_changes",
     "save",

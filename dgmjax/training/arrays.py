@@ -17,6 +17,7 @@ from dgmjax.checks import (
     num_levels_of,
 )
 from dgmjax.data.checks import check_data
+from dgmjax.data.order import resampled_rows
 from dgmjax.data.stream import Records
 from dgmjax.training.inputs import Transform
 
@@ -134,14 +135,23 @@ def num_rows(data: Data) -> int:
     return len(data["x"]) if isinstance(data, dict) else len(data)
 
 
-def some_rows(data: Data, number: int | None) -> dict[str, np.ndarray]:
-    """``number`` rows chosen once for all runs, in their order; None for all, or 4,096 of what lies on the disk."""
+def some_rows(
+    data: Data, number: int | None, weights: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """``number`` rows chosen once for all runs, in their order; None for all, or 4,096 of what lies on the disk.
+
+    With ``weights`` (see `dgmjax.data.Order`) a row may come several times, or not at all.
+    """
     if number is None:
         in_memory = isinstance(data, dict) and not is_mapped(data["x"])
         number = num_rows(data) if in_memory else _FIRST_RECORDS
-    if number >= num_rows(data):
-        return data if isinstance(data, dict) else read_rows(data, np.arange(num_rows(data)))
-    return read_rows(data, np.sort(np.random.RandomState(0).permutation(num_rows(data))[:number]))
+    total = num_rows(data)
+    if weights is None and number >= total and isinstance(data, dict):
+        return data
+    rows = np.arange(total) if weights is None else resampled_rows(weights, 0.5)
+    if number < total:
+        rows = rows[np.sort(np.random.RandomState(0).permutation(total)[:number])]
+    return read_rows(data, rows)
 
 
 def is_mapped(array: np.ndarray) -> bool:

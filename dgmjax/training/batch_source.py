@@ -29,6 +29,7 @@ class Source:
       on_device: keep arrays on every device and gather rows there, so that a step sends row numbers only; default: on
         accelerators, up to 1 GB. Not with ``"pmap"``.
       workers: processes that read and decode records, see `dgmjax.data.Stream`.
+      weights: of the rows, see `dgmjax.data.Order`.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Source:
         steps_per_call: int = 1,
         on_device: bool | None = None,
         workers: int = 0,
+        weights: np.ndarray | None = None,
     ):
         self._parallel, self._steps_per_call = parallel, steps_per_call
         share = (batch_size, seed, jax.process_index(), jax.process_count())
@@ -49,10 +51,15 @@ class Source:
         self._rows: Callable[[int], HostArrays]
         if not isinstance(data, dict):
             self._rows = self._stream = Stream(
-                data, *share[:2], process=share[2], processes=share[3], workers=workers
+                data,
+                *share[:2],
+                process=share[2],
+                processes=share[3],
+                workers=workers,
+                weights=weights,
             )
             return
-        self._rows = Batches(data, *share)
+        self._rows = Batches(data, *share, weights)
         if on_device is None:
             small = sum(array.nbytes for array in data.values()) <= _ON_DEVICE_BYTES
             on_device = small and jax.default_backend() != "cpu"

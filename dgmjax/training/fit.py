@@ -13,7 +13,7 @@ from dgmjax.data.stream import Records
 from dgmjax.layers.serialization.recorded import plain
 from dgmjax.objectives.likelihood import bound_of
 from dgmjax.objectives.maximum_likelihood import maximum_likelihood, negative_log_likelihood
-from dgmjax.training.arrays import prepare_data
+from dgmjax.training.arrays import num_rows, prepare_data
 from dgmjax.training.distributed import check_same, is_first
 from dgmjax.training.gradient import Loss
 from dgmjax.training.identity import describe_call, identity_of
@@ -29,6 +29,7 @@ from dgmjax.training.run_state import FitResult
 from dgmjax.training.schedule import Schedule
 from dgmjax.training.setup import prepare
 from dgmjax.training.step import Optimizer
+from dgmjax.training.weights import prepare_weights, with_weights
 
 Model = TypeVar("Model")
 
@@ -42,6 +43,8 @@ def fit(
     context: ArrayLike | None = None,
     validation: ArrayLike | Records | None = None,
     validation_context: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    validation_weights: ArrayLike | None = None,
     steps: int = 2_000,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
@@ -83,6 +86,9 @@ def fit(
       context: ``[n, *context]`` for a conditional model, or classes, integers ``[n]``, given to it as one-hot.
       validation: held-out events or records; selects the returned weights and drives ``patience``.
       validation_context: their context.
+      weights: ``[n]``, zero or more each, of the rows of ``x``; only their ratios count. A row is in a batch as often
+        as its weight says (`dgmjax.data.Order`), so the fit is that to resampled rows, whatever the loss.
+      validation_weights: the same of the rows of ``validation``, whose metrics are weighted means.
       steps: optimizer steps; of a run that goes on, all of them, those before included.
       batch_size: rows a step, over all devices and processes.
       learning_rate: peak of the default optimizer: Adam, gradient norm clipped at 1, cosine decay to 0.
@@ -128,16 +134,23 @@ def fit(
         seed=seed,
         ema_decay=ema_decay,
         init_rows=init_rows,
-        needs_validation=patience is not None and validation is None,
+        needs_validation=(patience is not None or validation_weights is not None)
+        and validation is None,
         execution=execution,
         watch=watch,
     )
     steps_per_call = 1 if watch.debug_nans else execution.steps_per_call
     schedule = Schedule(steps, eval_every, patience, steps_per_call)
     train = prepare_data(model, x, context, "x", transform)
+    prepared_weights = prepare_weights(weights, num_rows(train), "fit: weights")
     held_out = None
     if validation is not None:
         held_out = prepare_data(model, validation, validation_context, "validation", transform)
+        held_out = with_weights(held_out, validation_weights, "fit: validation_weights")
+    if validation_weights is not None and validation_loss is not negative_log_likelihood:
+        raise ValueError(
+            "fit: validation_weights are for the default validation_loss; resample the rows for another."
+        )
     if optimizer is None:
         optimizer = default_optimizer(learning_rate=learning_rate, steps=steps, clip_norm=1.0)
         if isinstance(loss, Mapping):
@@ -146,6 +159,7 @@ def fit(
         model,
         train,
         optimizer,
+        weights=prepared_weights,
         seed=seed,
         batch_size=batch_size,
         init_rows=init_rows,
@@ -156,7 +170,11 @@ def fit(
     with contextlib.closing(prepared.source):
         settings = describe_call(
             model,
-            {"x": train, "validation": held_out},
+            {
+                "x": train,
+                "validation": held_out,
+                "weights": None if prepared_weights is None else {"weights": prepared_weights},
+            },
             state.opt_state,
             seed,
             # All of the data, for their digests.

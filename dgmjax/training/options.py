@@ -100,7 +100,9 @@ def check_options(
     if watch.debug_nans and jax.process_count() > 1:
         raise ValueError("fit: debug_nans looks at one process; continue the run with one.")
     if needs_validation:
-        raise ValueError("fit: patience counts evaluations on validation data; pass validation=...")
+        raise ValueError(
+            "fit: patience and validation_weights are of validation data; pass validation=..."
+        )
 
 
 def _with_plain_numbers(options: Execution | Watch, *names: str) -> None:

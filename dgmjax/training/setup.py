@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from dgmjax.nets.data_init import as_initialised
 from dgmjax.training.arrays import Data, num_rows, some_rows
@@ -65,6 +66,7 @@ def prepare(
     train: Data,
     optimizer: Optimizer | Mapping[str, Optimizer],
     *,
+    weights: np.ndarray | None,
     seed: jax.Array,
     batch_size: int,
     init_rows: int | None,
@@ -82,7 +84,8 @@ def prepare(
     data_key, init_key, train_key, eval_key = jax.random.split(seed, 4)
     initial = model
     if init_rows != 0:
-        initial = with_data_init(model, some_rows(train, init_rows), init_key, transform=transform)
+        rows = some_rows(train, init_rows, weights)
+        initial = with_data_init(model, rows, init_key, transform=transform)
     initial = as_initialised(initial)
     params, fixed, merge = partition(initial)
     statistics = tuple(statistics_of(initial))
@@ -98,6 +101,7 @@ def prepare(
         steps_per_call=steps_per_call,
         on_device=execution.on_device,
         workers=execution.workers,
+        weights=weights,
     )
     prepared = Ready(
         merge=merge,
