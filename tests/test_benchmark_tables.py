@@ -21,7 +21,7 @@ def test_the_quick_race_writes_a_table_and_a_picture(tmp_path, capsys):
     assert written["work"]["steps"] == QUICK.steps
     assert list(written["runs"]) == ["dgmjax, autoregressive", "dgmjax, coupling"]
     for run in written["runs"].values():
-        assert run["steps"] == [4, 8]
+        assert run["steps"] == [8, 16]
         assert 0 < run["seconds"][0] < run["seconds"][1]
         # A standard normal in six dimensions has -8.5 nats.
         assert -11 < run["test"] < -7
@@ -29,7 +29,7 @@ def test_the_quick_race_writes_a_table_and_a_picture(tmp_path, capsys):
     assert out.with_suffix(".png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     printed = capsys.readouterr().out
     assert printed.count("| dgmjax, ") == 2
-    assert "after 8 steps" in printed
+    assert "after 16 steps" in printed
 
 
 def test_the_table_compares_at_the_seconds_of_the_fastest():

@@ -28,11 +28,12 @@ class Posterior(nnx.Module):
         self.shift = np.array([shift, 0.0])
 
     def moments(self, context):
-        return context / (1 + NOISE**2) + self.shift
+        return context / (1 + NOISE**2) + jnp.asarray(self.shift, jnp.float32)
 
     def sample(self, *, seed, sample_shape, context):
         noise = jax.random.normal(seed, (sample_shape, 2))
-        return self.moments(context) + noise @ jnp.asarray(self.tril.T, jnp.float32)
+        noise = noise @ jnp.asarray(self.tril.T, jnp.float32)
+        return jnp.broadcast_to(self.moments(context), noise.shape) + noise
 
     def log_prob(self, value, context=None, *, seed=None, key=None):
         mean = jnp.broadcast_to(self.moments(context), value.shape)

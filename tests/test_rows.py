@@ -1,6 +1,8 @@
 """`map_rows`, and `log_likelihood` by it: what all rows at once give, some rows at a time."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -141,3 +143,27 @@ def test_one_context_is_that_of_all_rows_and_batch_axes_stay():
     np.testing.assert_allclose(parts.log_prob, whole.log_prob, rtol=2e-6)
     with pytest.raises(ValueError, match=r"0 \.\. 2"):
         dgm.log_likelihood(model, x, np.full((5, 2), 3), batch_size=2)
+
+
+_TEN_MILLION = """
+import resource
+import numpy as np
+import dgmjax as dgm
+from flax import nnx
+
+flow = dgm.RealNVP((6,), depth=4, width=32, rngs=nnx.Rngs(0))
+x = np.random.default_rng(0).standard_normal((10_000_000, 6), dtype=np.float32)
+likelihood = dgm.log_likelihood(flow, x, batch_size=100_000)
+log_prob = dgm.numerics.map_rows(flow.log_prob, x, batch_size=100_000)
+assert likelihood.log_prob.shape == log_prob.shape == (10_000_000,)
+np.testing.assert_array_equal(likelihood.log_prob[-5:], log_prob[-5:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_ten_million_rows_take_less_than_two_gibibytes():
+    done = subprocess.run(
+        [sys.executable, "-c", _TEN_MILLION], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 2 * 2**30

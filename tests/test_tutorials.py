@@ -15,7 +15,7 @@ import pytest
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = {path.stem: path for path in sorted((DOCS / "tutorials").glob("*.md"))}
-NEEDS = {"samplers": ("blackjax", "numpyro")}  # besides what `.[experiments]` brings
+NEEDS = {"samplers": ("blackjax", "numpyro"), "inference": ("blackjax",)}  # besides what `.[experiments]` brings
 
 # What a page says in words or quotes as a number of its run, about the names that its blocks leave: on other machines
 # the digits differ, and the claims hold.
@@ -36,6 +36,15 @@ CLAIMS = {
         assert "importance-weighted bound, K=64 (uniform dequantization)" in str(bounds[-1])
         assert scores["mirrored digits"][0] > 0.7 and scores["digits at half contrast"][1] < 0.6
         assert scores["black images"][0] < 0.05 and scores["black images"][1] > 0.95
+    """,
+    "inference": """
+        assert -0.05 < gap.mean() < 0.15
+        assert samples.shape == (1_000, 50, 2)
+        assert (np.abs(calibrated.expected_coverage([0.5, 0.9]) - [0.5, 0.9]) < 0.08).all()
+        sure = dgm.analysis.calibration(overfitted, *checks, key=jax.random.key(6))
+        assert (sure.expected_coverage([0.5, 0.9]) < [0.3, 0.7]).all()
+        assert shares(walked).min() < 0.05 and shares(jumped).min() > 0.15
+        assert accepted.mean() > 0.3
     """,
     "samplers": """
         assert abs(fitted.history[-1]["log_z_bound"]) < 0.2

@@ -70,21 +70,25 @@ class Order:
         order = random.permutation(self.num_rows)
         if self.weights is None:
             return order
-        return resampled_rows(self.weights, random.random_sample())[order]
+        return resampled_rows(self.weights, random)[order]
 
 
-def resampled_rows(weights: np.ndarray, offset: float) -> np.ndarray:
-    """As many rows as ``weights`` has, in their order: those of ``n`` equal steps through the sum of the weights.
+def resampled_rows(weights: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """As many rows as ``weights`` has, each ``n weights_i / sum weights`` times, rounded up or down at random.
+
+    They are those that ``n`` equal steps through the sum of the weights meet, in a random order of the rows: in their
+    own a period of the weights could go in step.
 
     Args:
       weights: ``[n]``, zero or more each, one of them positive.
-      offset: where in its step each draw lies, in ``[0, 1)``.
+      random: of the order, and of where the steps begin.
 
     Returns:
-      ``[n]``, integers.
+      ``[n]``, integers that do not fall.
     """
-    ends = np.cumsum(weights, dtype=np.float64)
-    draws = (np.arange(len(ends)) + offset) * (ends[-1] / len(ends))
+    mixed = random.permutation(len(weights))
+    ends = np.cumsum(weights[mixed], dtype=np.float64)
+    draws = (np.arange(len(ends)) + random.random_sample()) * (ends[-1] / len(ends))
     # Rounding may take the last draw to the end itself.
-    last = np.flatnonzero(weights)[-1]
-    return np.minimum(np.searchsorted(ends, draws, side="right"), last)
+    last = np.flatnonzero(weights[mixed])[-1]
+    return np.sort(mixed[np.minimum(np.searchsorted(ends, draws, side="right"), last)])

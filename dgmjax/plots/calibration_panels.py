@@ -3,15 +3,12 @@
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.stats
 
 from dgmjax.plots.canvas import GRID, INK, new_figure, save_figure
-
-if TYPE_CHECKING:
-    from dgmjax.analysis.calibration import Calibration
 
 _COLOUR, _BAND = "#4f86bf", "#c9c9c9"
 _SIZE = 2.6  # inches a panel
@@ -19,8 +16,26 @@ _COLUMNS = 4
 _SHARE = 0.99  # of exact posteriors whose counts are in the band
 
 
+class Ranks(Protocol):
+    """What `dgmjax.analysis.calibration` returns."""
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """Of each element of the parameters, ``[n, d]``."""
+
+    @property
+    def density_ranks(self) -> np.ndarray:
+        """Of the densities, ``[n]``."""
+
+    def histogram(self, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Counts in bins, and those that are expected."""
+
+    def expected_coverage(self, levels: np.ndarray) -> np.ndarray:
+        """Shares of truths in regions of these masses."""
+
+
 def calibration_panels(
-    calibration: "Calibration",
+    calibration: Ranks,
     path: str | os.PathLike[str],
     *,
     names: Sequence[str] | None = None,
@@ -80,7 +95,7 @@ def _histogram(axes: Any, counts: np.ndarray, expected: np.ndarray) -> None:
     axes.set_ylabel("observations", color=INK)
 
 
-def _coverage(axes: Any, calibration: "Calibration") -> None:
+def _coverage(axes: Any, calibration: Ranks) -> None:
     levels = np.linspace(0, 1, 101)
     total = len(calibration.density_ranks)
     low, high = scipy.stats.binom.interval(_SHARE, total, levels)

@@ -148,10 +148,10 @@ def some_rows(
     total = num_rows(data)
     if weights is None and number >= total and isinstance(data, dict):
         return data
-    rows = np.arange(total) if weights is None else resampled_rows(weights, 0.5)
-    if number < total:
-        rows = rows[np.sort(np.random.RandomState(0).permutation(total)[:number])]
-    return read_rows(data, rows)
+    random = np.random.RandomState(0)
+    order = random.permutation(total)
+    rows = np.arange(total) if weights is None else resampled_rows(weights, random)
+    return read_rows(data, rows[np.sort(order[:number])])
 
 
 def is_mapped(array: np.ndarray) -> bool:

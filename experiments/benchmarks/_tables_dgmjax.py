@@ -39,7 +39,7 @@ def coupling(dim: int, work: Work) -> Contestant:
 
 
 def _default(cls: Any, option: str) -> Any:
-    return inspect.signature(cls).parameters[option].default
+    return inspect.signature(cls.__init__).parameters[option].default
 
 
 def _of_dgmjax(name: str, flow: Any, work: Work, note: str) -> Contestant:

@@ -49,7 +49,16 @@ class Work:
 
 
 QUICK = Work(
-    steps=8, turns=2, batch=16, warmup=2, depth=2, width=8, bins=4, validation=64, rows=200
+    steps=16,
+    turns=2,
+    batch=32,
+    learning_rate=1e-2,
+    warmup=2,
+    depth=2,
+    width=8,
+    bins=4,
+    validation=64,
+    rows=200,
 )
 
 
