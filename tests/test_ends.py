@@ -221,8 +221,8 @@ def test_ends_of_layers(name, x32):
 @pytest.mark.one_in(4)
 def test_infinities_and_layers(name, x32):
     row = of_layer(name) if name in LAYERS else of_bijector(name, BIJECTORS[name])
-    # Those of distrax round to the ends themselves.
-    check(row, 20.0, samples_stay_inside=name != "from distrax")
+    # Those of distrax round to the ends themselves, those of a Glow with random weights to others of density 0.
+    check(row, 20.0, samples_stay_inside=name not in ("from distrax", "glow"))
 
 
 @pytest.mark.parametrize("name", MODELS)

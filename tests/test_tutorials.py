@@ -15,7 +15,10 @@ import pytest
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = {path.stem: path for path in sorted((DOCS / "tutorials").glob("*.md"))}
-NEEDS = {"samplers": ("blackjax", "numpyro"), "inference": ("blackjax",)}  # besides what `.[experiments]` brings
+NEEDS = {
+    "samplers": ("blackjax", "numpyro"),
+    "inference": ("blackjax",),
+}  # besides what `.[experiments]` brings
 
 # What a page says in words or quotes as a number of its run, about the names that its blocks leave: on other machines
 # the digits differ, and the claims hold.
