@@ -16,7 +16,7 @@ NOISE = 0.5
 
 
 class Posterior(nnx.Module):
-    """Of ``t ~ N(0, I)`` given ``x = t + noise / 2``, if ``scale`` is 1, ``shift`` 0 and ``correlation`` 0."""
+    """The posterior of ``t ~ N(0, I)`` given ``x = t + noise / 2``; exact with the defaults."""
 
     event_shape, context_shape, num_levels = (2,), (2,), None
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike
 
 from dgmjax.numerics import prng
@@ -58,6 +57,8 @@ class Calibration(NamedTuple):
         return counts, len(ranks) * np.diff(edges) / total
 
     def _p_value(self, ranks: np.ndarray) -> float:
+        import scipy.stats  # slow to import, and for this alone
+
         return float(scipy.stats.chisquare(*self.histogram(ranks)).pvalue)
 
     def __str__(self) -> str:

@@ -191,7 +191,7 @@ def _initialised(stacked: Bijector, x: jax.Array, context: jax.Array | None) -> 
 
 
 def stacked(modules: Sequence[Module], *, where: str, what: str, otherwise: str = "") -> Module:
-    """One module whose arrays are those of ``modules`` along a new first axis.
+    """Stack ``modules``: a module whose arrays are theirs along a new first axis.
 
     Args:
       modules: at least one; all of one class, with equal settings and shapes.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.stats
 
 from dgmjax.plots.canvas import GRID, INK, new_figure, save_figure
 
@@ -17,15 +16,15 @@ _SHARE = 0.99  # of exact posteriors whose counts are in the band
 
 
 class Ranks(Protocol):
-    """What `dgmjax.analysis.calibration` returns."""
+    """The result of `dgmjax.analysis.calibration`, as far as it is drawn."""
 
     @property
     def ranks(self) -> np.ndarray:
-        """Of each element of the parameters, ``[n, d]``."""
+        """Ranks of each element of the parameters, ``[n, d]``."""
 
     @property
     def density_ranks(self) -> np.ndarray:
-        """Of the densities, ``[n]``."""
+        """Ranks of the densities, ``[n]``."""
 
     def histogram(self, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Counts in bins, and those that are expected."""
@@ -84,10 +83,17 @@ def calibration_panels(
     return save_figure(figure, path)
 
 
+def _band(total: int, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts between which those of an exact posterior are, of ``total`` observations."""
+    import scipy.stats  # slow to import, and for this alone
+
+    return scipy.stats.binom.interval(_SHARE, total, shares)
+
+
 def _histogram(axes: Any, counts: np.ndarray, expected: np.ndarray) -> None:
     total = int(counts.sum())
     edges = np.linspace(0, 1, len(counts) + 1)
-    low, high = scipy.stats.binom.interval(_SHARE, total, expected / total)
+    low, high = _band(total, expected / total)
     axes.stairs(high, edges, baseline=low, fill=True, facecolor=_BAND, alpha=0.7)
     axes.stairs(counts, edges, color=_COLOUR, linewidth=1.6)
     axes.set_xlim(0, 1)
@@ -98,7 +104,7 @@ def _histogram(axes: Any, counts: np.ndarray, expected: np.ndarray) -> None:
 def _coverage(axes: Any, calibration: Ranks) -> None:
     levels = np.linspace(0, 1, 101)
     total = len(calibration.density_ranks)
-    low, high = scipy.stats.binom.interval(_SHARE, total, levels)
+    low, high = _band(total, levels)
     axes.fill_between(levels, low / total, high / total, color=_BAND, alpha=0.7, linewidth=0)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.plot(levels, calibration.expected_coverage(levels), color=_COLOUR, linewidth=1.6)

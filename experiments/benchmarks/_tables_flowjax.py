@@ -16,12 +16,12 @@ from experiments.benchmarks._tables_work import Contestant, Work
 
 
 def autoregressive(dim: int, work: Work) -> Contestant:
-    """Its masked autoregressive flow with splines."""
+    """The masked autoregressive flow of flowjax, with splines."""
     return _of_flowjax("flowjax, autoregressive", masked_autoregressive_flow, dim, work.depth, work)
 
 
 def coupling(dim: int, work: Work) -> Contestant:
-    """Its coupling flow with splines."""
+    """The coupling flow of flowjax, with splines."""
     return _of_flowjax("flowjax, coupling", coupling_flow, dim, 2 * work.depth, work)
 
 

@@ -63,7 +63,7 @@ QUICK = Work(
 
 
 class Contestant(NamedTuple):
-    """One library's flow in training.
+    """A library's flow in training.
 
     Attributes:
       name: of the library and the flow.

@@ -8,7 +8,7 @@ from experiments.benchmarks._tables_work import Contestant, Work
 
 
 def autoregressive(dim: int, work: Work) -> Contestant:
-    """Its NSF: masked autoregressive layers with splines, whose orders alternate."""
+    """The NSF of zuko: masked autoregressive layers with splines, whose orders alternate."""
     torch.manual_seed(0)
     hidden = (work.width, work.width)
     flow = zuko.flows.NSF(dim, transforms=work.depth, bins=work.bins, hidden_features=hidden)

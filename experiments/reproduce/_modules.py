@@ -1,4 +1,4 @@
-"""What several entries do to layers and models: precision, dense Jacobians."""
+"""Helpers of several entries for layers and models: precision, dense Jacobians."""
 
 import contextlib
 from collections.abc import Callable, Iterator
